@@ -365,4 +365,4 @@ fn ends_with(target: &mut File, source: &mut File) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
