@@ -1,0 +1,52 @@
+// The signature that every changing request carries.
+//
+// The signed bytes begin with 0xFF and a context, so that no signed form passes for another. `signing.vector.json`
+// pins them: the services check the same vector.
+
+import { base64url, concat, lengthPrefixed, utf8, type Bytes } from "./encoding";
+
+const FORM_MARK = Uint8Array.of(0xff);
+const REQUEST_CONTEXT = "borealis/request/v1";
+const BINDING_CONTEXT = "borealis/session-binding/v1";
+
+export interface SignedRequest {
+  method: string;
+  /** Path with the query, as sent. */
+  path: string;
+  /** Exactly the bytes sent; empty when there is no body. */
+  body: Uint8Array<ArrayBuffer>;
+  session_id: string;
+  command_id: string;
+  /** RFC 3339 UTC with milliseconds. */
+  issued_at: string;
+}
+
+/** Makes the exact bytes that the session key signs. */
+export async function requestBytes(request: SignedRequest): Promise<Bytes> {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", request.body));
+  return concat([
+    FORM_MARK,
+    utf8(REQUEST_CONTEXT),
+    lengthPrefixed(utf8(request.method)),
+    lengthPrefixed(utf8(request.path)),
+    lengthPrefixed(digest),
+    lengthPrefixed(utf8(request.session_id)),
+    lengthPrefixed(utf8(request.command_id)),
+    lengthPrefixed(utf8(request.issued_at)),
+  ]);
+}
+
+/** Makes the value of the header `Borealis-Signature`. */
+export async function signatureHeader(key: CryptoKey, request: SignedRequest): Promise<string> {
+  const signature = await crypto.subtle.sign("Ed25519", key, await requestBytes(request));
+  return `v1 ${request.session_id} ${request.issued_at} ${base64url(new Uint8Array(signature))}`;
+}
+
+/** Ties the session's public key to the log-in: only who completed OPAQUE knows the key of this HMAC. */
+export async function keyBinding(opaqueSessionKey: Bytes, sessionPublicKey: Bytes): Promise<string> {
+  const key = await crypto.subtle.importKey("raw", opaqueSessionKey, { name: "HMAC", hash: "SHA-256" }, false, [
+    "sign",
+  ]);
+  const message = concat([FORM_MARK, utf8(BINDING_CONTEXT), lengthPrefixed(sessionPublicKey)]);
+  return base64url(new Uint8Array(await crypto.subtle.sign("HMAC", key, message)));
+}

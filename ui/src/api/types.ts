@@ -1,0 +1,228 @@
+// The shapes of the operator API, field for field. Instants (`*_at`) are RFC 3339 UTC, durations `*_ms`, sizes `*_bytes`.
+
+export const RUN_STATES = [
+  "queued",
+  "delivered",
+  "running",
+  "succeeded",
+  "failed",
+  "timed_out",
+  "cancelled",
+  "expired",
+  "refused",
+  "interrupted",
+] as const;
+export type RunState = (typeof RUN_STATES)[number];
+
+export const PRESENCES = ["online", "offline", "stale"] as const;
+export type Presence = (typeof PRESENCES)[number];
+
+export const DEVICE_STATUSES = ["active", "quarantined", "revoked", "decommissioned"] as const;
+export type DeviceStatus = (typeof DEVICE_STATUSES)[number];
+
+export const APPROVAL_STATES = ["pending", "approved", "denied", "expired", "completed"] as const;
+export type ApprovalState = (typeof APPROVAL_STATES)[number];
+
+export const CODE_STATES = ["active", "used", "expired", "revoked"] as const;
+export type CodeState = (typeof CODE_STATES)[number];
+
+export const LANGUAGES = ["sh", "bash", "python", "powershell"] as const;
+export type Language = (typeof LANGUAGES)[number];
+
+export type RunContext = "SYSTEM" | "CURRENTUSER";
+
+export interface Session {
+  session_id: string;
+  operator: string;
+  username: string;
+  expires_at: string;
+  rights: string[];
+  sites: string[];
+}
+
+export interface InstallerCode {
+  id: string;
+  masked: string;
+  site: string;
+  uses: number;
+  uses_left: number;
+  auto_approve: boolean;
+  created_at: string;
+  created_by: string | null;
+  expires_at: string;
+  state: CodeState;
+}
+
+export interface MintedCode extends InstallerCode {
+  /** The whole code; the server tells it once. */
+  code: string;
+}
+
+export interface MintRequest {
+  site: string;
+  uses: number;
+  lifetime_ms: number;
+  auto_approve: boolean;
+}
+
+export interface Approval {
+  id: string;
+  hostname: string;
+  site: string;
+  os: string | null;
+  arch: string | null;
+  agent_version: string | null;
+  context: string | null;
+  address: string | null;
+  fingerprint: string;
+  words: string | string[] | null;
+  code_id: string | null;
+  requested_at: string;
+  expires_at: string | null;
+  state: ApprovalState;
+  reason: string | null;
+}
+
+export interface Device {
+  guid: string;
+  hostname: string;
+  site: string;
+  status: DeviceStatus;
+  presence: Presence;
+  os: string | null;
+  os_version: string | null;
+  arch: string | null;
+  agent_version: string | null;
+  context: string | null;
+  fingerprint: string | null;
+  addresses: string[];
+  last_user: string | null;
+  uptime_ms: number | null;
+  cpu: string | null;
+  memory_bytes: number | null;
+  approved_at: string | null;
+  first_seen_at: string | null;
+  last_seen_at: string | null;
+}
+
+export interface DeviceDetail extends Device {
+  /** What the agent told about the machine; its text is never trusted. */
+  facts: Record<string, unknown> | null;
+  facts_at: string | null;
+}
+
+export interface Page<T> {
+  items: T[];
+  next_cursor: string | null;
+}
+
+export interface CountedPage<T> extends Page<T> {
+  total: number;
+}
+
+export interface Job {
+  job: string;
+  created_at: string;
+  created_by: string | null;
+  role: string;
+  verb: string;
+  language: Language | null;
+  context: RunContext | null;
+  script_digest: string | null;
+  timeout_ms: number | null;
+  expires_at: string | null;
+  runs_total: number;
+  counts: Partial<Record<RunState, number>>;
+  state: "active" | "done";
+  cancelled: boolean;
+}
+
+export interface Run {
+  run: string;
+  job: string;
+  guid: string;
+  hostname: string;
+  state: RunState;
+  attempt: number | null;
+  exit_code: number | null;
+  queued_at: string | null;
+  delivered_at: string | null;
+  started_at: string | null;
+  ended_at: string | null;
+  duration_ms: number | null;
+  reason: string | null;
+  truncated: boolean;
+  stdout_bytes: number | null;
+  stderr_bytes: number | null;
+}
+
+export interface JobRequest {
+  targets: { all: boolean; guids: string[] };
+  role: "script" | "agent";
+  verb: "run" | "ping";
+  language?: Language;
+  context?: RunContext;
+  script?: string;
+  args?: string[];
+  env?: Record<string, string>;
+  timeout_ms?: number;
+  expires_in_ms?: number;
+}
+
+export type StreamName = "stdout" | "stderr";
+
+/** One line of followed output: a chunk, or (`final`) the end of a run with its whole output. */
+export interface OutputLine {
+  job: string;
+  run: string;
+  guid: string;
+  hostname: string;
+  stream?: StreamName;
+  seq?: number;
+  data?: string;
+  data_base64?: string;
+  final?: boolean;
+  state?: RunState;
+  exit_code?: number | null;
+  stdout?: string;
+  stderr?: string;
+  stdout_base64?: string;
+  stderr_base64?: string;
+  duration_ms?: number | null;
+  truncated?: boolean;
+}
+
+export interface OutputAnswer {
+  lines: OutputLine[];
+  cursor: string | number | null;
+  done: boolean;
+}
+
+export interface OutputWindow {
+  stream: StreamName;
+  offset: number;
+  size_bytes: number;
+  data?: string;
+  data_base64?: string;
+  truncated: boolean;
+  state: RunState;
+}
+
+export interface Problem {
+  type?: string;
+  title?: string;
+  status?: number;
+  detail?: string;
+  code?: string;
+  retry?: "never" | "later" | "refresh";
+  request_id?: string;
+}
+
+export interface LiveEvent {
+  type: "event";
+  service: string;
+  aggregate: string;
+  past: string;
+  data: Record<string, unknown>;
+  at: string;
+}

@@ -1,0 +1,53 @@
+import { queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
+import { change, get } from "../../api/client";
+import type { Approval, InstallerCode, MintedCode, MintRequest } from "../../api/types";
+import { paths } from "../../lib/paths";
+
+export const enrolmentKeys = {
+  codes: ["codes"] as const,
+  approvals: ["approvals"] as const,
+  pending: ["approvals", "pending"] as const,
+};
+
+export const codesQuery = queryOptions({
+  queryKey: enrolmentKeys.codes,
+  queryFn: async ({ signal }) => (await get<{ items: InstallerCode[] }>(paths.codes, signal)).items,
+});
+
+export const pendingApprovalsQuery = queryOptions({
+  queryKey: enrolmentKeys.pending,
+  queryFn: async ({ signal }) => (await get<{ items: Approval[] }>(paths.approvals("pending"), signal)).items,
+});
+
+export function useMintCode() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (request: MintRequest) => change<MintedCode>(paths.codes, request),
+    // The whole code stands in the answer: it must not outlive the dialog.
+    gcTime: 0,
+    onSuccess: () => client.invalidateQueries({ queryKey: enrolmentKeys.codes }),
+  });
+}
+
+export function useRevokeCode() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (id: string) => change<InstallerCode>(paths.revokeCode(id)),
+    onSettled: () => client.invalidateQueries({ queryKey: enrolmentKeys.codes }),
+  });
+}
+
+export function useDecide() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (decision: { id: string; approve: true } | { id: string; approve: false; reason: string }) =>
+      decision.approve
+        ? change<Approval>(paths.approve(decision.id))
+        : change<Approval>(paths.deny(decision.id), { reason: decision.reason }),
+    onSettled: () =>
+      Promise.all([
+        client.invalidateQueries({ queryKey: enrolmentKeys.approvals }),
+        client.invalidateQueries({ queryKey: ["devices"] }),
+      ]),
+  });
+}

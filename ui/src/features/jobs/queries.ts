@@ -1,0 +1,69 @@
+import { infiniteQueryOptions, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
+import { change, get } from "../../api/client";
+import type { Job, JobRequest, OutputAnswer, OutputWindow, Page, Run, StreamName } from "../../api/types";
+import { paths } from "../../lib/paths";
+
+const PAGE = 100;
+const RUNS_PAGE = 500;
+export const LONG_POLL_MS = 20_000;
+
+export const jobKeys = {
+  all: ["jobs"] as const,
+  list: ["jobs", "list"] as const,
+  recent: ["jobs", "recent"] as const,
+  one: (job: string) => ["jobs", "one", job] as const,
+  runs: (job: string) => ["jobs", "runs", job] as const,
+};
+
+export const jobsQuery = infiniteQueryOptions({
+  queryKey: jobKeys.list,
+  queryFn: ({ pageParam, signal }) => get<Page<Job>>(paths.jobs({ cursor: pageParam, limit: PAGE }), signal),
+  initialPageParam: null as string | null,
+  getNextPageParam: (last) => last.next_cursor,
+});
+
+export const recentJobsQuery = queryOptions({
+  queryKey: jobKeys.recent,
+  queryFn: async ({ signal }) => (await get<Page<Job>>(paths.jobs({ limit: 50 }), signal)).items,
+});
+
+export function jobQuery(job: string) {
+  return queryOptions({
+    queryKey: jobKeys.one(job),
+    queryFn: ({ signal }) => get<Job>(paths.job(job), signal),
+  });
+}
+
+export function runsQuery(job: string) {
+  return infiniteQueryOptions({
+    queryKey: jobKeys.runs(job),
+    queryFn: ({ pageParam, signal }) =>
+      get<Page<Run>>(paths.jobRuns(job, { cursor: pageParam, limit: RUNS_PAGE }), signal),
+    initialPageParam: null as string | null,
+    getNextPageParam: (last) => last.next_cursor,
+  });
+}
+
+export function readOutput(job: string, cursor: OutputAnswer["cursor"], signal: AbortSignal): Promise<OutputAnswer> {
+  return get<OutputAnswer>(paths.jobOutput(job, { cursor, wait_ms: LONG_POLL_MS }), signal);
+}
+
+export function readRunOutput(run: string, stream: StreamName, offset: number, limit: number): Promise<OutputWindow> {
+  return get<OutputWindow>(paths.runOutput(run, { stream, offset, limit }));
+}
+
+export function useSubmitJob() {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (request: JobRequest) => change<{ job: string; runs_total: number }>(paths.submitJob, request),
+    onSuccess: () => client.invalidateQueries({ queryKey: jobKeys.all }),
+  });
+}
+
+export function useCancelJob(job: string) {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: () => change<Job>(paths.cancelJob(job)),
+    onSettled: () => client.invalidateQueries({ queryKey: jobKeys.all }),
+  });
+}

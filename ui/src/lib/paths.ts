@@ -1,0 +1,35 @@
+// Every path of the API, built in one place; ids are always encoded.
+
+type Query = Record<string, string | number | null | undefined>;
+
+function withQuery(path: string, query: Query): string {
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== null && value !== undefined && value !== "") params.set(name, String(value));
+  }
+  const text = params.toString();
+  return text === "" ? path : `${path}?${text}`;
+}
+
+const part = encodeURIComponent;
+
+export const paths = {
+  session: "/session",
+  logout: "/logout",
+  codes: "/codes",
+  revokeCode: (id: string) => `/codes/${part(id)}/revoke`,
+  approvals: (state?: string) => withQuery("/approvals", { state }),
+  approve: (id: string) => `/approvals/${part(id)}/approve`,
+  deny: (id: string) => `/approvals/${part(id)}/deny`,
+  devices: (query: { cursor?: string | null; limit?: number; q?: string }) => withQuery("/devices", query),
+  device: (guid: string) => `/devices/${part(guid)}`,
+  submitJob: "/jobs",
+  jobs: (query: { cursor?: string | null; limit?: number }) => withQuery("/jobs", query),
+  job: (id: string) => `/jobs/${part(id)}`,
+  jobRuns: (id: string, query: { cursor?: string | null; limit?: number }) => withQuery(`/jobs/${part(id)}/runs`, query),
+  jobOutput: (id: string, query: { cursor?: string | number | null; wait_ms?: number }) =>
+    withQuery(`/jobs/${part(id)}/output`, query),
+  cancelJob: (id: string) => `/jobs/${part(id)}/cancel`,
+  runOutput: (id: string, query: { stream: string; offset: number; limit: number }) =>
+    withQuery(`/runs/${part(id)}/output`, query),
+};
