@@ -1,0 +1,92 @@
+# Recipes for people who work on Borealis. `just` itself is in Dependencies/ after `./Borealis.sh fetch`.
+# Users need only ./Borealis.sh.
+
+set positional-arguments
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+export BOREALIS_DEPENDENCIES := justfile_directory() / "Dependencies"
+node := `python3 deploy/payloads.py path Dependencies node` / "bin"
+place := "--root " + quote(justfile_directory() / "Runtime") + " --logs " + quote(justfile_directory() / "Logs")
+
+# lists the recipes
+default:
+    @just --list --unsorted
+
+# formatting and clippy
+check:
+    cargo fmt --all --check
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+
+# everything, as continuous integration runs it
+test:
+    ./Borealis.sh test
+
+# the tests of one crate: `just it access`, `just it agent`, `just it bus-schema`; more arguments go to nextest
+it crate *args:
+    cargo nextest run --locked -p "$(test "$1" = cli && echo borealis || echo "borealis-$1")" "${@:2}"
+
+# a benchmark in a release build: store, dispatch, footprint; ends with one line of JSON
+bench name *size:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    name=$1; shift
+    case $name in
+        store) crate=borealis-event-store ;;
+        *) crate=borealis-server ;;
+    esac
+    cargo build --release --locked --bin borealis-server --bin borealis --bin borealis-agent
+    cargo bench --locked -p "$crate" --bench "$name" -- "$@"
+
+# adds golden files that are missing; never changes one that is there
+gen:
+    BOREALIS_GEN=1 cargo nextest run --locked --workspace -E 'test(golden)'
+
+# fetches what is missing and builds the programs
+build:
+    ./Borealis.sh build
+
+# nats-server and every service, supervised
+up *args: build
+    exec target/release/borealis-server up {{ place }} "$@"
+
+# nats-server alone
+nats *args: (service "nats" args)
+
+access *args: (service "access" args)
+
+enrollment *args: (service "enrollment" args)
+
+signing *args: (service "signing" args)
+
+scheduler *args: (service "scheduler" args)
+
+inventory *args: (service "inventory" args)
+
+library *args: (service "library" args)
+
+gateway *args: (service "gateway" args)
+
+# one service alone in the foreground; it waits for the bus where there is none
+[private]
+service name *args: build
+    exec target/release/borealis-server {{ name }} {{ place }} {{ args }}
+
+# an agent in the foreground: just agent --server-url https://HOST:5000 (code in BOREALIS_INSTALLER_CODE)
+agent *args: build
+    exec target/release/borealis-agent run {{ place }} "$@"
+
+# simulated devices: just simulate --devices 100 …
+simulate *args: build
+    exec target/release/borealis-agent simulate "$@"
+
+# the web page's development server
+ui:
+    PATH={{ quote(node) }}:$PATH npm --prefix ui run dev
+
+# every route with the right it needs, as JSON lines
+routes: build
+    target/release/borealis-server routes --json
+
+# the lists of what may be depended on
+dependencies:
+    python3 .ci/dependencies.py
