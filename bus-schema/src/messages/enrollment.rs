@@ -1,0 +1,286 @@
+//! Enrolment and renewal: what devices and operators say to enrollment.
+
+use serde::{Deserialize, Serialize};
+
+use crate::forms::{PublicKey, SignatureBytes, Signed};
+use crate::ids::{ApprovalId, CodeId, DeploymentId, Guid, SiteName};
+use crate::order::Context;
+use crate::time::Timestamp;
+
+/// Is what a machine says of itself when it asks for enrolment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// The host's name.
+    pub hostname: String,
+    /// The operating system, `linux` or `windows`.
+    pub os: String,
+    /// The operating system's version, for people.
+    pub os_version: String,
+    /// The processor's architecture.
+    pub arch: String,
+    /// The agent's version.
+    pub agent_version: String,
+    /// With which rights the agent acts.
+    pub context: Context,
+    /// SHA-256 over machine id and root folder, lower hex; knows a machine again without naming it.
+    pub machine_hash: String,
+}
+
+/// Is the body of `POST /api/v1/enroll/request`.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct EnrollRequest {
+    /// The installer code.
+    pub code: String,
+    /// The device's identity key.
+    pub public_key: PublicKey,
+    /// The device's X25519 key, base64url, for secrets in orders.
+    pub exchange_key: PublicKey,
+    /// The identity key's signature over the form `exchange-key` of the X25519 key.
+    pub exchange_key_signature: SignatureBytes,
+    /// 32 random bytes, base64url.
+    pub client_nonce: String,
+    /// What the machine says of itself.
+    pub facts: HostFacts,
+}
+
+/// Answers [`EnrollRequest`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EnrollChallenge {
+    /// Names the request; the agent polls by it.
+    pub reference: ApprovalId,
+    /// 32 random bytes, base64url.
+    pub server_nonce: String,
+}
+
+/// Is the body of `POST /api/v1/enroll/poll`.
+///
+/// Shape: the signature is over the form `enroll` of server nonce (text), reference (text), client nonce (text).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EnrollPoll {
+    /// The request.
+    pub reference: ApprovalId,
+    /// The proof by the identity key.
+    pub signature: SignatureBytes,
+}
+
+/// Answers [`EnrollPoll`].
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum EnrollState {
+    /// An operator has not decided yet.
+    Pending {
+        /// When to ask again.
+        retry_after_ms: u64,
+    },
+    /// The device is enrolled.
+    Approved(Box<Identity>),
+    /// An operator said no.
+    Denied {
+        /// Why.
+        reason: String,
+    },
+    /// Nobody decided in time.
+    Expired,
+}
+
+/// Is what an enrolled device is given.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Identity {
+    /// The device's name for good.
+    pub guid: Guid,
+    /// Where it belongs.
+    pub site: SiteName,
+    /// What it trusts.
+    pub trust: Trust,
+    /// What it connects with.
+    pub credentials: Credentials,
+}
+
+/// Is what a device pins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trust {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// The CA root, PEM.
+    pub ca_pem: String,
+    /// The code-signing root.
+    pub code_signing_root: PublicKey,
+    /// The keys that may sign orders, signed by the root.
+    pub key_set: SignedText,
+}
+
+/// Is a [`Signed`] in JSON: bytes and signature as base64url.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedText {
+    /// The signed bytes, base64url.
+    pub bytes: String,
+    /// The signature.
+    pub signature: SignatureBytes,
+}
+
+impl From<&Signed> for SignedText {
+    fn from(signed: &Signed) -> Self {
+        Self {
+            bytes: data_encoding::BASE64URL_NOPAD.encode(&signed.bytes),
+            signature: signed.signature,
+        }
+    }
+}
+
+impl SignedText {
+    /// Returns the signed value; `None` when the text is no base64url.
+    pub fn signed(&self) -> Option<Signed> {
+        let bytes = data_encoding::BASE64URL_NOPAD.decode(self.bytes.as_bytes()).ok()?;
+        Some(Signed {
+            bytes,
+            signature: self.signature,
+        })
+    }
+}
+
+/// Is what a device connects with, renewed again and again.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Credentials {
+    /// The bus's addresses, `tls://host:port`.
+    pub bus_urls: Vec<String>,
+    /// The bus user's JWT; worthless without the identity key.
+    pub bus_jwt: String,
+    /// When the JWT ends.
+    pub bus_jwt_expires_at: Timestamp,
+    /// For the HTTPS device routes.
+    pub access_token: String,
+    /// When the access token ends.
+    pub access_token_expires_at: Timestamp,
+    /// For the next renewal; the one before stays valid until this one is used.
+    pub refresh_token: String,
+    /// When the refresh token ends.
+    pub refresh_token_expires_at: Timestamp,
+    /// The server's clock.
+    pub server_time: Timestamp,
+}
+
+/// Is the body of `POST /api/v1/device/renew`.
+///
+/// Shape: the signature is over the form `renew` of GUID (text), refresh token (text, empty when there is none), issued at
+/// (text), nonce (text).
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Renew {
+    /// The device.
+    pub guid: Guid,
+    /// The newest refresh token that the device has.
+    pub refresh_token: Option<String>,
+    /// When the device asked, by its clock.
+    pub issued_at: Timestamp,
+    /// 16 random bytes, base64url.
+    pub nonce: String,
+    /// The proof by the identity key.
+    pub signature: SignatureBytes,
+}
+
+/// Answers [`Renew`].
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Renewed {
+    /// The new credentials.
+    pub credentials: Credentials,
+    /// The newest key set.
+    pub key_set: SignedText,
+}
+
+/// Is the body of `POST /api/v1/codes`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateCode {
+    /// Where its devices belong.
+    #[serde(default = "SiteName::default_site")]
+    pub site: SiteName,
+    /// How often it may be used.
+    #[serde(default = "once")]
+    pub uses: u32,
+    /// How long it lives; default 24 hours, at most 30 days.
+    #[serde(default = "day")]
+    pub lifetime_ms: u64,
+    /// Whether its devices need no approval.
+    #[serde(default)]
+    pub auto_approve: bool,
+}
+
+const fn once() -> u32 {
+    1
+}
+const fn day() -> u64 {
+    24 * 3_600_000
+}
+
+/// Is an installer code as operators see it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CodeView {
+    /// Names the code.
+    pub id: CodeId,
+    /// The first characters of the code behind its prefix, the rest hidden.
+    pub masked: String,
+    /// Where its devices belong.
+    pub site: SiteName,
+    /// How often it may be used.
+    pub uses: u32,
+    /// How often it may still be used.
+    pub uses_left: u32,
+    /// Whether its devices need no approval.
+    pub auto_approve: bool,
+    /// When it was minted.
+    pub created_at: Timestamp,
+    /// By whom.
+    pub created_by: String,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// `active`, `used`, `expired` or `revoked`.
+    pub state: String,
+    /// The whole code; only in the answer to its minting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+}
+
+/// Is an enrolment request as operators see it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ApprovalView {
+    /// Names the request.
+    pub id: ApprovalId,
+    /// What the machine says its name is.
+    pub hostname: String,
+    /// Where it would belong.
+    pub site: SiteName,
+    /// Its operating system.
+    pub os: String,
+    /// Its architecture.
+    pub arch: String,
+    /// Its agent's version.
+    pub agent_version: String,
+    /// With which rights the agent acts.
+    pub context: Context,
+    /// The address it came from.
+    pub address: String,
+    /// The identity key's fingerprint.
+    pub fingerprint: String,
+    /// The fingerprint's beginning as short words, the same as in the agent's log.
+    pub words: String,
+    /// The installer code it used.
+    pub code_id: CodeId,
+    /// When it asked.
+    pub requested_at: Timestamp,
+    /// When the request ends.
+    pub expires_at: Timestamp,
+    /// `pending`, `approved`, `denied`, `expired` or `completed`.
+    pub state: String,
+    /// Why it was denied.
+    pub reason: Option<String>,
+    /// The device, once it is one.
+    pub guid: Option<Guid>,
+}
+
+/// Is the body of `POST /api/v1/approvals/{id}/deny`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deny {
+    /// Why, for the log and the machine's owner.
+    #[serde(default)]
+    pub reason: String,
+}

@@ -1,0 +1,346 @@
+//! Jobs and runs as operators send and see them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::codes::Code;
+use crate::ids::{Guid, JobId, RoleName, RunId, VerbName};
+use crate::order::{Context, Digest, Language};
+use crate::time::Timestamp;
+
+/// Lists the states of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Waits for its device.
+    Queued,
+    /// The device has it in its journal.
+    Delivered,
+    /// Its process lives.
+    Running,
+    /// It ended with exit code 0.
+    Succeeded,
+    /// It ended with another exit code, or by a signal.
+    Failed,
+    /// It was ended because its time was over.
+    TimedOut,
+    /// An operator ended it.
+    Cancelled,
+    /// Its device did not come in time.
+    Expired,
+    /// The device, or the signer, would not do it.
+    Refused,
+    /// The device died while it ran.
+    Interrupted,
+}
+
+impl RunState {
+    /// Lists every state.
+    pub const ALL: [RunState; 10] = [
+        RunState::Queued,
+        RunState::Delivered,
+        RunState::Running,
+        RunState::Succeeded,
+        RunState::Failed,
+        RunState::TimedOut,
+        RunState::Cancelled,
+        RunState::Expired,
+        RunState::Refused,
+        RunState::Interrupted,
+    ];
+
+    /// Tells whether the state is the run's last.
+    pub const fn is_final(self) -> bool {
+        !matches!(self, RunState::Queued | RunState::Delivered | RunState::Running)
+    }
+
+    /// Returns the state's stable text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            RunState::Queued => "queued",
+            RunState::Delivered => "delivered",
+            RunState::Running => "running",
+            RunState::Succeeded => "succeeded",
+            RunState::Failed => "failed",
+            RunState::TimedOut => "timed_out",
+            RunState::Cancelled => "cancelled",
+            RunState::Expired => "expired",
+            RunState::Refused => "refused",
+            RunState::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// Names the devices of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Targets {
+    /// Every active device that the author's rights reach.
+    #[serde(default)]
+    pub all: bool,
+    /// These devices.
+    #[serde(default)]
+    pub guids: Vec<Guid>,
+}
+
+/// Is the body of `POST /api/v1/jobs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateJob {
+    /// Where.
+    pub targets: Targets,
+    /// The role that acts: `script` or `agent`.
+    #[serde(default = "RoleName::script")]
+    pub role: RoleName,
+    /// What it does: `run` or `ping`.
+    #[serde(default = "VerbName::run")]
+    pub verb: VerbName,
+    /// The interpreter of the script.
+    #[serde(default)]
+    pub language: Option<Language>,
+    /// With which rights.
+    #[serde(default = "system")]
+    pub context: Context,
+    /// The script's text.
+    #[serde(default)]
+    pub script: Option<String>,
+    /// Arguments.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Environment variables.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// When the process tree is ended; default one hour.
+    #[serde(default = "hour")]
+    pub timeout_ms: u64,
+    /// When a run that did not begin ends; default 24 hours, at most 7 days.
+    #[serde(default = "day")]
+    pub expires_in_ms: u64,
+}
+
+const fn system() -> Context {
+    Context::System
+}
+const fn hour() -> u64 {
+    3_600_000
+}
+const fn day() -> u64 {
+    24 * 3_600_000
+}
+
+/// Is the longest life of a run that waits, in milliseconds: seven days.
+pub const MAX_EXPIRES_IN_MS: u64 = 7 * 24 * 3_600_000;
+
+/// Is how much output of a run is kept, stdout and stderr together: 10 MiB.
+pub const OUTPUT_LIMIT_BYTES: u64 = 10 << 20;
+
+/// Answers `POST /api/v1/jobs`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobCreated {
+    /// The job.
+    pub job: JobId,
+    /// How many runs it has.
+    pub runs_total: u64,
+}
+
+/// Is a job as operators see it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobView {
+    /// The job.
+    pub job: JobId,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// The author's name.
+    pub created_by: String,
+    /// The role that acts.
+    pub role: RoleName,
+    /// What it does.
+    pub verb: VerbName,
+    /// The interpreter.
+    pub language: Option<Language>,
+    /// With which rights.
+    pub context: Context,
+    /// The script's digest.
+    pub script_digest: Option<Digest>,
+    /// When a run's process tree is ended.
+    pub timeout_ms: u64,
+    /// When a run that did not begin ends.
+    pub expires_at: Timestamp,
+    /// How many runs it has.
+    pub runs_total: u64,
+    /// How many runs are in each state; states without runs are left out.
+    pub counts: BTreeMap<RunState, u64>,
+    /// `active` or `done`.
+    pub state: String,
+    /// Whether an operator cancelled it.
+    pub cancelled: bool,
+}
+
+/// Is a run as operators see it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunView {
+    /// The run.
+    pub run: RunId,
+    /// Its job.
+    pub job: JobId,
+    /// Its device.
+    pub guid: Guid,
+    /// The device's name when the job was made.
+    pub hostname: String,
+    /// Where it stands.
+    pub state: RunState,
+    /// Which try.
+    pub attempt: u32,
+    /// The exit code, once there is one.
+    pub exit_code: Option<i32>,
+    /// When the job was accepted.
+    pub queued_at: Timestamp,
+    /// When the device took it.
+    pub delivered_at: Option<Timestamp>,
+    /// When its process began, by the device's clock.
+    pub started_at: Option<Timestamp>,
+    /// When it ended, by the device's clock.
+    pub ended_at: Option<Timestamp>,
+    /// How long its process lived.
+    pub duration_ms: Option<u64>,
+    /// Why it ended so, in a sentence.
+    pub reason: Option<String>,
+    /// The code of a refusal.
+    pub code: Option<Code>,
+    /// Whether output was cut.
+    pub truncated: bool,
+    /// How much stdout is kept.
+    pub stdout_bytes: u64,
+    /// How much stderr is kept.
+    pub stderr_bytes: u64,
+}
+
+/// Is one line of followed output.
+///
+/// Shape: a chunk has `stream`, `seq` and `data` (or `data_base64`); the last line of a run has `final: true` and its result.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FollowLine {
+    /// The last line of a run.
+    Final(Box<FinalLine>),
+    /// A chunk of output.
+    Chunk(ChunkLine),
+}
+
+/// Is a chunk of followed output.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChunkLine {
+    /// The job.
+    pub job: JobId,
+    /// The run.
+    pub run: RunId,
+    /// The device.
+    pub guid: Guid,
+    /// The device's name.
+    pub hostname: String,
+    /// `stdout` or `stderr`.
+    pub stream: OutputStream,
+    /// Counts the chunks of a run's stream from 0.
+    pub seq: u64,
+    /// The text, where it is UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// The bytes in base64, where they are no UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_base64: Option<String>,
+}
+
+/// Is the last line of a followed run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FinalLine {
+    /// Always true.
+    #[serde(rename = "final")]
+    pub is_final: bool,
+    /// The job.
+    pub job: JobId,
+    /// The run.
+    pub run: RunId,
+    /// The device.
+    pub guid: Guid,
+    /// The device's name.
+    pub hostname: String,
+    /// How it ended.
+    pub state: RunState,
+    /// The exit code, if its process ended by itself.
+    pub exit_code: Option<i32>,
+    /// All of stdout that is kept, where it is UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout: Option<String>,
+    /// The same in base64 where it is no UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdout_base64: Option<String>,
+    /// All of stderr that is kept, where it is UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<String>,
+    /// The same in base64 where it is no UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stderr_base64: Option<String>,
+    /// How long its process lived.
+    pub duration_ms: Option<u64>,
+    /// Whether output was cut.
+    pub truncated: bool,
+    /// Why it ended so.
+    pub reason: Option<String>,
+    /// The code of a refusal.
+    pub code: Option<Code>,
+}
+
+/// Tells stdout from stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Answers `GET /api/v1/jobs/{id}/output`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FollowPage {
+    /// What came behind the cursor.
+    pub lines: Vec<FollowLine>,
+    /// Where to go on.
+    pub cursor: String,
+    /// Whether every run has ended and every line was returned.
+    pub done: bool,
+}
+
+/// Answers `GET /api/v1/runs/{id}/output`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OutputRange {
+    /// Which stream.
+    pub stream: OutputStream,
+    /// Where the data begins.
+    pub offset: u64,
+    /// How much is kept in all.
+    pub size_bytes: u64,
+    /// The text, where it is UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// The bytes in base64, where they are no UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_base64: Option<String>,
+    /// Whether output was cut.
+    pub truncated: bool,
+    /// Where the run stands.
+    pub state: RunState,
+}
+
+/// Is a page of a list.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Where the next page begins; null on the last.
+    pub next_cursor: Option<String>,
+    /// How many there are in all, where it is counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+}

@@ -1,0 +1,624 @@
+//! Every route an operator or an enrolling device may call, with the service that answers and the right it needs.
+//!
+//! Gateway, services, CLI and `borealis-server routes` read this table; the checked-in matrix is compared with it in every
+//! build. A route that is not here does not exist.
+
+use serde::Serialize;
+
+use crate::subjects::Service;
+
+/// Lists the rights an operator can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Right {
+    /// See devices and their facts.
+    DevicesRead,
+    /// See jobs, runs and output.
+    JobsRead,
+    /// Run something on devices.
+    JobsRun,
+    /// Cancel jobs.
+    JobsCancel,
+    /// See installer codes.
+    CodesRead,
+    /// Mint installer codes.
+    CodesCreate,
+    /// Revoke installer codes.
+    CodesRevoke,
+    /// See who waits for approval.
+    ApprovalsRead,
+    /// Approve or deny.
+    ApprovalsDecide,
+}
+
+impl Right {
+    /// Lists every right; the administrator's role holds them all.
+    pub const ALL: [Right; 9] = [
+        Right::DevicesRead,
+        Right::JobsRead,
+        Right::JobsRun,
+        Right::JobsCancel,
+        Right::CodesRead,
+        Right::CodesCreate,
+        Right::CodesRevoke,
+        Right::ApprovalsRead,
+        Right::ApprovalsDecide,
+    ];
+
+    /// Returns the right's stable text, as it stands in biscuits.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Right::DevicesRead => "devices.read",
+            Right::JobsRead => "jobs.read",
+            Right::JobsRun => "jobs.run",
+            Right::JobsCancel => "jobs.cancel",
+            Right::CodesRead => "codes.read",
+            Right::CodesCreate => "codes.create",
+            Right::CodesRevoke => "codes.revoke",
+            Right::ApprovalsRead => "approvals.read",
+            Right::ApprovalsDecide => "approvals.decide",
+        }
+    }
+}
+
+impl std::str::FromStr for Right {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Right::ALL
+            .into_iter()
+            .find(|r| r.as_str() == text)
+            .ok_or_else(|| format!("{text:?} is no right"))
+    }
+}
+
+/// Tells who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Anyone: the body itself proves what it must.
+    Public,
+    /// Anyone with a valid session.
+    Session,
+    /// Whoever holds the right.
+    Right(Right),
+}
+
+/// Tells whose objects a route reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tenancy {
+    /// Objects of the sites the caller's rights reach.
+    Site,
+    /// The caller's own session.
+    Own,
+    /// The whole deployment.
+    Deployment,
+    /// The device that signs.
+    Device,
+}
+
+/// Describes one route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// The HTTP method.
+    pub method: &'static str,
+    /// The path; a segment in braces is a parameter.
+    pub path: &'static str,
+    /// The service that answers.
+    pub service: Service,
+    /// The verb it is asked.
+    pub verb: &'static str,
+    /// Who may ask.
+    pub need: Need,
+    /// Whether the request changes anything, and so is signed by the session key.
+    pub changes: bool,
+    /// Whose objects it reaches.
+    pub tenancy: Tenancy,
+    /// What it does, in one line.
+    pub summary: &'static str,
+}
+
+const fn route(
+    method: &'static str,
+    path: &'static str,
+    service: Service,
+    verb: &'static str,
+    need: Need,
+    tenancy: Tenancy,
+    summary: &'static str,
+) -> Route {
+    let changes = matches!(method.as_bytes(), b"POST") && !matches!(need, Need::Public);
+    Route {
+        method,
+        path,
+        service,
+        verb,
+        need,
+        changes,
+        tenancy,
+        summary,
+    }
+}
+
+use Need::{Public, Session};
+use Right as R;
+use Service::{Access, Enrollment, Inventory, Scheduler};
+use Tenancy::{Deployment, Device, Own, Site};
+
+const fn right(right: Right) -> Need {
+    Need::Right(right)
+}
+
+/// Lists every route that the gateway forwards.
+pub const ROUTES: &[Route] = &[
+    route(
+        "POST",
+        "/api/v1/setup",
+        Access,
+        "setup",
+        Public,
+        Deployment,
+        "Sets the first operator's password through the set-up link",
+    ),
+    route(
+        "POST",
+        "/api/v1/login",
+        Access,
+        "login",
+        Public,
+        Own,
+        "Logs in by OPAQUE and binds a session key",
+    ),
+    route(
+        "POST",
+        "/api/v1/logout",
+        Access,
+        "logout",
+        Session,
+        Own,
+        "Ends the session",
+    ),
+    route(
+        "GET",
+        "/api/v1/session",
+        Access,
+        "session",
+        Session,
+        Own,
+        "Tells who is logged in and with which rights",
+    ),
+    route(
+        "GET",
+        "/api/v1/codes",
+        Enrollment,
+        "codes-list",
+        right(R::CodesRead),
+        Site,
+        "Lists installer codes, masked",
+    ),
+    route(
+        "POST",
+        "/api/v1/codes",
+        Enrollment,
+        "codes-create",
+        right(R::CodesCreate),
+        Site,
+        "Mints an installer code",
+    ),
+    route(
+        "POST",
+        "/api/v1/codes/{id}/revoke",
+        Enrollment,
+        "codes-revoke",
+        right(R::CodesRevoke),
+        Site,
+        "Revokes an installer code",
+    ),
+    route(
+        "GET",
+        "/api/v1/approvals",
+        Enrollment,
+        "approvals-list",
+        right(R::ApprovalsRead),
+        Site,
+        "Lists enrolment requests",
+    ),
+    route(
+        "POST",
+        "/api/v1/approvals/{id}/approve",
+        Enrollment,
+        "approvals-approve",
+        right(R::ApprovalsDecide),
+        Site,
+        "Approves an enrolment request",
+    ),
+    route(
+        "POST",
+        "/api/v1/approvals/{id}/deny",
+        Enrollment,
+        "approvals-deny",
+        right(R::ApprovalsDecide),
+        Site,
+        "Denies an enrolment request",
+    ),
+    route(
+        "GET",
+        "/api/v1/devices",
+        Inventory,
+        "devices-list",
+        right(R::DevicesRead),
+        Site,
+        "Lists devices",
+    ),
+    route(
+        "GET",
+        "/api/v1/devices/{id}",
+        Inventory,
+        "devices-show",
+        right(R::DevicesRead),
+        Site,
+        "Shows a device with its facts",
+    ),
+    route(
+        "POST",
+        "/api/v1/jobs",
+        Scheduler,
+        "jobs-create",
+        right(R::JobsRun),
+        Site,
+        "Runs something on devices",
+    ),
+    route(
+        "GET",
+        "/api/v1/jobs",
+        Scheduler,
+        "jobs-list",
+        right(R::JobsRead),
+        Site,
+        "Lists jobs",
+    ),
+    route(
+        "GET",
+        "/api/v1/jobs/{id}",
+        Scheduler,
+        "jobs-show",
+        right(R::JobsRead),
+        Site,
+        "Shows a job",
+    ),
+    route(
+        "GET",
+        "/api/v1/jobs/{id}/runs",
+        Scheduler,
+        "jobs-runs",
+        right(R::JobsRead),
+        Site,
+        "Lists a job's runs",
+    ),
+    route(
+        "GET",
+        "/api/v1/jobs/{id}/output",
+        Scheduler,
+        "jobs-output",
+        right(R::JobsRead),
+        Site,
+        "Follows a job's output",
+    ),
+    route(
+        "POST",
+        "/api/v1/jobs/{id}/cancel",
+        Scheduler,
+        "jobs-cancel",
+        right(R::JobsCancel),
+        Site,
+        "Cancels a job",
+    ),
+    route(
+        "GET",
+        "/api/v1/runs/{id}",
+        Scheduler,
+        "runs-show",
+        right(R::JobsRead),
+        Site,
+        "Shows a run",
+    ),
+    route(
+        "GET",
+        "/api/v1/runs/{id}/output",
+        Scheduler,
+        "runs-output",
+        right(R::JobsRead),
+        Site,
+        "Reads a run's output by range",
+    ),
+    route(
+        "POST",
+        "/api/v1/enroll/request",
+        Enrollment,
+        "enroll-request",
+        Public,
+        Device,
+        "Asks for enrolment with an installer code",
+    ),
+    route(
+        "POST",
+        "/api/v1/enroll/poll",
+        Enrollment,
+        "enroll-poll",
+        Public,
+        Device,
+        "Asks whether the enrolment was approved",
+    ),
+    route(
+        "POST",
+        "/api/v1/device/renew",
+        Enrollment,
+        "device-renew",
+        Public,
+        Device,
+        "Renews a device's credentials by its signature",
+    ),
+];
+
+/// Describes a route that the gateway answers by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnRoute {
+    /// The HTTP method, `WS` for a WebSocket.
+    pub method: &'static str,
+    /// The path.
+    pub path: &'static str,
+    /// Who may ask.
+    pub need: Need,
+    /// What it does, in one line.
+    pub summary: &'static str,
+}
+
+/// Lists the routes that the gateway answers by itself.
+pub const OWN_ROUTES: &[OwnRoute] = &[
+    OwnRoute {
+        method: "GET",
+        path: "/",
+        need: Public,
+        summary: "Serves the web page",
+    },
+    OwnRoute {
+        method: "GET",
+        path: "/healthz",
+        need: Public,
+        summary: "Tells that the gateway lives",
+    },
+    OwnRoute {
+        method: "GET",
+        path: "/readyz",
+        need: Public,
+        summary: "Tells whether every service answers",
+    },
+    OwnRoute {
+        method: "GET",
+        path: "/api/v1/openapi.json",
+        need: Public,
+        summary: "Describes this API",
+    },
+    OwnRoute {
+        method: "WS",
+        path: "/api/v1/live",
+        need: right(R::DevicesRead),
+        summary: "Streams what changes",
+    },
+];
+
+/// Describes a verb that services ask each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BusVerb {
+    /// The service that answers.
+    pub service: Service,
+    /// The verb.
+    pub verb: &'static str,
+    /// The right that the forwarded biscuit must hold; none where the bus user alone decides.
+    pub need: Option<Right>,
+    /// What it does, in one line.
+    pub summary: &'static str,
+}
+
+const fn verb(service: Service, verb: &'static str, need: Option<Right>, summary: &'static str) -> BusVerb {
+    BusVerb {
+        service,
+        verb,
+        need,
+        summary,
+    }
+}
+
+/// Lists the verbs that services ask each other; each service with a store answers `events-read` besides.
+pub const BUS_VERBS: &[BusVerb] = &[
+    verb(
+        Access,
+        "grant-mint",
+        Some(R::JobsRun),
+        "Mints a grant for a request that acts later",
+    ),
+    verb(
+        Service::Signing,
+        "orders-sign",
+        None,
+        "Signs orders that a grant and a signed request cover",
+    ),
+    verb(
+        Service::Library,
+        "scripts-put",
+        Some(R::JobsRun),
+        "Keeps a script under its digest",
+    ),
+    verb(Service::Library, "scripts-get", None, "Returns a script by its digest"),
+];
+
+impl Route {
+    /// Returns the parameter in braces when a path fits the template.
+    ///
+    /// The outer `None` says that it does not fit; the inner one that the template has no parameter.
+    pub fn matches<'p>(&self, method: &str, path: &'p str) -> Option<Option<&'p str>> {
+        if method != self.method {
+            return None;
+        }
+        let (mut parameter, mut theirs) = (None, path.split('/'));
+        for ours in self.path.split('/') {
+            let segment = theirs.next()?;
+            if ours.starts_with('{') {
+                if segment.is_empty() {
+                    return None;
+                }
+                parameter = Some(segment);
+            } else if ours != segment {
+                return None;
+            }
+        }
+        if theirs.next().is_some() { None } else { Some(parameter) }
+    }
+
+    /// Returns the text of the right it needs, `session` or `public`.
+    pub const fn need_text(&self) -> &'static str {
+        self.need.as_str()
+    }
+}
+
+impl Need {
+    /// Returns the right's text, `session` or `public`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Need::Public => "public",
+            Need::Session => "session",
+            Need::Right(right) => right.as_str(),
+        }
+    }
+}
+
+/// Finds the route of a verb of a service.
+pub fn of_verb(service: Service, verb: &str) -> Option<&'static Route> {
+    ROUTES.iter().find(|r| r.service == service && r.verb == verb)
+}
+
+/// Is one line of `borealis-server routes --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// `http` or `bus`.
+    pub kind: &'static str,
+    /// The HTTP method, for `http`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<&'static str>,
+    /// The path, for `http`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<&'static str>,
+    /// The service, for `bus`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
+    /// The verb, for `bus`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verb: Option<&'static str>,
+    /// The right it needs; null where none.
+    pub right: Option<&'static str>,
+    /// Whether anyone may call it.
+    pub public: bool,
+    /// Whether it changes anything.
+    pub changes: bool,
+    /// Whose objects it reaches.
+    pub tenancy: Tenancy,
+}
+
+fn right_of(need: Need) -> Option<&'static str> {
+    match need {
+        Need::Public => None,
+        other => Some(other.as_str()),
+    }
+}
+
+/// Lists every HTTP route and every bus verb, in a stable order.
+pub fn lines() -> Vec<Line> {
+    let empty = Line {
+        kind: "http",
+        method: None,
+        path: None,
+        service: None,
+        verb: None,
+        right: None,
+        public: false,
+        changes: false,
+        tenancy: Deployment,
+    };
+    let http = ROUTES.iter().map(|r| Line {
+        method: Some(r.method),
+        path: Some(r.path),
+        right: right_of(r.need),
+        public: r.need == Public,
+        changes: r.changes,
+        tenancy: r.tenancy,
+        ..empty.clone()
+    });
+    let own = OWN_ROUTES.iter().map(|r| Line {
+        method: Some(r.method),
+        path: Some(r.path),
+        right: right_of(r.need),
+        public: r.need == Public,
+        ..empty.clone()
+    });
+    let forwarded = ROUTES.iter().map(|r| Line {
+        kind: "bus",
+        service: Some(r.service),
+        verb: Some(r.verb),
+        right: right_of(r.need),
+        public: r.need == Public,
+        changes: r.changes,
+        tenancy: r.tenancy,
+        ..empty.clone()
+    });
+    let between = BUS_VERBS.iter().map(|v| Line {
+        kind: "bus",
+        service: Some(v.service),
+        verb: Some(v.verb),
+        right: v.need.map(Right::as_str),
+        changes: true,
+        ..empty.clone()
+    });
+    let reads = Service::ALL.into_iter().filter(|s| s.has_store()).map(|service| Line {
+        kind: "bus",
+        service: Some(service),
+        verb: Some("events-read"),
+        ..empty.clone()
+    });
+    http.chain(own).chain(forwarded).chain(between).chain(reads).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::VerbName;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_route_and_each_verb_stands_once() {
+        let paths: BTreeSet<_> = ROUTES.iter().map(|r| (r.method, r.path)).collect();
+        let verbs: BTreeSet<_> = ROUTES.iter().map(|r| (r.service, r.verb)).collect();
+        assert_eq!((paths.len(), verbs.len()), (ROUTES.len(), ROUTES.len()));
+        assert!(ROUTES.iter().all(|r| VerbName::new(r.verb).is_ok()));
+    }
+
+    #[test]
+    fn a_path_finds_its_parameter() {
+        let show = of_verb(Service::Inventory, "devices-show").unwrap();
+        assert_eq!(show.matches("GET", "/api/v1/devices/x"), Some(Some("x")));
+        assert_eq!(show.matches("GET", "/api/v1/devices/"), None);
+        assert_eq!(show.matches("GET", "/api/v1/devices/x/y"), None);
+        assert_eq!(show.matches("POST", "/api/v1/devices/x"), None);
+        let list = of_verb(Service::Inventory, "devices-list").unwrap();
+        assert_eq!(list.matches("GET", "/api/v1/devices"), Some(None));
+    }
+
+    #[test]
+    fn whatever_changes_is_signed_unless_its_body_proves_itself() {
+        for route in ROUTES {
+            assert_eq!(
+                route.changes,
+                route.method == "POST" && route.need != Need::Public,
+                "{}",
+                route.path
+            );
+        }
+    }
+}
