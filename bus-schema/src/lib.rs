@@ -23,6 +23,8 @@ pub mod envelope;
 
 pub mod forms;
 
+pub mod words;
+
 pub mod merkle;
 
 pub mod order;
