@@ -11,6 +11,7 @@ pub mod events;
 pub mod inventory;
 pub mod library;
 pub mod scheduler;
+pub mod shared_events;
 pub mod signing;
 
 /// Ties a request's body to its verb and its reply.
