@@ -1,0 +1,3 @@
+//! The `store` bench.
+
+fn main() {}

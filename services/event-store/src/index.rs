@@ -1,0 +1,353 @@
+//! The indexes on disk: a stream's positions and the commands made, written behind the commits.
+//!
+//! `streams` holds the positions of a stream in chunks: key `stream ‖ 0 ‖ first position`, value `1 ‖ varint distance*`.
+//! `commands` holds `command id → 1 ‖ last position ‖ at_ms`. `meta` holds how far both have come. Writing a part twice
+//! changes nothing, so a kill in the middle of a round only repeats it.
+
+use std::sync::Arc;
+
+use crate::row::{Cursor, Item, put_varint};
+use crate::rows::Rows;
+use crate::tail::{CommandEntry, TailPart};
+use crate::{Position, StoreError, StreamId, Version};
+
+const FORMAT: u8 = 1;
+/// Most positions in one chunk.
+const CHUNK_POSITIONS: usize = 256;
+/// Rows written to the database in one batch.
+const BATCH_ROWS: usize = 256;
+/// Commits looked at for expiry in one round, as a multiple of a small round's size.
+const EXPIRY_STEP: u64 = 65_536;
+const INDEXED: &[u8] = b"indexed";
+const EXPIRED: &[u8] = b"expired";
+const LAYOUT_KEY: &[u8] = b"layout";
+/// Layout of the whole store that this version writes.
+const LAYOUT: u32 = 1;
+
+/// How far the indexes have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Indexed {
+    pub(crate) position: Position,
+    pub(crate) log_time_ms: i64,
+}
+
+/// The index trees.
+#[derive(Debug, Clone)]
+pub(crate) struct Index {
+    pub(crate) streams: sled::Tree,
+    pub(crate) commands: sled::Tree,
+    pub(crate) meta: sled::Tree,
+}
+
+impl Index {
+    /// Refuses a store of a layout that this version does not know; marks a new one.
+    pub(crate) fn check_layout(&self) -> Result<(), StoreError> {
+        match self
+            .meta
+            .get(LAYOUT_KEY)
+            .map_err(StoreError::database("read the layout"))?
+        {
+            None => {
+                self.meta
+                    .insert(LAYOUT_KEY, &LAYOUT.to_be_bytes())
+                    .map_err(StoreError::database("write the layout"))?;
+                Ok(())
+            }
+            Some(bytes) => match <[u8; 4]>::try_from(bytes.as_ref()).map(u32::from_be_bytes) {
+                Ok(LAYOUT) => Ok(()),
+                Ok(found) => Err(StoreError::UnknownLayout { found }),
+                Err(_) => Err(StoreError::UnknownLayout { found: 0 }),
+            },
+        }
+    }
+
+    /// Tells how far the indexes have come.
+    pub(crate) fn indexed(&self) -> Result<Indexed, StoreError> {
+        let Some(bytes) = self
+            .meta
+            .get(INDEXED)
+            .map_err(StoreError::database("read the index position"))?
+        else {
+            return Ok(Indexed {
+                position: 0,
+                log_time_ms: i64::MIN,
+            });
+        };
+        let mut cursor = Cursor(&bytes);
+        let read = |cursor: &mut Cursor<'_>| Ok((*cursor.array::<8>()?, *cursor.array::<8>()?));
+        let (position, time) = read(&mut cursor).map_err(|reason| StoreError::Broken { position: 0, reason })?;
+        Ok(Indexed {
+            position: u64::from_be_bytes(position),
+            log_time_ms: i64::from_be_bytes(time),
+        })
+    }
+
+    /// Gives a stream's version as far as it is indexed.
+    pub(crate) fn version(&self, stream: &StreamId) -> Result<Option<Version>, StoreError> {
+        Ok(self.last_chunk(stream)?.map(|chunk| chunk.last))
+    }
+
+    /// Gives the positions of a stream after a version, at most `limit`.
+    pub(crate) fn positions(
+        &self,
+        stream: &StreamId,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Position>, StoreError> {
+        let prefix = chunk_prefix(stream);
+        let target = chunk_key(stream, after.saturating_add(1));
+        let before = self
+            .streams
+            .get_lt(&target)
+            .map_err(StoreError::database("find a stream"))?;
+        let start = match before {
+            Some((key, _)) if key.starts_with(&prefix) => key,
+            _ => target.into(),
+        };
+        let mut found = Vec::new();
+        for entry in self.streams.range(start..) {
+            let (key, value) = entry.map_err(StoreError::database("read a stream"))?;
+            if !key.starts_with(&prefix) || found.len() >= limit {
+                break;
+            }
+            let chunk = Chunk::read(&key, &value)?;
+            found.extend(chunk.positions.into_iter().filter(|position| *position > after));
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    /// Looks a command up as far as they are indexed.
+    pub(crate) fn command(&self, id: &[u8; 16]) -> Result<Option<CommandEntry>, StoreError> {
+        let Some(bytes) = self
+            .commands
+            .get(id)
+            .map_err(StoreError::database("look a command up"))?
+        else {
+            return Ok(None);
+        };
+        read_command(&bytes)
+            .map(Some)
+            .map_err(|reason| StoreError::Broken { position: 0, reason })
+    }
+
+    /// Writes a part of the tail, then how far the indexes have come with it.
+    pub(crate) fn write(&self, part: &Arc<TailPart>, log_time_ms: i64) -> Result<(), StoreError> {
+        let mut batch = Batches::new(&self.streams);
+        for (stream, positions) in &part.streams {
+            self.add_positions(&mut batch, stream, positions)?;
+        }
+        batch.finish()?;
+        let mut batch = Batches::new(&self.commands);
+        for (id, entry) in &part.commands {
+            let mut value = vec![FORMAT];
+            value.extend_from_slice(&entry.last.to_be_bytes());
+            value.extend_from_slice(&entry.at_ms.to_be_bytes());
+            batch.insert(id.to_vec(), value)?;
+        }
+        batch.finish()?;
+        let mut value = part.last.to_be_bytes().to_vec();
+        value.extend_from_slice(&log_time_ms.to_be_bytes());
+        self.meta
+            .insert(INDEXED, value)
+            .map_err(StoreError::database("write the index position"))?;
+        Ok(())
+    }
+
+    fn add_positions(
+        &self,
+        batch: &mut Batches<'_>,
+        stream: &StreamId,
+        positions: &[Position],
+    ) -> Result<(), StoreError> {
+        let mut chunk = self.last_chunk(stream)?;
+        for position in positions {
+            match &mut chunk {
+                Some(known) if known.last >= *position => {}
+                Some(known) if known.positions.len() < CHUNK_POSITIONS => known.push(*position),
+                _ => {
+                    if let Some(full) = chunk.take() {
+                        batch.insert(chunk_key(stream, full.first), full.value)?;
+                    }
+                    chunk = Some(Chunk::new(*position));
+                }
+            }
+        }
+        match chunk {
+            Some(chunk) => batch.insert(chunk_key(stream, chunk.first), chunk.value),
+            None => Ok(()),
+        }
+    }
+
+    fn last_chunk(&self, stream: &StreamId) -> Result<Option<Chunk>, StoreError> {
+        let mut above = chunk_prefix(stream);
+        if let Some(separator) = above.last_mut() {
+            *separator = 1;
+        }
+        let found = self
+            .streams
+            .get_lt(&above)
+            .map_err(StoreError::database("find a stream"))?;
+        match found {
+            Some((key, value)) if key.starts_with(&chunk_prefix(stream)) => Chunk::read(&key, &value).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Removes commands that are not remembered any more, a bounded step at a time, in the order of the log.
+    pub(crate) fn expire(&self, rows: &Rows, up_to: Position, log_time_ms: i64) -> Result<(), StoreError> {
+        let stored = self
+            .meta
+            .get(EXPIRED)
+            .map_err(StoreError::database("read the expiry position"))?;
+        let after = stored
+            .and_then(|bytes| bytes.as_ref().try_into().ok())
+            .map_or(0, u64::from_be_bytes);
+        let up_to = up_to.min(after.saturating_add(EXPIRY_STEP));
+        let mut reached = after;
+        let mut batch = Batches::new(&self.commands);
+        rows.walk(after, |item| {
+            let Item::Commit(last, mark) = item else {
+                return Ok(std::ops::ControlFlow::Continue(()));
+            };
+            let entry = CommandEntry {
+                last: *last,
+                at_ms: mark.at_ms,
+            };
+            if *last > up_to || entry.is_live(log_time_ms) {
+                return Ok(std::ops::ControlFlow::Break(()));
+            }
+            if self.command(mark.command_id)? == Some(entry) {
+                batch.remove(mark.command_id.to_vec())?;
+            }
+            reached = *last;
+            Ok(std::ops::ControlFlow::Continue(()))
+        })?;
+        batch.finish()?;
+        if reached > after {
+            self.meta
+                .insert(EXPIRED, &reached.to_be_bytes())
+                .map_err(StoreError::database("write the expiry position"))?;
+        }
+        Ok(())
+    }
+}
+
+fn read_command(bytes: &[u8]) -> Result<CommandEntry, &'static str> {
+    let mut cursor = Cursor(bytes);
+    if cursor.byte()? != FORMAT {
+        return Err("the format of a command's row is not known");
+    }
+    let last = u64::from_be_bytes(*cursor.array()?);
+    Ok(CommandEntry {
+        last,
+        at_ms: i64::from_be_bytes(*cursor.array()?),
+    })
+}
+
+fn chunk_prefix(stream: &StreamId) -> Vec<u8> {
+    let mut prefix = stream.as_str().as_bytes().to_vec();
+    prefix.push(0);
+    prefix
+}
+
+fn chunk_key(stream: &StreamId, first: Position) -> Vec<u8> {
+    let mut key = chunk_prefix(stream);
+    key.extend_from_slice(&first.to_be_bytes());
+    key
+}
+
+/// Some positions of one stream.
+#[derive(Debug)]
+struct Chunk {
+    first: Position,
+    last: Position,
+    positions: Vec<Position>,
+    value: Vec<u8>,
+}
+
+impl Chunk {
+    fn new(first: Position) -> Self {
+        Self {
+            first,
+            last: first,
+            positions: vec![first],
+            value: vec![FORMAT],
+        }
+    }
+
+    fn push(&mut self, position: Position) {
+        put_varint(&mut self.value, position - self.last);
+        self.last = position;
+        self.positions.push(position);
+    }
+
+    fn read(key: &[u8], value: &[u8]) -> Result<Self, StoreError> {
+        let first = key.last_chunk().copied().map_or(0, u64::from_be_bytes);
+        Self::parse(first, value).map_err(|reason| StoreError::Broken {
+            position: first,
+            reason,
+        })
+    }
+
+    fn parse(first: Position, value: &[u8]) -> Result<Self, &'static str> {
+        let mut cursor = Cursor(value);
+        if cursor.byte()? != FORMAT {
+            return Err("the format of a stream's row is not known");
+        }
+        let mut chunk = Self {
+            first,
+            last: first,
+            positions: vec![first],
+            value: value.to_vec(),
+        };
+        while !cursor.0.is_empty() {
+            chunk.last = chunk.last.saturating_add(cursor.varint()?);
+            chunk.positions.push(chunk.last);
+        }
+        Ok(chunk)
+    }
+}
+
+/// Writes rows of one tree in batches of bounded size.
+struct Batches<'a> {
+    tree: &'a sled::Tree,
+    batch: sled::Batch,
+    rows: usize,
+}
+
+impl<'a> Batches<'a> {
+    fn new(tree: &'a sled::Tree) -> Self {
+        Self {
+            tree,
+            batch: sled::Batch::default(),
+            rows: 0,
+        }
+    }
+
+    fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), StoreError> {
+        self.batch.insert(key, value);
+        self.count()
+    }
+
+    fn remove(&mut self, key: Vec<u8>) -> Result<(), StoreError> {
+        self.batch.remove(key);
+        self.count()
+    }
+
+    fn count(&mut self) -> Result<(), StoreError> {
+        self.rows += 1;
+        if self.rows >= BATCH_ROWS { self.apply() } else { Ok(()) }
+    }
+
+    fn apply(&mut self) -> Result<(), StoreError> {
+        self.rows = 0;
+        self.tree
+            .apply_batch(std::mem::take(&mut self.batch))
+            .map_err(StoreError::database("write an index"))
+    }
+
+    fn finish(mut self) -> Result<(), StoreError> {
+        if self.rows > 0 { self.apply() } else { Ok(()) }
+    }
+}

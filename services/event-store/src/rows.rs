@@ -1,0 +1,136 @@
+//! The tree of rows: finding the row of a position, walking rows in order with the chain checked across them.
+
+use std::ops::ControlFlow;
+
+use crate::row::{CommitMark, Item, RowReader};
+use crate::{GENESIS, Head, Position, StoreError};
+
+/// The tree that holds the log itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Rows(pub(crate) sled::Tree);
+
+/// A command's effect as its commit mark tells it.
+#[derive(Debug)]
+pub(crate) struct StoredCommit {
+    pub(crate) first: Position,
+    pub(crate) last: Position,
+    pub(crate) digest: [u8; 32],
+    pub(crate) answer: Vec<u8>,
+}
+
+impl Rows {
+    /// Gives the row in which a position stands, if it stands anywhere.
+    pub(crate) fn containing(&self, position: Position) -> Result<Option<(sled::IVec, sled::IVec)>, StoreError> {
+        let above = position.saturating_add(1).to_be_bytes();
+        self.0.get_lt(above).map_err(StoreError::database("find a row"))
+    }
+
+    /// Shows every item after a position in order, until the visitor breaks off.
+    ///
+    /// Rows must follow each other without a gap and with matching hashes. Items at or before `after` that stand in the
+    /// first row are read but not shown. Gives the head that was reached: the last item read.
+    pub(crate) fn walk<F>(&self, after: Position, mut visit: F) -> Result<Head, StoreError>
+    where
+        F: FnMut(&Item<'_>) -> Result<ControlFlow<()>, StoreError>,
+    {
+        let Some((start, _)) = self.containing(after.saturating_add(1))? else {
+            return self.nothing_from(after);
+        };
+        let mut reached: Option<Head> = None;
+        for entry in self.0.range(start..) {
+            let (key, value) = entry.map_err(StoreError::database("read a row"))?;
+            let mut row = RowReader::new(&key, &value)?;
+            check_link(reached, &row)?;
+            while let Some(item) = row.next_item()? {
+                let position = match &item {
+                    Item::Event(event) => event.position,
+                    Item::Commit(last, _) => *last,
+                };
+                if position > after && visit(&item)?.is_break() {
+                    return Ok(Head {
+                        position: row.next_position() - 1,
+                        hash: row.hash(),
+                    });
+                }
+            }
+            reached = Some(Head {
+                position: row.next_position() - 1,
+                hash: row.hash(),
+            });
+        }
+        match reached {
+            Some(head) if head.position >= after => Ok(head),
+            _ => Err(StoreError::Broken {
+                position: after,
+                reason: "the log ends before it",
+            }),
+        }
+    }
+
+    /// No row begins at or before the position: the log is empty, or its beginning is gone.
+    fn nothing_from(&self, after: Position) -> Result<Head, StoreError> {
+        let is_empty = self.0.is_empty();
+        if after == 0 && is_empty {
+            return Ok(Head {
+                position: 0,
+                hash: GENESIS,
+            });
+        }
+        Err(StoreError::Broken {
+            position: after.max(1),
+            reason: "the row of this position is missing",
+        })
+    }
+
+    /// Finds the mark of the append whose last event has this position.
+    pub(crate) fn commit_ending_at(&self, last: Position) -> Result<Option<StoredCommit>, StoreError> {
+        let Some((key, value)) = self.containing(last)? else {
+            return Ok(None);
+        };
+        let mut row = RowReader::new(&key, &value)?;
+        while let Some(item) = row.next_item()? {
+            if let Item::Commit(position, mark) = item
+                && position == last
+            {
+                return Ok(Some(stored_commit(last, &mark)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn stored_commit(last: Position, mark: &CommitMark<'_>) -> StoredCommit {
+    StoredCommit {
+        first: last + 1 - mark.events,
+        last,
+        digest: *mark.digest,
+        answer: mark.answer.to_vec(),
+    }
+}
+
+/// Checks that a row follows the one before it; the first row of a store follows nothing.
+fn check_link(before: Option<Head>, row: &RowReader<'_>) -> Result<(), StoreError> {
+    let position = row.next_position();
+    let expected = match before {
+        Some(head) => head,
+        None if position == 1 => Head {
+            position: 0,
+            hash: GENESIS,
+        },
+        None => return Ok(()),
+    };
+    if position != expected.position + 1 {
+        let missing = expected.position + 1;
+        return Err(StoreError::Broken {
+            position: missing.min(position),
+            reason: "positions are missing or doubled",
+        });
+    }
+    if row.hash() != expected.hash {
+        return Err(StoreError::Broken {
+            position,
+            reason: "the row does not continue the hash chain",
+        });
+    }
+    Ok(())
+}
