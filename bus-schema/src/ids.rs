@@ -5,6 +5,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 /// Says why a text is not an id.
@@ -160,6 +161,36 @@ impl<'de> Deserialize<'de> for Guid {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
     }
+}
+
+impl JobId {
+    /// Derives the job of a command, so that a command makes one job whoever computes it.
+    ///
+    /// Shape: the first 16 bytes of `SHA-256("borealis job" ‖ command id)`.
+    pub fn of_command(command: &CommandId) -> Self {
+        Self(derived(&[b"borealis job", command.as_bytes()]))
+    }
+}
+
+impl RunId {
+    /// Derives the run of a job on a device, so that it happens once whoever computes it.
+    ///
+    /// Shape: the first 16 bytes of `SHA-256("borealis run" ‖ job id ‖ GUID)`.
+    pub fn of_job(job: &JobId, guid: &Guid) -> Self {
+        Self(derived(&[b"borealis run", job.as_bytes(), guid.as_bytes()]))
+    }
+}
+
+fn derived(parts: &[&[u8]]) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    let mut id = [0u8; 16];
+    for (byte, hashed) in id.iter_mut().zip(hash.finalize()) {
+        *byte = hashed;
+    }
+    id
 }
 
 macro_rules! name_type {
