@@ -18,6 +18,7 @@ RUST_VERSION=1.95
 export BOREALIS_DEPENDENCIES=$DEPENDENCIES
 export CARGO_TARGET_DIR=$HERE/target
 export PYTHONDONTWRITEBYTECODE=1
+export npm_config_update_notifier=false
 export PATH=$DEPENDENCIES/cargo-tools/bin:$PATH
 
 usage() {
@@ -93,7 +94,7 @@ payloads() { python3 deploy/payloads.py "$@"; }
 
 fetch() {
     need_command python3 python3
-    if payloads needs-network "$DEPENDENCIES"; then
+    if payloads needs-network "$DEPENDENCIES" 2>/dev/null; then
         need_pip
     fi
     payloads fetch "$DEPENDENCIES"
@@ -144,6 +145,11 @@ build_programs() {
 }
 
 build() {
+    if [[ ! -f $BINARIES/.borealis-stamp ]]; then
+        # Named before a minute is spent on the page.
+        need_cargo
+        need_c_compiler
+    fi
     fetch
     build_ui
     build_programs

@@ -5,7 +5,8 @@
     payloads.py path FOLDER NAME        print the folder of a payload
     payloads.py needs-network FOLDER    exit 0 when a fetch would have to download, else 1
 
-Nothing but the standard library and pip. Exit 65: a digest is wrong. Exit 69: a download failed.
+Nothing but the standard library and pip. Exit 65: a digest is wrong; 69: a download failed; 73: the
+folder cannot be written.
 """
 
 import configparser
@@ -23,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 LOCK = Path(__file__).with_name("payloads.lock")
-EXIT_USAGE, EXIT_BAD_DIGEST, EXIT_UNAVAILABLE = 64, 65, 69
+EXIT_USAGE, EXIT_BAD_DIGEST, EXIT_UNAVAILABLE, EXIT_NOT_WRITTEN = 64, 65, 69, 73
 
 
 class Stop(Exception):
@@ -92,7 +93,7 @@ def sha256(path):
     return digest.hexdigest()
 
 
-def require_digest(path, expected, what):
+def require_digest(path, expected, what, remedy=""):
     actual = sha256(path)
     if actual != expected:
         raise Stop(
@@ -100,7 +101,7 @@ def require_digest(path, expected, what):
             f"{what} has the wrong SHA-256 and is not used\n"
             f"    expected {expected}\n"
             f"    found    {actual}\n"
-            f"    in       {path}",
+            f"    in       {path}" + (f"\n    {remedy}" if remedy else ""),
         )
 
 
@@ -113,7 +114,8 @@ def is_installed(item, dependencies):
     binary = folder / item.binary
     if not binary.is_file():
         return False
-    require_digest(binary, item.binary_sha256, f"{item.name} {item.version}")
+    remedy = f"remove {folder} to fetch it again"
+    require_digest(binary, item.binary_sha256, f"{item.name} {item.version}", remedy)
     return True
 
 
@@ -221,14 +223,18 @@ def main(arguments):
         if verb != "fetch":
             print(__doc__, file=sys.stderr)
             return EXIT_USAGE
-        with locked(dependencies):
-            for item in wanted:
-                if not is_installed(item, dependencies):
-                    fetch(item, dependencies)
+        if not all(is_installed(item, dependencies) for item in wanted):
+            with locked(dependencies):
+                for item in wanted:
+                    if not is_installed(item, dependencies):
+                        fetch(item, dependencies)
         return 0
     except Stop as stop:
         print(f"Borealis: {stop}", file=sys.stderr)
         return stop.code
+    except OSError as error:
+        print(f"Borealis: {error}", file=sys.stderr)
+        return EXIT_NOT_WRITTEN
 
 
 if __name__ == "__main__":
