@@ -24,10 +24,7 @@ pub trait Clock: Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the home of the log's wall clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the home of the log's wall clock")]
     fn now_local(&self) -> DateTime<FixedOffset> {
         Local::now().fixed_offset()
     }

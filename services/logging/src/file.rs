@@ -66,16 +66,9 @@ impl LogFile {
     ///
     /// # Errors
     /// [`LogError::Owned`] while another process, or this one, has it open; the others name what the system refused.
-    pub fn open(
-        logs: &Path,
-        side: Side,
-        service: &str,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, LogError> {
+    pub fn open(logs: &Path, side: Side, service: &str, clock: Arc<dyn Clock>) -> Result<Self, LogError> {
         if !is_name(service) {
-            return Err(LogError::Name {
-                name: service.into(),
-            });
+            return Err(LogError::Name { name: service.into() });
         }
         let folder = logs.join(side.folder());
         private_folder(&folder).map_err(|source| LogError::Folder {
@@ -162,10 +155,7 @@ impl State {
         self.retry_roll_at = None;
         if let Err(error) = self.roll(path, today) {
             // Yesterday's file takes the lines until the rename succeeds: better there than nowhere.
-            complain(&format!(
-                "{}: not renamed at day change: {error}",
-                path.display()
-            ));
+            complain(&format!("{}: not renamed at day change: {error}", path.display()));
             self.retry_roll_at = now.checked_add_signed(RETRY_ROLL);
         }
     }

@@ -32,12 +32,7 @@ pub struct JsonLayer {
 impl JsonLayer {
     /// Makes the layer for a service; errors go to the second file too, and with `stderr` a short form to the terminal.
     #[must_use]
-    pub fn new(
-        service: &str,
-        file: Arc<LogFile>,
-        errors: Option<Arc<LogFile>>,
-        stderr: bool,
-    ) -> Self {
+    pub fn new(service: &str, file: Arc<LogFile>, errors: Option<Arc<LogFile>>, stderr: bool) -> Self {
         Self {
             service: service.to_owned(),
             file,
@@ -56,9 +51,7 @@ impl JsonLayer {
             let _ = writeln!(std::io::stderr(), "{}", redact(&text));
         }
         let line = Line {
-            ts: now
-                .with_timezone(&Utc)
-                .to_rfc3339_opts(SecondsFormat::Millis, true),
+            ts: now.with_timezone(&Utc).to_rfc3339_opts(SecondsFormat::Millis, true),
             level: meta.level().as_str(),
             service: &self.service,
             target: meta.target(),

@@ -42,9 +42,7 @@ fn credential(rest: &str) -> Option<(usize, usize)> {
     const PREFIXES: [&str; 3] = ["brl1.", "BRL1-", "Bearer "];
     for prefix in PREFIXES {
         if let Some(tail) = rest.strip_prefix(prefix) {
-            let secret = run(tail, |c| {
-                is_word(c) || matches!(c, '.' | '-' | '=' | '+' | '/')
-            });
+            let secret = run(tail, |c| is_word(c) || matches!(c, '.' | '-' | '=' | '+' | '/'));
             return (secret >= 8).then_some((prefix.len(), secret));
         }
     }
@@ -55,8 +53,7 @@ fn credential(rest: &str) -> Option<(usize, usize)> {
         let hash = rest.get(..link)?.find('#')?;
         return Some((hash + 1, link - hash - 1));
     }
-    let seed = rest.starts_with('S')
-        && run(rest, |c| c.is_ascii_uppercase() || matches!(c, '2'..='7')) == 58;
+    let seed = rest.starts_with('S') && run(rest, |c| c.is_ascii_uppercase() || matches!(c, '2'..='7')) == 58;
     seed.then_some((0, 58))
 }
 
@@ -81,10 +78,7 @@ mod tests {
     #[test]
     fn replaces_tokens_codes_links_and_seeds() {
         assert_eq!(redact("t=brl1.c2Vzc2lvbg.EoQBCh-_=="), "t=brl1.[redacted]");
-        assert_eq!(
-            redact("code BRL1-ABCDEFGH234567 used"),
-            "code BRL1-[redacted] used"
-        );
+        assert_eq!(redact("code BRL1-ABCDEFGH234567 used"), "code BRL1-[redacted] used");
         assert_eq!(
             redact("Authorization: Bearer abc.def-ghi_jkl"),
             "Authorization: Bearer [redacted]"

@@ -77,20 +77,13 @@ pub fn subscriber(
         filter: config.filter.clone(),
         source,
     })?;
-    let open = |service: &str| {
-        LogFile::open(&config.dir, config.side, service, Arc::clone(&clock)).map(Arc::new)
-    };
+    let open = |service: &str| LogFile::open(&config.dir, config.side, service, Arc::clone(&clock)).map(Arc::new);
     let file = open(&config.service)?;
     let errors = config
         .errors
         .then(|| open(&format!("{}.error", config.service)))
         .transpose()?;
-    let layer = JsonLayer::new(
-        &config.service,
-        Arc::clone(&file),
-        errors.clone(),
-        config.stderr,
-    );
+    let layer = JsonLayer::new(&config.service, Arc::clone(&file), errors.clone(), config.stderr);
     let subscriber = tracing_subscriber::registry().with(filter).with(layer);
     Ok((subscriber, Guard { file, errors }))
 }

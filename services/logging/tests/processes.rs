@@ -39,10 +39,7 @@ fn a_second_process_is_refused_until_the_first_is_gone() {
         return;
     }
     let logs = tempfile::tempdir().unwrap();
-    let mut owner = child(
-        "a_second_process_is_refused_until_the_first_is_gone",
-        logs.path(),
-    );
+    let mut owner = child("a_second_process_is_refused_until_the_first_is_gone", logs.path());
     let mut output = BufReader::new(owner.stdout.take().unwrap()).lines();
     assert!(output.any(|line| line.unwrap() == "ready"));
 
@@ -78,12 +75,9 @@ fn a_process_that_is_killed_or_panics_leaves_its_last_line() {
         std::process::abort();
     }
     let logs = tempfile::tempdir().unwrap();
-    let ended = child(
-        "a_process_that_is_killed_or_panics_leaves_its_last_line",
-        logs.path(),
-    )
-    .wait_with_output()
-    .unwrap();
+    let ended = child("a_process_that_is_killed_or_panics_leaves_its_last_line", logs.path())
+        .wait_with_output()
+        .unwrap();
     assert!(!ended.status.success());
     let text = fs::read_to_string(logs.path().join("Agent/agent.log")).unwrap();
     assert!(text.contains("before the end"), "{text}");

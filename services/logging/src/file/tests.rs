@@ -49,12 +49,7 @@ impl Case {
     }
 
     fn try_open(&self) -> Result<LogFile, LogError> {
-        LogFile::open(
-            self.logs.path(),
-            Side::Server,
-            "access",
-            Arc::new(self.clock.clone()),
-        )
+        LogFile::open(self.logs.path(), Side::Server, "access", Arc::new(self.clock.clone()))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -94,10 +89,7 @@ fn lines_of_one_day_share_one_private_file() {
     log.write_line("three\r\nfour");
     assert_eq!(case.read("access.log"), "one\ntwo\nthree\r\nfour\n");
     assert_eq!(case.names(), ["access.log"]);
-    assert_eq!(
-        log.path(),
-        log_path(case.logs.path(), Side::Server, "access")
-    );
+    assert_eq!(log.path(), log_path(case.logs.path(), Side::Server, "access"));
     let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(case.path("access.log")), 0o600);
     assert_eq!(mode(case.path("")), 0o700);
@@ -109,22 +101,13 @@ fn a_folder_that_stood_open_is_closed() {
     fs::create_dir(case.path("")).unwrap();
     fs::set_permissions(case.path(""), fs::Permissions::from_mode(0o755)).unwrap();
     case.open();
-    assert_eq!(
-        fs::metadata(case.path("")).unwrap().permissions().mode() & 0o777,
-        0o700
-    );
+    assert_eq!(fs::metadata(case.path("")).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]
 fn the_side_is_a_folder() {
     let case = Case::at("2026-03-01 08:00:00");
-    let log = LogFile::open(
-        case.logs.path(),
-        Side::Agent,
-        "agent",
-        Arc::new(case.clock.clone()),
-    )
-    .unwrap();
+    let log = LogFile::open(case.logs.path(), Side::Agent, "agent", Arc::new(case.clock.clone())).unwrap();
     assert_eq!(log.path(), case.logs.path().join("Agent/agent.log"));
 }
 
@@ -218,11 +201,7 @@ fn a_name_that_is_taken_is_appended_to() {
 fn a_name_that_is_taken_at_start_is_appended_to() {
     let case = Case::at("2026-03-02 00:10:00");
     case.left_behind("access.log", "late\n", "2026-03-01 23:00:00");
-    case.left_behind(
-        "access.log.2026-03-01",
-        "kept, cut o",
-        "2026-03-01 12:00:00",
-    );
+    case.left_behind("access.log.2026-03-01", "kept, cut o", "2026-03-01 12:00:00");
     case.open().write_line("next");
     assert_eq!(case.read("access.log.2026-03-01"), "kept, cut o\nlate\n");
     assert_eq!(case.read("access.log"), "next\n");
@@ -232,11 +211,7 @@ fn a_name_that_is_taken_at_start_is_appended_to() {
 fn lines_appended_before_a_crash_are_not_appended_again() {
     let case = Case::at("2026-03-02 00:10:00");
     case.left_behind("access.log", "late\n", "2026-03-01 23:00:00");
-    case.left_behind(
-        "access.log.2026-03-01",
-        "kept\nlate\n",
-        "2026-03-01 12:00:00",
-    );
+    case.left_behind("access.log.2026-03-01", "kept\nlate\n", "2026-03-01 12:00:00");
     case.open();
     assert_eq!(case.read("access.log.2026-03-01"), "kept\nlate\n");
 }
@@ -277,11 +252,7 @@ fn a_rename_that_fails_is_tried_again_and_loses_nothing() {
     fs::remove_dir(case.path("access.log.2026-03-01")).unwrap();
     case.clock.set("2026-03-02 00:00:30");
     log.write_line("c");
-    assert_eq!(
-        case.read("access.log"),
-        "a\nb\nc\n",
-        "not tried at each line"
-    );
+    assert_eq!(case.read("access.log"), "a\nb\nc\n", "not tried at each line");
     case.clock.set("2026-03-02 00:01:00");
     log.write_line("d");
     assert_eq!(case.read("access.log.2026-03-01"), "a\nb\nc\n");
@@ -304,10 +275,7 @@ fn lines_that_the_disk_refused_are_counted() {
     }
     log.write_line("kept");
     let text = case.read("access.log");
-    assert!(
-        text.contains("2 lines before this one could not be written"),
-        "{text}"
-    );
+    assert!(text.contains("2 lines before this one could not be written"), "{text}");
     assert!(text.ends_with("\nkept\n"), "{text}");
 }
 
@@ -334,12 +302,7 @@ fn a_log_has_one_owner() {
 fn a_name_cannot_leave_the_folder() {
     let case = Case::at("2026-03-01 23:00:00");
     for name in ["", "../access", "a/b", "Access", ".hidden", "a b"] {
-        let result = LogFile::open(
-            case.logs.path(),
-            Side::Server,
-            name,
-            Arc::new(case.clock.clone()),
-        );
+        let result = LogFile::open(case.logs.path(), Side::Server, name, Arc::new(case.clock.clone()));
         assert!(matches!(result, Err(LogError::Name { .. })), "{name}");
     }
 }

@@ -27,17 +27,14 @@ fn lines_of(emit: impl FnOnce()) -> (Vec<Value>, Vec<Value>) {
     drop(guard);
     let read = |name: &str| {
         let text = fs::read_to_string(logs.path().join("Server").join(name)).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
     (read("access.log"), read("access.error.log"))
 }
 
 #[test]
 fn an_event_is_one_line_of_json() {
-    let (lines, errors) =
-        lines_of(|| info!(target: "t", count = 3, device = %"7f", "device approved"));
+    let (lines, errors) = lines_of(|| info!(target: "t", count = 3, device = %"7f", "device approved"));
     let expected = json!({
         "ts": "2026-03-02T01:00:00.000Z", "level": "INFO", "service": "access", "target": "t",
         "message": "device approved", "fields": {"count": 3, "device": "7f"},
@@ -71,12 +68,8 @@ fn errors_go_to_both_files_with_their_causes() {
     #[error("the store did not answer")]
     struct Outer(#[source] std::io::Error);
     let outer = Outer(std::io::Error::other("disk full"));
-    let (lines, errors) =
-        lines_of(|| error!(error = &outer as &dyn std::error::Error, "append failed"));
-    assert_eq!(
-        lines[0]["fields"]["error"],
-        "the store did not answer: disk full"
-    );
+    let (lines, errors) = lines_of(|| error!(error = &outer as &dyn std::error::Error, "append failed"));
+    assert_eq!(lines[0]["fields"]["error"], "the store did not answer: disk full");
     assert_eq!(lines, errors);
 }
 
