@@ -1,0 +1,9 @@
+//! Runs access against the real things it must fit: the web page's OPAQUE, and a real bus.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+mod opaque;
