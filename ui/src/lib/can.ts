@@ -2,9 +2,24 @@
 
 import type { Approval, InstallerCode, Job, Session } from "../api/types";
 
-export function holds(session: Session | undefined, right: string): boolean {
-  if (!session) return false;
-  return session.rights.includes(right) || session.rights.includes("*");
+export type Right =
+  | "devices.read"
+  | "jobs.read"
+  | "jobs.run"
+  | "jobs.cancel"
+  | "codes.read"
+  | "codes.create"
+  | "codes.revoke"
+  | "approvals.read"
+  | "approvals.decide";
+
+export function holds(session: Session | undefined, right: Right): boolean {
+  return session?.rights.includes(right) ?? false;
+}
+
+/** Says why an act is not offered, or nothing. */
+export function refusal(session: Session | undefined, right: Right): string | undefined {
+  return session && !holds(session, right) ? `You do not hold the right ${right}.` : undefined;
 }
 
 export const approvalCan = {

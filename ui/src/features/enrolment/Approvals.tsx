@@ -1,0 +1,157 @@
+import { Button, Modal, TextInput } from "@mantine/core";
+import { notifications } from "@mantine/notifications";
+import { useQuery } from "@tanstack/react-query";
+import { useState, type FormEvent } from "react";
+import { describe } from "../../api/errors";
+import type { Approval } from "../../api/types";
+import { approvalCan, refusal } from "../../lib/can";
+import { EmptyState } from "../../ui/EmptyState";
+import { ErrorPanel } from "../../ui/ErrorPanel";
+import { Instant } from "../../ui/Instant";
+import { Loading } from "../../ui/Loading";
+import { Section } from "../../ui/Page";
+import { sessionQuery } from "../session/queries";
+import classes from "./Enrolment.module.css";
+import { pendingApprovalsQuery, useDecide } from "./queries";
+import { words } from "./words";
+
+export function Approvals() {
+  const query = useQuery(pendingApprovalsQuery);
+  const items = query.data ?? [];
+  return (
+    <Section title={words.approvals} note={items.length > 0 ? words.approvalsNote : undefined}>
+      {query.isPending ? <Loading rows={3} /> : null}
+      {query.error ? (
+        <ErrorPanel error={describe(words.failedList, query.error)} onRetry={() => void query.refetch()} />
+      ) : null}
+      {query.isSuccess && items.length === 0 ? (
+        <EmptyState title={words.noApprovals}>{words.noApprovalsText}</EmptyState>
+      ) : null}
+      <ul className={classes.queue}>
+        {items.map((approval) => (
+          <ApprovalRow key={approval.id} approval={approval} />
+        ))}
+      </ul>
+    </Section>
+  );
+}
+
+function ApprovalRow({ approval }: { approval: Approval }) {
+  const decide = useDecide();
+  const session = useQuery(sessionQuery).data;
+  const [denying, setDenying] = useState(false);
+  const why = refusal(session, "approvals.decide");
+  const open = approvalCan.decide(approval) && !why;
+  const wordList = Array.isArray(approval.words) ? approval.words.join(" ") : approval.words;
+
+  const approve = (): void =>
+    decide.mutate(
+      { id: approval.id, approve: true },
+      { onSuccess: () => notifications.show({ message: words.approved(approval.hostname), color: "aurora" }) },
+    );
+  const deny = (reason: string): void =>
+    decide.mutate(
+      { id: approval.id, approve: false, reason },
+      {
+        onSuccess: () => notifications.show({ message: words.denied(approval.hostname), color: "gray" }),
+        onSettled: () => setDenying(false),
+      },
+    );
+
+  return (
+    <li className={classes.approval} aria-label={approval.hostname}>
+      <div className={classes.approvalMain}>
+        <div className={classes.host}>
+          <strong>{approval.hostname}</strong>
+          <span className="dim">
+            {[approval.site, [approval.os, approval.arch].filter(Boolean).join(" ")].filter(Boolean).join(" · ")}
+          </span>
+        </div>
+        <div className={classes.buttons}>
+          <Button variant="default" disabled={!open || decide.isPending} title={why} onClick={() => setDenying(true)}>
+            {words.deny}
+          </Button>
+          <Button
+            disabled={!open}
+            title={why}
+            loading={decide.isPending && decide.variables?.approve === true}
+            onClick={approve}
+          >
+            {words.approve}
+          </Button>
+        </div>
+      </div>
+      <dl className={classes.facts}>
+        <div>
+          <dt>{words.address}</dt>
+          <dd className="mono">{approval.address ?? "–"}</dd>
+        </div>
+        <div>
+          <dt>{words.agent}</dt>
+          <dd>{[approval.agent_version, approval.context].filter(Boolean).join(" · ") || "–"}</dd>
+        </div>
+        <div>
+          <dt>{words.requested}</dt>
+          <dd>
+            <Instant at={approval.requested_at} />
+          </dd>
+        </div>
+        <div>
+          <dt>{words.expires}</dt>
+          <dd>{approval.expires_at ? <Instant at={approval.expires_at} /> : words.noExpiry}</dd>
+        </div>
+        {wordList ? (
+          <div className={classes.wide}>
+            <dt>{words.wordsLabel}</dt>
+            <dd className={classes.fingerWords}>{wordList}</dd>
+          </div>
+        ) : null}
+        <div className={classes.wide}>
+          <dt>{words.fingerprint}</dt>
+          <dd className={classes.fingerprint}>{approval.fingerprint}</dd>
+        </div>
+      </dl>
+      {decide.error ? <ErrorPanel error={describe(words.failedDecide(approval.hostname), decide.error)} /> : null}
+      {denying ? (
+        <DenyDialog approval={approval} busy={decide.isPending} onDeny={deny} onClose={() => setDenying(false)} />
+      ) : null}
+    </li>
+  );
+}
+
+interface DenyDialogProps {
+  approval: Approval;
+  busy: boolean;
+  onDeny: (reason: string) => void;
+  onClose: () => void;
+}
+
+function DenyDialog({ approval, busy, onDeny, onClose }: DenyDialogProps) {
+  const [reason, setReason] = useState("");
+  const submit = (event: FormEvent): void => {
+    event.preventDefault();
+    onDeny(reason.trim());
+  };
+  return (
+    <Modal opened onClose={onClose} title={words.denyTitle(approval.hostname)} closeButtonProps={{ "aria-label": "Close" }}>
+      <form className={classes.form} onSubmit={submit}>
+        <TextInput
+          label={words.reason}
+          description={words.reasonHint}
+          maxLength={200}
+          data-autofocus
+          value={reason}
+          onChange={(event) => setReason(event.currentTarget.value)}
+        />
+        <div className={classes.buttons}>
+          <Button variant="default" onClick={onClose}>
+            {words.cancel}
+          </Button>
+          <Button type="submit" color="red.9" loading={busy}>
+            {words.deny}
+          </Button>
+        </div>
+      </form>
+    </Modal>
+  );
+}

@@ -1,0 +1,130 @@
+import { Button } from "@mantine/core";
+import { notifications } from "@mantine/notifications";
+import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import { describe } from "../../api/errors";
+import type { InstallerCode } from "../../api/types";
+import { codeCan, refusal } from "../../lib/can";
+import { CODE_MARKS, markOf } from "../../lib/states";
+import { EmptyState } from "../../ui/EmptyState";
+import { ErrorPanel } from "../../ui/ErrorPanel";
+import { Icon } from "../../ui/Icon";
+import { Instant } from "../../ui/Instant";
+import { Loading } from "../../ui/Loading";
+import { Section } from "../../ui/Page";
+import { StateMark } from "../../ui/StateMark";
+import { sessionQuery } from "../session/queries";
+import classes from "./Enrolment.module.css";
+import { MintDialog } from "./MintDialog";
+import { codesQuery, useRevokeCode } from "./queries";
+import { words } from "./words";
+
+export function Codes() {
+  const query = useQuery(codesQuery);
+  const session = useQuery(sessionQuery).data;
+  const [minting, setMinting] = useState(false);
+  const items = query.data ?? [];
+  const why = refusal(session, "codes.create");
+  const mintButton = (
+    <Button
+      leftSection={<Icon name="plus" />}
+      disabled={why !== undefined}
+      title={why}
+      onClick={() => setMinting(true)}
+    >
+      {words.mintNamed}
+    </Button>
+  );
+  return (
+    <Section title={words.codes} actions={mintButton}>
+      {query.isPending ? <Loading rows={3} /> : null}
+      {query.error ? (
+        <ErrorPanel error={describe(words.failedCodes, query.error)} onRetry={() => void query.refetch()} />
+      ) : null}
+      {query.isSuccess && items.length === 0 ? (
+        <EmptyState title={words.noCodes}>{words.noCodesText}</EmptyState>
+      ) : null}
+      {items.length > 0 ? (
+        <div className={classes.tableBox} tabIndex={0} role="region" aria-label={words.codes}>
+          <table className={classes.table}>
+            <thead>
+              <tr>
+                <th scope="col">{words.code}</th>
+                <th scope="col">State</th>
+                <th scope="col">{words.site}</th>
+                <th scope="col" data-align="end">
+                  Uses left
+                </th>
+                <th scope="col">Approval</th>
+                <th scope="col">Minted</th>
+                <th scope="col">By</th>
+                <th scope="col">{words.expires}</th>
+                <th scope="col">
+                  <span className="visually-hidden">Actions</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {items.map((code) => (
+                <CodeRow key={code.id} code={code} revokeRefusal={refusal(session, "codes.revoke")} />
+              ))}
+            </tbody>
+          </table>
+        </div>
+      ) : null}
+      {minting ? <MintDialog onClose={() => setMinting(false)} /> : null}
+    </Section>
+  );
+}
+
+function CodeRow({ code, revokeRefusal }: { code: InstallerCode; revokeRefusal: string | undefined }) {
+  const revoke = useRevokeCode();
+  return (
+    <>
+      <tr>
+        <td className="mono">{code.masked}</td>
+        <td>
+          <StateMark mark={markOf(CODE_MARKS, code.state)} />
+        </td>
+        <td>{code.site}</td>
+        <td data-align="end">
+          {code.uses_left} of {code.uses}
+        </td>
+        <td>{code.auto_approve ? "By itself" : "By an operator"}</td>
+        <td>
+          <Instant at={code.created_at} />
+        </td>
+        <td>{code.created_by ?? "–"}</td>
+        <td>
+          <Instant at={code.expires_at} />
+        </td>
+        <td data-align="end">
+          {codeCan.revoke(code) ? (
+            <Button
+              size="compact-sm"
+              variant="default"
+              aria-label={words.revokeNamed(code.masked)}
+              disabled={revokeRefusal !== undefined}
+              title={revokeRefusal}
+              loading={revoke.isPending}
+              onClick={() =>
+                revoke.mutate(code.id, {
+                  onSuccess: () => notifications.show({ message: words.revoked, color: "gray" }),
+                })
+              }
+            >
+              {words.revoke}
+            </Button>
+          ) : null}
+        </td>
+      </tr>
+      {revoke.error ? (
+        <tr>
+          <td colSpan={9}>
+            <ErrorPanel error={describe(words.failedRevoke, revoke.error)} />
+          </td>
+        </tr>
+      ) : null}
+    </>
+  );
+}

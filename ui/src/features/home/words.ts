@@ -1,0 +1,16 @@
+export const words = {
+  title: "Home",
+  approvals: "Waiting for approval",
+  decide: "Decide",
+  trouble: "Jobs that need a look",
+  troubleNote: "of the last 24 hours",
+  nothing: "Nothing needs you",
+  nothingText: "No device waits for approval, and no job of the last 24 hours had trouble.",
+  recent: "Last jobs",
+  noDevices: "Enrol the first device",
+  noDevicesText: "Mint an installer code, start an agent with it, and approve it here.",
+  toEnrolment: "Go to Enrolment",
+  failed: "The overview could not be read.",
+  failedRuns: (count: string): string => `${count} with trouble`,
+  devices: (count: string): string => `${count} enrolled`,
+} as const;

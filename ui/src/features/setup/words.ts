@@ -1,0 +1,20 @@
+export const words = {
+  title: "Set up Borealis",
+  lead: "Choose the name and password of the first operator. The password is proved to the server, never sent; nobody can read it back to you.",
+  username: "User name",
+  usernameHint: "Lower case; it names you in every audit row.",
+  usernameBad: "2 to 64 of these: a to z, 0 to 9, dot, dash, underscore, @",
+  password: "Password",
+  confirm: "Password again",
+  submit: "Set password",
+  rules: "Rules for the password",
+  met: "met",
+  unmet: "not met yet",
+  strength: "Strength",
+  failed: "The password was not set.",
+  loginFailed: "The password is set, but the log-in failed.",
+  toLogin: "Log in",
+  noSecretTitle: "This link is not complete",
+  noSecret:
+    "The set-up link ends with # and a one-time secret. Open the whole link from the server's start screen; a reload of this page needs the link again.",
+} as const;

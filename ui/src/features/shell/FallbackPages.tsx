@@ -1,0 +1,32 @@
+import { Button } from "@mantine/core";
+import type { ErrorComponentProps } from "@tanstack/react-router";
+import { describe } from "../../api/errors";
+import { EmptyState } from "../../ui/EmptyState";
+import { ErrorPanel } from "../../ui/ErrorPanel";
+import { Page } from "../../ui/Page";
+import { words } from "./words";
+
+export function NotFoundPage() {
+  return (
+    <Page title={words.notFound}>
+      <EmptyState
+        title={words.notFound}
+        action={
+          <Button component="a" href="/">
+            {words.goHome}
+          </Button>
+        }
+      >
+        {words.notFoundText}
+      </EmptyState>
+    </Page>
+  );
+}
+
+export function CrashPage({ error }: ErrorComponentProps) {
+  return (
+    <Page title={words.crashed}>
+      <ErrorPanel error={describe(words.unreachable, error)} onRetry={() => window.location.reload()} />
+    </Page>
+  );
+}

@@ -1,0 +1,74 @@
+import { Button, Popover, SegmentedControl, useMantineColorScheme } from "@mantine/core";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useRouter } from "@tanstack/react-router";
+import { useState } from "react";
+import { zoneName } from "../../lib/time";
+import { Icon } from "../../ui/Icon";
+import { Instant } from "../../ui/Instant";
+import { endSessionHere, tellOtherTabs } from "../session/ended";
+import { logOut, sessionQuery } from "../session/queries";
+import classes from "./Shell.module.css";
+import { words } from "./words";
+
+export function OperatorMenu() {
+  const client = useQueryClient();
+  const router = useRouter();
+  const session = useQuery(sessionQuery).data;
+  const { colorScheme, setColorScheme } = useMantineColorScheme();
+  const [busy, setBusy] = useState(false);
+
+  const leave = async (): Promise<void> => {
+    setBusy(true);
+    try {
+      await logOut();
+    } catch {
+      // The key is destroyed: this browser can change nothing any more, whatever the server heard.
+    }
+    tellOtherTabs();
+    await endSessionHere(client, router, { ended: false });
+  };
+
+  const name = session?.username ?? "";
+  return (
+    <Popover position="bottom-end" shadow="md" width={260} trapFocus returnFocus>
+      <Popover.Target>
+        <Button
+          variant="subtle"
+          color="gray"
+          size="compact-md"
+          className={classes.operator}
+          leftSection={<Icon name="user" />}
+          aria-label={words.operator(name)}
+        >
+          {name}
+        </Button>
+      </Popover.Target>
+      <Popover.Dropdown className={classes.menu} aria-label={words.operator(name)}>
+        <div>
+          <span className="dim">{words.loggedInAs} </span>
+          <strong>{name}</strong>
+        </div>
+        <div>
+          <span className="dim">{words.until} </span>
+          <Instant at={session?.expires_at} />
+        </div>
+        <div className="dim">{words.zone(zoneName())}</div>
+        <SegmentedControl
+          size="xs"
+          fullWidth
+          aria-label={words.theme}
+          value={colorScheme}
+          onChange={(value) => setColorScheme(value as "light" | "dark" | "auto")}
+          data={[
+            { value: "light", label: words.light },
+            { value: "dark", label: words.dark },
+            { value: "auto", label: words.system },
+          ]}
+        />
+        <Button variant="default" leftSection={<Icon name="logout" />} loading={busy} onClick={() => void leave()}>
+          {words.logOut}
+        </Button>
+      </Popover.Dropdown>
+    </Popover>
+  );
+}

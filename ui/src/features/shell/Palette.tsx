@@ -1,0 +1,69 @@
+import "@mantine/spotlight/styles.css";
+
+import { createSpotlight, Spotlight, type SpotlightActionData, type SpotlightActionGroupData } from "@mantine/spotlight";
+import { useQuery } from "@tanstack/react-query";
+import { useNavigate } from "@tanstack/react-router";
+import { useEffect, useState } from "react";
+import { matches } from "../../lib/fuzzy";
+import { markOf, PRESENCE_MARKS } from "../../lib/states";
+import { Icon } from "../../ui/Icon";
+import { everyDeviceQuery } from "../devices/queries";
+import { words } from "./words";
+
+const [store, palette] = createSpotlight();
+const MOST_DEVICES = 12;
+
+export default function Palette({ onClose }: { onClose: () => void }) {
+  const navigate = useNavigate();
+  const devices = useQuery(everyDeviceQuery).data?.items ?? [];
+  const [query, setQuery] = useState("");
+
+  useEffect(() => {
+    palette.open();
+    return () => palette.close();
+  }, []);
+
+  const page = (id: string, label: string, go: () => void): SpotlightActionData => ({ id, label, onClick: go });
+  const pages: SpotlightActionData[] = [
+    page("home", words.pages.home, () => void navigate({ to: "/" })),
+    page("devices", words.pages.devices, () => void navigate({ to: "/devices" })),
+    page("run", words.pages.run, () => void navigate({ to: "/run" })),
+    page("jobs", words.pages.jobs, () => void navigate({ to: "/jobs" })),
+    page("enrolment", words.pages.enrolment, () => void navigate({ to: "/enrolment" })),
+  ].filter((each) => matches(each.label ?? "", query));
+  const found: SpotlightActionData[] = devices
+    .filter((device) => matches(`${device.hostname} ${device.site} ${device.os ?? ""} ${device.guid}`, query))
+    .slice(0, MOST_DEVICES)
+    .map((device) => ({
+      id: device.guid,
+      label: device.hostname,
+      description: `${markOf(PRESENCE_MARKS, device.presence).label} · ${device.site} · ${device.os ?? ""}`,
+      onClick: () => void navigate({ to: "/devices/$guid", params: { guid: device.guid } }),
+    }));
+  const groups: SpotlightActionGroupData[] = [
+    { group: words.palettePages, actions: pages },
+    { group: words.paletteDevices, actions: found },
+  ].filter((group) => group.actions.length > 0);
+
+  return (
+    <Spotlight
+      store={store}
+      actions={groups}
+      query={query}
+      onQueryChange={setQuery}
+      filter={(_, actions) => actions}
+      shortcut={null}
+      nothingFound={words.paletteEmpty}
+      onSpotlightClose={onClose}
+      transitionProps={{ duration: 0 }}
+      searchProps={{
+        "aria-label": words.paletteSearch,
+        placeholder: words.paletteSearch,
+        leftSection: <Icon name="search" />,
+      }}
+      attributes={{ content: { "aria-label": words.palette } }}
+      scrollable
+      maxHeight={420}
+    />
+  );
+}

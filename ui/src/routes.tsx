@@ -1,0 +1,132 @@
+// The route tree. Location stands in the URL, typed and checked; pages are loaded when they are opened.
+
+import type { QueryClient } from "@tanstack/react-query";
+import {
+  createRootRouteWithContext,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+  Outlet,
+  redirect,
+} from "@tanstack/react-router";
+import { CrashPage, NotFoundPage } from "./features/shell/FallbackPages";
+import { Shell } from "./features/shell/Shell";
+import { currentSession } from "./features/session/queries";
+import { localPath } from "./lib/localPath";
+
+interface RouterContext {
+  queryClient: QueryClient;
+}
+
+const rootRoute = createRootRouteWithContext<RouterContext>()({
+  component: Outlet,
+  errorComponent: CrashPage,
+  notFoundComponent: NotFoundPage,
+});
+
+function text(value: unknown): string | undefined {
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+export const loginRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: "/login",
+  validateSearch: (search: Record<string, unknown>): { next?: string; ended?: boolean } => ({
+    next: localPath(search["next"]),
+    ended: search["ended"] === true ? true : undefined,
+  }),
+  component: lazyRouteComponent(() => import("./features/session/LoginPage"), "LoginPage"),
+});
+
+const setupRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: "/setup",
+  component: lazyRouteComponent(() => import("./features/setup/SetupPage"), "SetupPage"),
+});
+
+const appRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  id: "app",
+  beforeLoad: async ({ context, location }) => {
+    const session = await currentSession(context.queryClient);
+    if (!session) {
+      const next = location.href === "/" ? undefined : localPath(location.href);
+      throw redirect({ to: "/login", search: { next }, replace: true });
+    }
+  },
+  component: Shell,
+});
+
+const homeRoute = createRoute({
+  getParentRoute: () => appRoute,
+  path: "/",
+  component: lazyRouteComponent(() => import("./features/home/HomePage"), "HomePage"),
+});
+
+export const devicesRoute = createRoute({
+  getParentRoute: () => appRoute,
+  path: "/devices",
+  validateSearch: (search: Record<string, unknown>): { q?: string } => ({ q: text(search["q"]) }),
+  component: lazyRouteComponent(() => import("./features/devices/DevicesPage"), "DevicesPage"),
+});
+
+export const DEVICE_TABS = ["summary", "hardware", "network", "software", "runs"] as const;
+export type DeviceTab = (typeof DEVICE_TABS)[number];
+
+export const deviceRoute = createRoute({
+  getParentRoute: () => appRoute,
+  path: "/devices/$guid",
+  validateSearch: (search: Record<string, unknown>): { tab?: DeviceTab } => ({
+    tab: DEVICE_TABS.find((tab) => tab === search["tab"]),
+  }),
+  component: lazyRouteComponent(() => import("./features/devices/DevicePage"), "DevicePage"),
+});
+
+const enrolmentRoute = createRoute({
+  getParentRoute: () => appRoute,
+  path: "/enrolment",
+  component: lazyRouteComponent(() => import("./features/enrolment/EnrolmentPage"), "EnrolmentPage"),
+});
+
+export const runRoute = createRoute({
+  getParentRoute: () => appRoute,
+  path: "/run",
+  validateSearch: (search: Record<string, unknown>): { devices?: string; set?: string; all?: boolean } => ({
+    devices: text(search["devices"]),
+    set: text(search["set"]),
+    all: search["all"] === true ? true : undefined,
+  }),
+  component: lazyRouteComponent(() => import("./features/jobs/QuickJobPage"), "QuickJobPage"),
+});
+
+const jobsRoute = createRoute({
+  getParentRoute: () => appRoute,
+  path: "/jobs",
+  component: lazyRouteComponent(() => import("./features/jobs/JobsPage"), "JobsPage"),
+});
+
+export const jobRoute = createRoute({
+  getParentRoute: () => appRoute,
+  path: "/jobs/$job",
+  validateSearch: (search: Record<string, unknown>): { run?: string; state?: string } => ({
+    run: text(search["run"]),
+    state: text(search["state"]),
+  }),
+  component: lazyRouteComponent(() => import("./features/jobs/RunViewPage"), "RunViewPage"),
+});
+
+const routeTree = rootRoute.addChildren([
+  loginRoute,
+  setupRoute,
+  appRoute.addChildren([homeRoute, devicesRoute, deviceRoute, enrolmentRoute, runRoute, jobsRoute, jobRoute]),
+]);
+
+export function makeRouter(queryClient: QueryClient) {
+  return createRouter({ routeTree, context: { queryClient }, defaultPreload: false, scrollRestoration: false });
+}
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: ReturnType<typeof makeRouter>;
+  }
+}
