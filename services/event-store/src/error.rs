@@ -89,6 +89,21 @@ pub enum StoreError {
         /// The digest in the file's name.
         digest: String,
     },
+    /// What an export is written to or read from failed.
+    #[error("cannot {operation}")]
+    Stream {
+        /// What was attempted.
+        operation: &'static str,
+        /// The system's error.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// An import was cut off; the store is not whole.
+    #[error("an import into this store was cut off; remove {} and import again", path.display())]
+    UnfinishedImport {
+        /// The store's folder.
+        path: PathBuf,
+    },
     /// An export cannot be read back.
     #[error("the export is broken after position {position}: {reason}")]
     BadExport {
@@ -114,6 +129,13 @@ impl StoreError {
         move |source| Self::File {
             operation,
             path: path.to_owned(),
+            source: Arc::new(source),
+        }
+    }
+
+    pub(crate) fn stream(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Stream {
+            operation,
             source: Arc::new(source),
         }
     }

@@ -34,6 +34,8 @@ mod writer;
 
 mod sled_log;
 
+mod view;
+
 pub use chain::{GENESIS, body_digest, chain_hash};
 pub use error::{AppendError, STORAGE_EXIT_CODE, StoreError, storage_exit};
 pub use log::{
@@ -42,3 +44,4 @@ pub use log::{
 };
 pub use sled_log::{FaultHook, OpenOptions, OpenProgress, ProgressHook, SledLog};
 pub use stream_id::{InvalidStreamId, StreamId};
+pub use view::{MAX_VIEW_ROW_BYTES, SledView, View, ViewBatch, ViewError, ViewRow};

@@ -29,7 +29,22 @@ impl Rows {
     ///
     /// Rows must follow each other without a gap and with matching hashes. Items at or before `after` that stand in the
     /// first row are read but not shown. Gives the head that was reached: the last item read.
-    pub(crate) fn walk<F>(&self, after: Position, mut visit: F) -> Result<Head, StoreError>
+    pub(crate) fn walk<F>(&self, after: Position, visit: F) -> Result<Head, StoreError>
+    where
+        F: FnMut(&Item<'_>) -> Result<ControlFlow<()>, StoreError>,
+    {
+        self.walk_linked(after, None, visit)
+    }
+
+    /// Walks as [`Rows::walk`] does, from a head that was reached before and whose hash must stand in the log.
+    pub(crate) fn walk_from<F>(&self, reached: Head, visit: F) -> Result<Head, StoreError>
+    where
+        F: FnMut(&Item<'_>) -> Result<ControlFlow<()>, StoreError>,
+    {
+        self.walk_linked(reached.position, Some(reached.hash), visit)
+    }
+
+    fn walk_linked<F>(&self, after: Position, hash: Option<[u8; 32]>, mut visit: F) -> Result<Head, StoreError>
     where
         F: FnMut(&Item<'_>) -> Result<ControlFlow<()>, StoreError>,
     {
@@ -41,7 +56,15 @@ impl Rows {
             let (key, value) = entry.map_err(StoreError::database("read a row"))?;
             let mut row = RowReader::new(&key, &value)?;
             check_link(reached, &row)?;
-            while let Some(item) = row.next_item()? {
+            loop {
+                if row.next_position() == after + 1 && hash.is_some_and(|hash| hash != row.hash()) {
+                    let reason = "the log is not the one that was read before";
+                    return Err(StoreError::Broken {
+                        position: after,
+                        reason,
+                    });
+                }
+                let Some(item) = row.next_item()? else { break };
                 let position = match &item {
                     Item::Event(event) => event.position,
                     Item::Commit(last, _) => *last,

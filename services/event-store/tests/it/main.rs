@@ -8,3 +8,4 @@ mod append;
 mod kill;
 mod model;
 mod syscalls;
+mod views;
