@@ -223,7 +223,13 @@ export function Grid<T extends RowData>(props: GridProps<T>) {
           })}
         </div>
       </div>
-      {sorted.length === 0 && props.empty ? <div className={classes.empty}>{props.empty}</div> : null}
+      {sorted.length === 0 && props.empty ? (
+        <div role="rowgroup" className={classes.empty}>
+          <div role="row">
+            <div role="gridcell">{props.empty}</div>
+          </div>
+        </div>
+      ) : null}
       <div role="rowgroup" className={classes.body} style={{ height: virtual.getTotalSize() }}>
         {items.map((item) => {
           const row = sorted[item.index];

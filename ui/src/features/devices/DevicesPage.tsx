@@ -171,7 +171,6 @@ export function DevicesPage() {
             size="compact-md"
             className={classes.bulkRun}
             leftSection={<Icon name="player-play" />}
-            aria-label={words.run}
             onClick={run}
           >
             {words.runOn(count(selected.size))}

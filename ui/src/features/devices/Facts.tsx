@@ -25,7 +25,7 @@ function FactPart({ name, value }: { name: string; value: unknown }) {
   if (table) {
     return (
       <Section title={factName(name)} note={String(table.rows.length)}>
-        <div className={classes.tableBox} tabIndex={0} role="region" aria-label={factName(name)}>
+        <div className={classes.tableBox} tabIndex={0} role="group" aria-label={factName(name)}>
           <table className={classes.table}>
             <thead>
               <tr>

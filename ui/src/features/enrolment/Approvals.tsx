@@ -1,14 +1,15 @@
-import { Button, Modal, TextInput } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
+import { Button, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
 import { describe } from "../../api/errors";
 import type { Approval } from "../../api/types";
 import { approvalCan, refusal } from "../../lib/can";
+import { Dialog } from "../../ui/Dialog";
 import { EmptyState } from "../../ui/EmptyState";
 import { ErrorPanel } from "../../ui/ErrorPanel";
 import { Instant } from "../../ui/Instant";
 import { Loading } from "../../ui/Loading";
+import { notify } from "../../ui/notify";
 import { Section } from "../../ui/Page";
 import { sessionQuery } from "../session/queries";
 import classes from "./Enrolment.module.css";
@@ -47,13 +48,13 @@ function ApprovalRow({ approval }: { approval: Approval }) {
   const approve = (): void =>
     decide.mutate(
       { id: approval.id, approve: true },
-      { onSuccess: () => notifications.show({ message: words.approved(approval.hostname), color: "aurora" }) },
+      { onSuccess: () => notify(words.approved(approval.hostname)) },
     );
   const deny = (reason: string): void =>
     decide.mutate(
       { id: approval.id, approve: false, reason },
       {
-        onSuccess: () => notifications.show({ message: words.denied(approval.hostname), color: "gray" }),
+        onSuccess: () => notify(words.denied(approval.hostname)),
         onSettled: () => setDenying(false),
       },
     );
@@ -133,7 +134,7 @@ function DenyDialog({ approval, busy, onDeny, onClose }: DenyDialogProps) {
     onDeny(reason.trim());
   };
   return (
-    <Modal opened onClose={onClose} title={words.denyTitle(approval.hostname)} closeButtonProps={{ "aria-label": "Close" }}>
+    <Dialog title={words.denyTitle(approval.hostname)} onClose={onClose}>
       <form className={classes.form} onSubmit={submit}>
         <TextInput
           label={words.reason}
@@ -152,6 +153,6 @@ function DenyDialog({ approval, busy, onDeny, onClose }: DenyDialogProps) {
           </Button>
         </div>
       </form>
-    </Modal>
+    </Dialog>
   );
 }

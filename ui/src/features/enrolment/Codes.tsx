@@ -1,5 +1,4 @@
 import { Button } from "@mantine/core";
-import { notifications } from "@mantine/notifications";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { describe } from "../../api/errors";
@@ -10,6 +9,7 @@ import { EmptyState } from "../../ui/EmptyState";
 import { ErrorPanel } from "../../ui/ErrorPanel";
 import { Icon } from "../../ui/Icon";
 import { Instant } from "../../ui/Instant";
+import { notify } from "../../ui/notify";
 import { Loading } from "../../ui/Loading";
 import { Section } from "../../ui/Page";
 import { StateMark } from "../../ui/StateMark";
@@ -45,7 +45,7 @@ export function Codes() {
         <EmptyState title={words.noCodes}>{words.noCodesText}</EmptyState>
       ) : null}
       {items.length > 0 ? (
-        <div className={classes.tableBox} tabIndex={0} role="region" aria-label={words.codes}>
+        <div className={classes.tableBox} tabIndex={0} role="group" aria-label={words.codes}>
           <table className={classes.table}>
             <thead>
               <tr>
@@ -109,7 +109,7 @@ function CodeRow({ code, revokeRefusal }: { code: InstallerCode; revokeRefusal: 
               loading={revoke.isPending}
               onClick={() =>
                 revoke.mutate(code.id, {
-                  onSuccess: () => notifications.show({ message: words.revoked, color: "gray" }),
+                  onSuccess: () => notify(words.revoked),
                 })
               }
             >

@@ -1,9 +1,10 @@
-import { Button, Modal, NumberInput, Select, Switch, TextInput } from "@mantine/core";
+import { Button, NumberInput, Select, Switch, TextInput } from "@mantine/core";
 import { useState, type FormEvent } from "react";
 import { describe } from "../../api/errors";
 import type { MintedCode } from "../../api/types";
 import { absolute } from "../../lib/time";
 import { CopyButton } from "../../ui/CopyButton";
+import { Dialog } from "../../ui/Dialog";
 import { ErrorPanel } from "../../ui/ErrorPanel";
 import classes from "./Enrolment.module.css";
 import { emptyMintForm, installCommands, readMintForm, type MintFormErrors } from "./mintForm";
@@ -24,13 +25,11 @@ export function MintDialog({ onClose }: { onClose: () => void }) {
   };
 
   return (
-    <Modal
-      opened
+    <Dialog
       onClose={onClose}
       title={minted ? words.mintedTitle : words.mintTitle}
       size={minted ? "lg" : "md"}
       closeOnClickOutside={!minted}
-      closeButtonProps={{ "aria-label": "Close" }}
     >
       {minted ? (
         <MintedPanel minted={minted} onClose={onClose} />
@@ -81,7 +80,7 @@ export function MintDialog({ onClose }: { onClose: () => void }) {
           </div>
         </form>
       )}
-    </Modal>
+    </Dialog>
   );
 }
 

@@ -1,4 +1,5 @@
 import "@mantine/spotlight/styles.css";
+import "./palette.css";
 
 import { createSpotlight, Spotlight, type SpotlightActionData, type SpotlightActionGroupData } from "@mantine/spotlight";
 import { useQuery } from "@tanstack/react-query";

@@ -66,7 +66,7 @@ function ShellFrame() {
         {words.skip}
       </a>
       <header className={classes.header}>
-        <Link to="/" className={classes.brand}>
+        <Link to="/" className={classes.brand} aria-label={words.product}>
           <img src="/icon.svg" width={22} height={22} alt="" />
           <span>{words.product}</span>
         </Link>
