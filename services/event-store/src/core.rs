@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::watch;
 
@@ -24,6 +24,7 @@ pub(crate) struct Core {
     pub(crate) index: Index,
     pub(crate) head: watch::Sender<Head>,
     tail: RwLock<Tail>,
+    rewriting: Mutex<()>,
     fault: OnceLock<StoreError>,
     on_fault: Option<FaultHook>,
 }
@@ -43,6 +44,7 @@ impl Core {
             index,
             head,
             tail: RwLock::new(tail),
+            rewriting: Mutex::new(()),
             fault: OnceLock::new(),
             on_fault,
         }
@@ -54,6 +56,11 @@ impl Core {
 
     pub(crate) fn tail_mut(&self) -> RwLockWriteGuard<'_, Tail> {
         self.tail.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets one caller at a time rewrite rows that were committed before.
+    pub(crate) fn rewriting(&self) -> MutexGuard<'_, ()> {
+        self.rewriting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn durable_head(&self) -> Head {
@@ -160,13 +167,24 @@ impl Core {
         after: Version,
         limit: usize,
     ) -> Result<Vec<EventRecord>, StoreError> {
+        let positions = self.positions(stream, after, limit)?;
+        self.read_positions(stream, &positions)
+    }
+
+    /// Gives the positions of a stream after a version, indexed or not.
+    pub(crate) fn positions(
+        &self,
+        stream: &StreamId,
+        after: Version,
+        limit: usize,
+    ) -> Result<Vec<Position>, StoreError> {
         let recent = self.tail().positions(stream);
         let recent_from = recent.first().copied().unwrap_or(Position::MAX);
         let mut positions = self.index.positions(stream, after, limit)?;
         positions.retain(|position| *position < recent_from);
         positions.extend(recent.into_iter().filter(|position| *position > after));
         positions.truncate(limit);
-        self.read_positions(stream, &positions)
+        Ok(positions)
     }
 
     /// Reads the events at ascending positions, each row once.
@@ -230,13 +248,17 @@ pub(crate) fn load(database: &Database) -> Result<(Rows, Index), StoreError> {
     Ok((rows, index))
 }
 
-/// Reads the rows that the indexes have not reached.
-pub(crate) fn replay_tail(rows: &Rows, index: &Index) -> Result<(Tail, Head), StoreError> {
+/// Reads the rows that the indexes have not reached; brings the indexes forward when they are far behind, as after an import.
+pub(crate) fn replay_tail(rows: &Rows, index: &Index, most_events: usize) -> Result<(Tail, Head), StoreError> {
     let indexed = index.indexed()?;
     let mut tail = Tail::default();
     tail.log_time_ms = indexed.log_time_ms;
     let head = rows.walk(indexed.position, |item| {
         tail.replay(item)?;
+        if matches!(item, Item::Commit(..)) && tail.active_events() >= most_events {
+            index.write(&tail.freeze(), tail.log_time_ms)?;
+            tail.thaw();
+        }
         Ok(ControlFlow::Continue(()))
     })?;
     Ok((tail, head))

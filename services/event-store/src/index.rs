@@ -20,6 +20,7 @@ const BATCH_ROWS: usize = 256;
 const EXPIRY_STEP: u64 = 65_536;
 const INDEXED: &[u8] = b"indexed";
 const EXPIRED: &[u8] = b"expired";
+const IMPORTING: &[u8] = b"importing";
 const LAYOUT_KEY: &[u8] = b"layout";
 /// Layout of the whole store that this version writes.
 const LAYOUT: u32 = 1;
@@ -59,6 +60,23 @@ impl Index {
                 Err(_) => Err(StoreError::UnknownLayout { found: 0 }),
             },
         }
+    }
+
+    /// Marks a store as one that an import is being read into, or as whole.
+    pub(crate) fn mark_importing(&self, is_importing: bool) -> Result<(), StoreError> {
+        let marked = if is_importing {
+            self.meta.insert(IMPORTING, &[1])
+        } else {
+            self.meta.remove(IMPORTING)
+        };
+        marked.map(|_| ()).map_err(StoreError::database("mark an import"))
+    }
+
+    /// Tells whether an import into this store was cut off.
+    pub(crate) fn is_importing(&self) -> Result<bool, StoreError> {
+        self.meta
+            .contains_key(IMPORTING)
+            .map_err(StoreError::database("read the import mark"))
     }
 
     /// Tells how far the indexes have come.

@@ -34,14 +34,26 @@ mod writer;
 
 mod sled_log;
 
+mod follow;
 mod view;
 
+mod export;
+mod retention;
+mod verify;
+
+mod digest_files;
+
 pub use chain::{GENESIS, body_digest, chain_hash};
+pub use digest_files::{DigestFiles, DigestWriter};
 pub use error::{AppendError, STORAGE_EXIT_CODE, StoreError, storage_exit};
+pub use export::{export, import, read_export};
+pub use follow::Follower;
 pub use log::{
     Append, Appended, BoxFuture, COMMAND_LIFE_MS, CommandRecord, EventLog, EventRecord, Head, MAX_ANSWER_BYTES,
     MAX_APPEND_BYTES, MAX_BODY_BYTES, MAX_KIND_BYTES, NewEvent, Position, SUMMARISED, StreamWrite, Version,
 };
+pub use retention::{Compacted, Compaction, Summary};
 pub use sled_log::{FaultHook, OpenOptions, OpenProgress, ProgressHook, SledLog};
 pub use stream_id::{InvalidStreamId, StreamId};
+pub use verify::{VerifyReport, verify, verify_folder};
 pub use view::{MAX_VIEW_ROW_BYTES, SledView, View, ViewBatch, ViewError, ViewRow};

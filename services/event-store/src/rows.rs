@@ -132,7 +132,7 @@ fn stored_commit(last: Position, mark: &CommitMark<'_>) -> StoredCommit {
 }
 
 /// Checks that a row follows the one before it; the first row of a store follows nothing.
-fn check_link(before: Option<Head>, row: &RowReader<'_>) -> Result<(), StoreError> {
+pub(crate) fn check_link(before: Option<Head>, row: &RowReader<'_>) -> Result<(), StoreError> {
     let position = row.next_position();
     let expected = match before {
         Some(head) => head,

@@ -150,10 +150,15 @@ impl SledLog {
         };
         let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let (rows, index) = core::load(&database)?;
+            if index.is_importing()? {
+                return Err(StoreError::UnfinishedImport {
+                    path: folder.as_ref().to_owned(),
+                });
+            }
             tell(OpenProgress::Replaying {
                 after: index.indexed()?.position,
             });
-            let (tail, head) = core::replay_tail(&rows, &index)?;
+            let (tail, head) = core::replay_tail(&rows, &index, options.tail_events.saturating_mul(4))?;
             Ok((rows, index, (tail, head)))
         }));
         let (rows, index, state) = match opened {

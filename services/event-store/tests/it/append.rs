@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use borealis_event_store::{AppendError, EventLog, Head, MAX_BODY_BYTES, OpenOptions, SledLog, StoreError, chain_hash};
+use borealis_event_store::{
+    AppendError, EventLog, Follower, Head, MAX_BODY_BYTES, OpenOptions, SledLog, StoreError, chain_hash,
+};
 use futures_util::future::join_all;
 
 use crate::support::{Place, blobs, block_on, event, one, stream};
@@ -161,6 +163,26 @@ fn the_head_is_followed() {
             .unwrap();
         assert_eq!(*heads.borrow(), log.head());
         assert_eq!(log.head().position, 1);
+    });
+}
+
+#[test]
+fn a_follower_gets_every_event_once_and_waits_at_the_end() {
+    let place = Place::new();
+    let log = place.open();
+    block_on(async {
+        for number in 0..5 {
+            log.append(one(number, &format!("s-{number}"), 0, b"x")).await.unwrap();
+        }
+        let mut follower = Follower::new(Arc::new(log.clone()), 2);
+        assert_eq!(follower.next(2).await.unwrap().last().unwrap().position, 4);
+        assert_eq!(follower.next(9).await.unwrap().len(), 1);
+        let late = async {
+            tokio::task::yield_now().await;
+            log.append(one(9, "late", 0, b"x")).await.unwrap();
+        };
+        let (found, ()) = tokio::join!(tokio::time::timeout(Duration::from_secs(10), follower.next(9)), late);
+        assert_eq!((found.unwrap().unwrap()[0].position, follower.position()), (6, 6));
     });
 }
 

@@ -1,11 +1,18 @@
 //! The event store as its services meet it.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
 
 mod probe;
 mod support;
 
 mod append;
+mod files;
 mod kill;
 mod model;
 mod syscalls;
+mod upkeep;
 mod views;
