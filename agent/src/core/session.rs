@@ -1,0 +1,225 @@
+//! The connection as the core sees it: hello, welcome, and the keys that the server offers.
+
+use super::backoff::Backoff;
+use super::record::Record;
+use super::time::Now;
+use super::{Core, Input, Output, Step, TellError};
+use borealis_bus_schema::forms::Signed;
+use borealis_bus_schema::messages::device::{Hello, Welcome};
+use borealis_bus_schema::order::KeySet;
+
+/// Holds where the connection stands.
+#[derive(Debug)]
+pub struct Session {
+    connected: bool,
+    welcome: bool,
+    counter: u64,
+    hello: HelloState,
+    backoff: Backoff,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum HelloState {
+    /// Nothing is under way.
+    Idle,
+    /// One is due at this instant.
+    Due(u64),
+    /// One is being written or waits for its answer.
+    UnderWay,
+}
+
+impl Session {
+    pub(super) const fn new(counter: u64) -> Self {
+        Self {
+            connected: false,
+            welcome: false,
+            counter,
+            hello: HelloState::Idle,
+            backoff: Backoff::new(1_000, 60_000),
+        }
+    }
+    pub(super) const fn is_connected(&self) -> bool {
+        self.connected
+    }
+    pub(super) const fn is_welcome(&self) -> bool {
+        self.connected && self.welcome
+    }
+    pub(super) const fn counter(&self) -> u64 {
+        self.counter
+    }
+    pub(super) const fn due_at(&self) -> Option<u64> {
+        match self.hello {
+            HelloState::Due(at) if self.connected => Some(at),
+            _ => None,
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn connected(&mut self, now: Now) {
+        self.session.connected = true;
+        self.session.welcome = false;
+        self.session.hello = HelloState::Due(now.mono_ms);
+        self.session.backoff.reset();
+        self.book.hurry();
+        self.facts.connected(now);
+    }
+
+    pub(super) const fn disconnected(&mut self) {
+        self.session.connected = false;
+        self.session.welcome = false;
+        self.session.hello = HelloState::Idle;
+    }
+
+    pub(super) fn say_hello_if_due(&mut self, now: Now) {
+        if self.session.due_at().is_some_and(|at| at <= now.mono_ms) {
+            self.session.hello = HelloState::UnderWay;
+            let counter = self.session.counter.saturating_add(1);
+            self.out.push(Output::Append {
+                records: vec![Record::Hello { counter }],
+                step: Step::Hello(counter),
+            });
+        }
+    }
+
+    pub(super) fn hello_counted(&mut self, counter: u64, now: Now) {
+        self.session.counter = self.session.counter.max(counter);
+        if !self.session.connected {
+            return;
+        }
+        let hello = Hello {
+            guid: self.config.guid,
+            agent_version: self.config.agent_version.clone(),
+            contexts: self.config.contexts.clone(),
+            roles: self.config.roles.iter().map(|role| role.name.to_string()).collect(),
+            journal_counter: counter,
+            at: now.wall,
+        };
+        match self.sealer.hello(&hello) {
+            Ok(signed) => self.out.push(Output::SendHello(signed)),
+            Err(error) => {
+                tracing::error!(error = %error, "the hello cannot be signed");
+                self.hello_again(now);
+            }
+        }
+    }
+
+    pub(super) fn hello_again(&mut self, now: Now) {
+        let pause = self.session.backoff.next_ms(&mut self.jitter);
+        self.session.hello = HelloState::Due(now.mono_ms.saturating_add(pause));
+    }
+
+    pub(super) fn welcomed(&mut self, answer: Result<Welcome, TellError>, now: Now) {
+        if !self.session.connected {
+            return;
+        }
+        match answer {
+            Ok(welcome) => {
+                self.session.welcome = true;
+                self.session.hello = HelloState::Idle;
+                self.session.backoff.reset();
+                self.clock.set(welcome.server_time, now);
+                self.offered_key_set(welcome.key_set, now);
+            }
+            Err(error) => {
+                tracing::warn!(?error, "the server did not answer the hello");
+                self.hello_again(now);
+            }
+        }
+    }
+
+    /// Takes a key set when the pinned root signed it and it is not older than the one in use.
+    pub(super) fn offered_key_set(&mut self, signed: Signed, _now: Now) {
+        let offered = match KeySet::open(&signed, &self.config.code_signing_root) {
+            Ok(offered) => offered,
+            Err(error) => {
+                tracing::error!(error = %error, "the server offered a key set that the pinned root did not sign");
+                return;
+            }
+        };
+        let own = &self.config.key_set;
+        if offered.version < own.version || (offered.version == own.version && offered != *own) {
+            tracing::error!(
+                offered = offered.version,
+                own = own.version,
+                "the server offered an older key set"
+            );
+        } else if offered != *own {
+            tracing::info!(version = offered.version, "the device pins a newer key set");
+            self.config.key_set = offered;
+            self.out.push(Output::KeepKeySet(signed));
+        }
+    }
+
+    pub(super) fn begin(&mut self) {
+        for key in self.book.leftovers() {
+            self.out.push(Output::EndLeftovers(key));
+        }
+    }
+
+    /// Goes on where the journal made it possible.
+    pub(super) fn appended(&mut self, step: Step, now: Now) {
+        match step {
+            Step::Hello(counter) => self.hello_counted(counter, now),
+            Step::Received { order, digest, reply } => self.received(*order, digest, reply, now),
+            Step::Settled {
+                order,
+                digest,
+                result,
+                reply,
+            } => self.settled(*order, digest, *result, reply),
+            Step::Forestalled {
+                key,
+                role,
+                result,
+                keep_until,
+                reply,
+            } => {
+                self.forestalled(key, role, *result, keep_until, reply);
+            }
+            Step::Starting(key) => self.may_start(key),
+            Step::Exited { key, result } => self.exit_recorded(key, *result),
+            Step::Closed(key) => self.closed(key),
+        }
+    }
+
+    /// Says no, or tries again, where the journal could not take the step.
+    pub(super) fn append_failed(&mut self, step: Step, full: bool, now: Now) {
+        match step {
+            Step::Hello(_) => self.hello_again(now),
+            Step::Received { reply, .. } | Step::Settled { reply, .. } | Step::Forestalled { reply, .. } => {
+                self.refuse_for_space(reply, full);
+            }
+            Step::Starting(key) => self.start_later(key, now),
+            Step::Exited { key, result } => self.record_exit_later(key, *result, now),
+            Step::Closed(key) => self.close_later(key, now),
+        }
+    }
+}
+
+impl Input {
+    /// Names the input for logs; never shows its content.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Input::Began => "began",
+            Input::Connected => "connected",
+            Input::Disconnected => "disconnected",
+            Input::Order { .. } => "order",
+            Input::Appended(_) => "appended",
+            Input::AppendFailed { .. } => "append failed",
+            Input::Welcomed(_) => "welcomed",
+            Input::ServerTime(_) => "server time",
+            Input::KeySet(_) => "key set",
+            Input::Started(_) => "started",
+            Input::OutputGrew { .. } => "output grew",
+            Input::Exited { .. } => "exited",
+            Input::LeftoversEnded { .. } => "leftovers ended",
+            Input::OutputAnswered { .. } => "output answered",
+            Input::ResultAnswered { .. } => "result answered",
+            Input::Facts(_) => "facts",
+            Input::FactsAnswered(_) => "facts answered",
+            Input::Tick => "tick",
+            Input::Stop => "stop",
+        }
+    }
+}
