@@ -1,0 +1,575 @@
+//! Who may do what: every service verifies biscuits itself and decides by its own policy (`policies/<service>.datalog`).
+//!
+//! A biscuit is minted by access ([`mint_session`], [`mint_grant`]) and narrowed by each hop ([`attenuate`]) to one service,
+//! one action and thirty seconds. [`Authoriser::authorise`] verifies its signature with the biscuit root, runs its checks and
+//! the service's policy, looks the session up among the revoked, and names what is wrong by a code of its own.
+//!
+//! | code | when |
+//! | --- | --- |
+//! | `token_missing` | no biscuit came |
+//! | `token_invalid` | it is no biscuit, another root signed it, or its facts are not those that access writes |
+//! | `token_expired` | a check on the time failed |
+//! | `token_revoked` | session, grant or operator are over |
+//! | `wrong_service`, `wrong_action` | a hop narrowed it to something else |
+//! | `right_missing` | it holds the right for no site |
+//! | `out_of_scope` | it holds the right, but not for this device or site |
+//! | `stale` | the newest word from access is too old to decide by |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use biscuit_auth::builder::{AuthorizerBuilder, BiscuitBuilder, BlockBuilder, Fact, Term, fact, string};
+use biscuit_auth::error::{FailedCheck, Logic, Token};
+use biscuit_auth::{Algorithm, Authorizer, AuthorizerLimits, Biscuit, KeyPair, PrivateKey, UnverifiedBiscuit};
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::ids::{GrantId, Guid, OperatorId, SessionId, SiteName};
+use borealis_bus_schema::reply::WireError;
+use borealis_bus_schema::routes::{Need, Right};
+use borealis_bus_schema::subjects::Service;
+use borealis_bus_schema::time::Timestamp;
+use ed25519_dalek::SigningKey;
+use thiserror::Error;
+
+use crate::clock::Clock;
+use crate::follow::Freshness;
+use crate::revocation::RevocationSet;
+
+/// Is how long a hop's attenuated biscuit lives, in milliseconds.
+pub const HOP_LIFE_MS: i64 = 30_000;
+
+/// Is how old access's newest head may be for a decision, in milliseconds.
+pub const STALE_AFTER_MS: i64 = 5_000;
+
+/// Bounds one run of the policy; the library's own 1 ms refuses valid tokens on a busy machine.
+const LIMITS: AuthorizerLimits = AuthorizerLimits {
+    max_facts: 4_000,
+    max_iterations: 100,
+    max_time: Duration::from_millis(20),
+};
+
+/// Says which sites a right reaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sites {
+    /// Every site, also those to come.
+    All,
+    /// Just these.
+    Some(BTreeSet<SiteName>),
+}
+
+impl Sites {
+    /// Tells whether a site is among them.
+    pub fn reach(&self, site: &SiteName) -> bool {
+        match self {
+            Sites::All => true,
+            Sites::Some(some) => some.contains(site),
+        }
+    }
+
+    /// Returns the names for people and programs; `*` stands for all.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Sites::All => vec!["*".to_owned()],
+            Sites::Some(some) => some.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn add(&mut self, site: &str) -> Result<(), AuthError> {
+        match (site, &mut *self) {
+            ("*", _) => *self = Sites::All,
+            (_, Sites::All) => {}
+            (name, Sites::Some(some)) => {
+                some.insert(SiteName::new(name).map_err(|_| AuthError::Facts)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn none() -> Self {
+        Sites::Some(BTreeSet::new())
+    }
+}
+
+/// Is whoever a biscuit speaks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The operator; a grant's author.
+    pub operator: OperatorId,
+    /// The operator's name.
+    pub username: String,
+    /// The session; for a grant the one in which it was asked for.
+    pub session: SessionId,
+    /// The key that signs this session's changing requests.
+    pub session_key: PublicKey,
+    /// The rights held anywhere.
+    pub rights: BTreeSet<Right>,
+    /// The sites that the right in question reaches; of every right where none was in question.
+    pub sites: Sites,
+    /// The sites of each right.
+    pub reach: BTreeMap<Right, Sites>,
+    /// When the biscuit ends at the latest.
+    pub expires_at: Timestamp,
+    /// The grant, when the biscuit is one.
+    pub grant: Option<GrantId>,
+    /// The digest of the signed request that the grant covers, when the biscuit is one.
+    pub call_digest: Option<[u8; 32]>,
+}
+
+impl Caller {
+    /// Tells whether the caller holds a right on a site.
+    pub fn may(&self, right: Right, site: &SiteName) -> bool {
+        self.reach.get(&right).is_some_and(|sites| sites.reach(site))
+    }
+}
+
+/// Is a device with its site, as a policy sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// The device; none where only the site matters.
+    pub guid: Option<Guid>,
+    /// Its site.
+    pub site: SiteName,
+}
+
+/// Says why a biscuit could not be made or read.
+#[derive(Debug, Error)]
+pub enum AuthError {
+    /// The library refused.
+    #[error("the biscuit cannot be {did}")]
+    Biscuit {
+        /// What was tried.
+        did: &'static str,
+        /// What the library said; it repeats no token.
+        #[source]
+        source: Token,
+    },
+    /// The key is no Ed25519 key.
+    #[error("the biscuit root's key is no Ed25519 key")]
+    Key,
+    /// The facts are not those that access writes.
+    #[error("the biscuit's facts are not those of a session or a grant")]
+    Facts,
+}
+
+fn failed(did: &'static str) -> impl FnOnce(Token) -> AuthError {
+    move |source| AuthError::Biscuit { did, source }
+}
+
+/// Holds the private key that signs biscuits; only access has it.
+pub struct BiscuitRoot(KeyPair);
+
+impl BiscuitRoot {
+    /// Takes the key as it stands in `biscuit_root.ed25519`.
+    ///
+    /// Errors: [`AuthError::Key`].
+    pub fn new(key: &SigningKey) -> Result<Self, AuthError> {
+        let bytes = zeroize::Zeroizing::new(key.to_bytes());
+        let private = PrivateKey::from_bytes(bytes.as_slice(), Algorithm::Ed25519).map_err(|_| AuthError::Key)?;
+        Ok(Self(KeyPair::from(&private)))
+    }
+
+    /// Returns the key with which services verify.
+    pub fn public(&self) -> Result<PublicKey, AuthError> {
+        let bytes = self.0.public().to_bytes();
+        <[u8; 32]>::try_from(bytes.as_slice())
+            .map(PublicKey::from_bytes)
+            .map_err(|_| AuthError::Key)
+    }
+}
+
+/// Is what access says of a log-in.
+#[derive(Debug, Clone)]
+pub struct SessionClaims {
+    /// The operator.
+    pub operator: OperatorId,
+    /// The operator's name.
+    pub username: String,
+    /// The session.
+    pub session: SessionId,
+    /// The key that signs the session's changing requests.
+    pub session_key: PublicKey,
+    /// What the operator may do, and where.
+    pub rights: BTreeMap<Right, Sites>,
+    /// When the session ends at the latest.
+    pub expires_at: Timestamp,
+}
+
+/// Mints a session's biscuit, base64url.
+///
+/// Shape: `operator(hex); username(text); session(hex); session_key(base64url); right(site or "*", right)…;
+/// expires(time); check if time($t), $t < expires`.
+///
+/// Errors: [`AuthError::Biscuit`].
+pub fn mint_session(root: &BiscuitRoot, claims: &SessionClaims) -> Result<String, AuthError> {
+    let builder = session_facts(claims, "operator")?;
+    finish(root, builder)
+}
+
+/// Mints a grant's biscuit, base64url: the session's facts as they were, the author, the grant and what it covers.
+///
+/// Shape: as [`mint_session`] with `author(hex)` instead of `operator(hex)`, and `grant(hex); call_digest(hex)`.
+///
+/// Errors: [`AuthError::Biscuit`].
+pub fn mint_grant(
+    root: &BiscuitRoot,
+    claims: &SessionClaims,
+    grant: GrantId,
+    call_digest: &[u8; 32],
+) -> Result<String, AuthError> {
+    let builder = session_facts(claims, "author")?
+        .fact(text_fact("grant", &grant.to_string()))
+        .and_then(|b| b.fact(text_fact("call_digest", &hex::encode(call_digest))))
+        .map_err(failed("minted"))?;
+    finish(root, builder)
+}
+
+fn text_fact(name: &str, text: &str) -> Fact {
+    fact(name, &[string(text)])
+}
+
+fn session_facts(claims: &SessionClaims, who: &str) -> Result<BiscuitBuilder, AuthError> {
+    let mut facts = vec![
+        text_fact(who, &claims.operator.to_string()),
+        text_fact("username", &claims.username),
+        text_fact("session", &claims.session.to_string()),
+        text_fact("session_key", &claims.session_key.to_string()),
+        fact("expires", &[Term::Date(seconds_up(claims.expires_at))]),
+    ];
+    for (right, sites) in &claims.rights {
+        for site in sites.names() {
+            facts.push(fact("right", &[string(&site), string(right.as_str())]));
+        }
+    }
+    let mut builder = Biscuit::builder();
+    for fact in facts {
+        builder = builder.fact(fact).map_err(failed("minted"))?;
+    }
+    let check = format!("check if time($t), $t < {}", date(claims.expires_at));
+    builder.check(check.as_str()).map_err(failed("minted"))
+}
+
+fn finish(root: &BiscuitRoot, builder: BiscuitBuilder) -> Result<String, AuthError> {
+    builder
+        .build(&root.0)
+        .and_then(|biscuit| biscuit.to_base64())
+        .map_err(failed("minted"))
+}
+
+/// Narrows a biscuit to one service, one action and a time to live of milliseconds; needs no key.
+///
+/// Shape: `check if service(name); check if action(text); check if time($t), $t < end`. Biscuits count time in whole seconds,
+/// so the end is rounded up.
+///
+/// Errors: [`AuthError::Biscuit`] for what is no biscuit.
+pub fn attenuate(
+    biscuit: &str,
+    service: Service,
+    action: Need,
+    now: Timestamp,
+    life_ms: i64,
+) -> Result<String, AuthError> {
+    let checks = [
+        format!("check if service(\"{service}\")"),
+        format!("check if action(\"{}\")", action.as_str()),
+        format!("check if time($t), $t < {}", date(now.plus_ms(life_ms))),
+    ];
+    let mut block = BlockBuilder::new();
+    for check in &checks {
+        block = block.check(check.as_str()).map_err(failed("narrowed"))?;
+    }
+    UnverifiedBiscuit::from_base64(biscuit)
+        .and_then(|biscuit| biscuit.append(block))
+        .and_then(|biscuit| biscuit.to_base64())
+        .map_err(failed("narrowed"))
+}
+
+/// Rounds an instant up to the whole seconds that biscuits count in.
+fn seconds_up(at: Timestamp) -> u64 {
+    u64::try_from(at.unix_ms().saturating_add(999).div_euclid(1000)).unwrap_or(0)
+}
+
+fn seconds_down(at: Timestamp) -> u64 {
+    u64::try_from(at.unix_ms().div_euclid(1000)).unwrap_or(0)
+}
+
+fn date(at: Timestamp) -> String {
+    let ms = i64::try_from(seconds_up(at)).unwrap_or(i64::MAX).saturating_mul(1000);
+    Timestamp::from_unix_ms(ms).to_string().replace(".000Z", "Z")
+}
+
+/// Returns a service's policy as it is embedded.
+pub const fn policy(service: Service) -> &'static str {
+    match service {
+        Service::Access => include_str!("../policies/access.datalog"),
+        Service::Enrollment => include_str!("../policies/enrollment.datalog"),
+        Service::Signing => include_str!("../policies/signing.datalog"),
+        Service::Scheduler => include_str!("../policies/scheduler.datalog"),
+        Service::Inventory => include_str!("../policies/inventory.datalog"),
+        Service::Library => include_str!("../policies/library.datalog"),
+        Service::Gateway => include_str!("../policies/gateway.datalog"),
+    }
+}
+
+/// Decides for one service.
+pub struct Authoriser {
+    root: biscuit_auth::PublicKey,
+    service: Service,
+    policy: AuthorizerBuilder,
+    revoked: Arc<RevocationSet>,
+    fresh: Option<Freshness>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Is one question to the [`Authoriser`].
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// What the verb needs.
+    pub need: Need,
+    /// Which device or site it touches, where that is known.
+    pub resource: Option<&'a Resource>,
+    /// The services on whose way here the biscuit may have been narrowed: those that may ask this verb.
+    pub via: &'a [Service],
+}
+
+impl Authoriser {
+    /// Makes the authoriser of a service.
+    ///
+    /// Errors: [`AuthError::Key`] for what is no key, [`AuthError::Biscuit`] when the embedded policy cannot be read.
+    pub fn new(
+        biscuit_root: PublicKey,
+        service: Service,
+        revoked: Arc<RevocationSet>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AuthError> {
+        let root = biscuit_auth::PublicKey::from_bytes(biscuit_root.as_bytes(), Algorithm::Ed25519)
+            .map_err(|_| AuthError::Key)?;
+        let policy = AuthorizerBuilder::new()
+            .code(policy(service))
+            .map_err(failed("judged: its policy cannot be read"))?
+            .set_limits(LIMITS);
+        Ok(Self {
+            root,
+            service,
+            policy,
+            revoked,
+            fresh: None,
+            clock,
+        })
+    }
+
+    /// Lets it decide only while the word from access is fresh.
+    #[must_use]
+    pub fn with_freshness(mut self, fresh: Freshness) -> Self {
+        self.fresh = Some(fresh);
+        self
+    }
+
+    /// Decides whether a biscuit may do what is needed here.
+    ///
+    /// Errors: one code for each reason, see the module.
+    pub fn authorise(
+        &self,
+        biscuit: Option<&str>,
+        need: Need,
+        resource: Option<&Resource>,
+    ) -> Result<Caller, WireError> {
+        self.decide(
+            biscuit,
+            Question {
+                need,
+                resource,
+                via: &[],
+            },
+        )
+    }
+
+    /// Decides a question in full; see [`Authoriser::authorise`].
+    ///
+    /// Errors: one code for each reason, see the module.
+    pub fn decide(&self, biscuit: Option<&str>, question: Question<'_>) -> Result<Caller, WireError> {
+        let text = biscuit.ok_or_else(|| WireError::new(Code::TokenMissing, "no token came with the request"))?;
+        let biscuit = Biscuit::from_base64(text, self.root)
+            .map_err(|_| WireError::new(Code::TokenInvalid, "the token was not minted by this deployment"))?;
+        let mut world = self.world(&biscuit, question)?;
+        let verdict = world.authorize_with_limits(LIMITS);
+        if let Err(error) = &verdict
+            && let Some(refusal) = failed_check(error)
+        {
+            return Err(refusal);
+        }
+        let caller = read_caller(&mut world, question.need).map_err(|_| {
+            WireError::new(
+                Code::TokenInvalid,
+                "the token's facts are not those of a session or a grant",
+            )
+        })?;
+        self.not_revoked(&caller)?;
+        match verdict {
+            Ok(_) => Ok(caller),
+            Err(error) => Err(refused(&error, &caller, question.need)),
+        }
+    }
+
+    fn world(&self, biscuit: &Biscuit, question: Question<'_>) -> Result<Authorizer, WireError> {
+        let now = Term::Date(seconds_down(self.clock.now()));
+        let action = question.need.as_str();
+        let mut facts = vec![
+            fact("time", &[now]),
+            text_fact("service", self.service.name()),
+            text_fact("action", action),
+            text_fact("need", action),
+        ];
+        facts.extend(question.via.iter().map(|s| text_fact("service", s.name())));
+        match question.resource {
+            Some(resource) => {
+                let guid = resource.guid.map(|g| g.to_string()).unwrap_or_default();
+                facts.push(fact("resource", &[string(&guid), string(resource.site.as_str())]));
+            }
+            None => facts.push(text_fact("scope", "any")),
+        }
+        let mut builder = self.policy.clone();
+        for fact in facts {
+            builder = builder.fact(fact).map_err(unreadable)?;
+        }
+        builder.build(biscuit).map_err(unreadable)
+    }
+
+    fn not_revoked(&self, caller: &Caller) -> Result<(), WireError> {
+        if let Some(fresh) = &self.fresh
+            && !fresh.within(STALE_AFTER_MS)
+        {
+            return Err(WireError::new(
+                Code::Stale,
+                "the newest word from access on who may do what is too old to decide by",
+            ));
+        }
+        let grant_over = caller.grant.is_some_and(|grant| self.revoked.grant_revoked(&grant));
+        // A grant survives the log-out of its author.
+        let session_over = caller.grant.is_none() && self.revoked.session_ended(&caller.session);
+        if grant_over || session_over || self.revoked.operator_disabled(&caller.operator) {
+            return Err(WireError::new(
+                Code::TokenRevoked,
+                "the token's session or grant is over",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(_: Token) -> WireError {
+    WireError::new(Code::TokenInvalid, "the token cannot be read")
+}
+
+/// Names the check that failed; the first of time, service, action, other.
+fn failed_check(error: &Token) -> Option<WireError> {
+    let checks = match error {
+        Token::FailedLogic(Logic::Unauthorized { checks, .. } | Logic::NoMatchingPolicy { checks }) => checks,
+        _ => return None,
+    };
+    let rules: Vec<&str> = checks
+        .iter()
+        .map(|check| match check {
+            FailedCheck::Block(block) => block.rule.as_str(),
+            FailedCheck::Authorizer(own) => own.rule.as_str(),
+        })
+        .collect();
+    let about = |name: &str| rules.iter().any(|rule| rule.contains(name));
+    let (code, text) = match () {
+        () if rules.is_empty() => return None,
+        () if about("time(") => (Code::TokenExpired, "the token's time is over"),
+        () if about("service(") => (Code::WrongService, "the token was narrowed to another service"),
+        () if about("action(") => (Code::WrongAction, "the token was narrowed to another action"),
+        () => (Code::OutOfScope, "the token was narrowed to something else"),
+    };
+    Some(WireError::new(code, text))
+}
+
+fn refused(error: &Token, caller: &Caller, need: Need) -> WireError {
+    if !matches!(error, Token::FailedLogic(_)) {
+        tracing::warn!(%error, "a token could not be judged within the limits");
+        return WireError::new(Code::TokenInvalid, "the token is too large to be judged");
+    }
+    match need {
+        Need::Right(right) if !caller.rights.contains(&right) => {
+            WireError::new(Code::RightMissing, format!("the right {} is missing", right.as_str()))
+        }
+        _ => WireError::new(Code::OutOfScope, "the rights do not reach this device or site"),
+    }
+}
+
+fn one_text(world: &mut Authorizer, name: &str) -> Result<Option<String>, AuthError> {
+    let rule = format!("data($x) <- {name}($x)");
+    let found: Vec<(String,)> = world.query_with_limits(rule.as_str(), LIMITS).map_err(failed("read"))?;
+    let mut found = found.into_iter();
+    match (found.next(), found.next()) {
+        (first, None) => Ok(first.map(|(text,)| text)),
+        _ => Err(AuthError::Facts),
+    }
+}
+
+fn parsed<T: std::str::FromStr>(text: Option<String>) -> Result<T, AuthError> {
+    text.and_then(|t| t.parse().ok()).ok_or(AuthError::Facts)
+}
+
+/// Reads the authority block's facts; facts of later blocks are not visible to these queries.
+fn read_caller(world: &mut Authorizer, need: Need) -> Result<Caller, AuthError> {
+    let grant: Option<String> = one_text(world, "grant")?;
+    let who = if grant.is_some() { "author" } else { "operator" };
+    let operator = parsed(one_text(world, who)?)?;
+    let session = parsed(one_text(world, "session")?)?;
+    let session_key = parsed(one_text(world, "session_key")?)?;
+    let username = one_text(world, "username")?.ok_or(AuthError::Facts)?;
+    let call_digest = match (&grant, one_text(world, "call_digest")?) {
+        (Some(_), Some(text)) => {
+            let mut digest = [0u8; 32];
+            hex::decode_to_slice(text, &mut digest).map_err(|_| AuthError::Facts)?;
+            Some(digest)
+        }
+        (None, None) => None,
+        _ => return Err(AuthError::Facts),
+    };
+    let expires: Vec<Fact> = world
+        .query_with_limits("data($x) <- expires($x)", LIMITS)
+        .map_err(failed("read"))?;
+    let expires_at = match expires.first().and_then(|f| f.predicate.terms.first()) {
+        Some(Term::Date(seconds)) => {
+            Timestamp::from_unix_ms(i64::try_from(*seconds).unwrap_or(i64::MAX).saturating_mul(1000))
+        }
+        _ => return Err(AuthError::Facts),
+    };
+    let pairs: Vec<(String, String)> = world
+        .query_with_limits("data($s, $r) <- right($s, $r)", LIMITS)
+        .map_err(failed("read"))?;
+    let mut reach: BTreeMap<Right, Sites> = BTreeMap::new();
+    for (site, right) in pairs {
+        // A right of a newer version is none of this one's.
+        if let Ok(right) = right.parse() {
+            reach.entry(right).or_insert_with(Sites::none).add(&site)?;
+        }
+    }
+    let sites = match need {
+        Need::Right(right) => reach.get(&right).cloned().unwrap_or_else(Sites::none),
+        Need::Public | Need::Session => every_site(&reach)?,
+    };
+    Ok(Caller {
+        operator,
+        username,
+        session,
+        session_key,
+        rights: reach.keys().copied().collect(),
+        sites,
+        reach,
+        expires_at,
+        grant: grant.map(|text| parsed(Some(text))).transpose()?,
+        call_digest,
+    })
+}
+
+fn every_site(reach: &BTreeMap<Right, Sites>) -> Result<Sites, AuthError> {
+    let mut all = Sites::none();
+    for site in reach.values().flat_map(Sites::names) {
+        all.add(&site)?;
+    }
+    Ok(all)
+}

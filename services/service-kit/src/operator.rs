@@ -1,0 +1,237 @@
+//! An operator's call as a handler sees it: verified, with the caller, the command and the parameter of its path.
+
+use std::sync::Arc;
+
+use borealis_bus_schema::codec;
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::ids::{CommandId, CorrelationId};
+use borealis_bus_schema::operator::{FRESHNESS_MS, OperatorCall};
+use borealis_bus_schema::reply::{Reply, WireError};
+use borealis_bus_schema::routes::{Need, Route};
+use borealis_bus_schema::time::Timestamp;
+use borealis_event_store::{Append, AppendError, Appended, EventLog, StreamWrite};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::auth::{Authoriser, Caller, Question, Resource};
+use crate::shutdown::Shutdown;
+
+/// Is the largest JSON body that an operator's call may have.
+pub const MAX_JSON_BYTES: usize = 768 << 10;
+
+/// Is a verified call of an operator.
+#[derive(Clone)]
+pub struct OperatorCtx {
+    /// The call as it came.
+    pub call: OperatorCall,
+    /// Who calls.
+    pub caller: Caller,
+    /// The command: what the operator named it, or for reads a new id.
+    pub command: CommandId,
+    /// What makes two calls the same command: the digest of method, path and body.
+    pub digest: [u8; 32],
+    /// The `{id}` of the path.
+    pub param: Option<String>,
+    /// The act it belongs to.
+    pub correlation: CorrelationId,
+    /// The biscuit as it came; narrow it with [`crate::auth::attenuate`] before it goes on to another service.
+    pub biscuit: String,
+    /// When it was received, by the service's clock.
+    pub now: Timestamp,
+    /// Ends long waits when the service stops.
+    pub shutdown: Shutdown,
+    pub(crate) route: &'static Route,
+    pub(crate) authoriser: Arc<Authoriser>,
+}
+
+/// Is a call of a public route: its body proves what it must.
+#[derive(Clone)]
+pub struct PublicCtx {
+    /// The call as it came.
+    pub call: OperatorCall,
+    /// The `{id}` of the path.
+    pub param: Option<String>,
+    /// The act it belongs to.
+    pub correlation: CorrelationId,
+    /// When it was received, by the service's clock.
+    pub now: Timestamp,
+    /// Ends long waits when the service stops.
+    pub shutdown: Shutdown,
+}
+
+impl OperatorCtx {
+    /// Reads the JSON body; no body reads as `{}`.
+    ///
+    /// Errors: `malformed`, `too_large`, `too_deep`.
+    pub fn body<T: DeserializeOwned>(&self) -> Reply<T> {
+        json_body(&self.call)
+    }
+
+    /// Reads the `{id}` of the path.
+    ///
+    /// Errors: `not_found` for what is no such id.
+    pub fn id<T: std::str::FromStr>(&self) -> Reply<T> {
+        path_id(self.param.as_deref())
+    }
+
+    /// Decides whether the caller's right reaches a device or site.
+    ///
+    /// Errors: those of [`Authoriser::authorise`], first of all `out_of_scope`.
+    pub fn reach(&self, resource: &Resource) -> Reply<()> {
+        let question = Question {
+            need: self.route.need,
+            resource: Some(resource),
+            via: &[],
+        };
+        self.authoriser.decide(Some(&self.biscuit), question).map(|_| ())
+    }
+
+    /// Appends what the command changes, and returns the answer: the first one when it had been made before.
+    ///
+    /// Errors: as [`wire_error`] says.
+    pub async fn append<A: Serialize + DeserializeOwned>(
+        &self,
+        log: &dyn EventLog,
+        writes: Vec<StreamWrite>,
+        answer: &A,
+    ) -> Reply<A> {
+        let bytes = serde_json::to_vec(answer).map_err(unencodable)?;
+        let appended = self
+            .append_bytes(log, writes, bytes)
+            .await
+            .map_err(|error| wire_error(&error))?;
+        codec::decode_json(&appended.answer, MAX_JSON_BYTES).map_err(WireError::from)
+    }
+
+    /// Appends what the command changes, with an answer already in JSON; for handlers that retry a conflict.
+    ///
+    /// Errors: [`AppendError`].
+    pub async fn append_bytes(
+        &self,
+        log: &dyn EventLog,
+        writes: Vec<StreamWrite>,
+        answer: Vec<u8>,
+    ) -> Result<Appended, AppendError> {
+        log.append(Append {
+            command_id: *self.command.as_bytes(),
+            command_digest: self.digest,
+            at_ms: self.now.unix_ms(),
+            writes,
+            answer,
+        })
+        .await
+    }
+}
+
+impl PublicCtx {
+    /// Reads the JSON body; no body reads as `{}`.
+    ///
+    /// Errors: `malformed`, `too_large`, `too_deep`.
+    pub fn body<T: DeserializeOwned>(&self) -> Reply<T> {
+        json_body(&self.call)
+    }
+
+    /// Reads the `{id}` of the path.
+    ///
+    /// Errors: `not_found` for what is no such id.
+    pub fn id<T: std::str::FromStr>(&self) -> Reply<T> {
+        path_id(self.param.as_deref())
+    }
+}
+
+fn json_body<T: DeserializeOwned>(call: &OperatorCall) -> Reply<T> {
+    let body: &[u8] = if call.body.is_empty() { b"{}" } else { &call.body };
+    Ok(codec::decode_json(body, MAX_JSON_BYTES)?)
+}
+
+fn path_id<T: std::str::FromStr>(param: Option<&str>) -> Reply<T> {
+    param
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| WireError::new(Code::NotFound, "there is nothing of this id"))
+}
+
+pub(crate) fn unencodable(error: serde_json::Error) -> WireError {
+    tracing::error!(%error, "an answer cannot be written as JSON");
+    WireError::new(Code::Internal, "the answer cannot be written")
+}
+
+/// Says what a failed append means to whoever asked.
+pub fn wire_error(error: &AppendError) -> WireError {
+    match error {
+        AppendError::Conflict { .. } => WireError::new(Code::Conflict, "someone else changed it first"),
+        AppendError::IdReused => WireError::new(Code::IdReused, "the command id was used before for another command"),
+        AppendError::TooLarge { what, max, .. } => {
+            WireError::new(Code::TooLarge, format!("{what} is larger than {max} bytes"))
+        }
+        AppendError::Storage(_) => WireError::new(Code::StorageFailed, "the store failed"),
+        AppendError::Closed => WireError::new(Code::ShuttingDown, "the service is stopping"),
+        other => {
+            tracing::error!(error = %other, "an append was not well formed");
+            WireError::new(Code::Internal, "the change could not be written")
+        }
+    }
+}
+
+/// Finds the parameter of a call's path.
+///
+/// Errors: `unknown_route` when method and path are not those of the verb.
+pub(crate) fn route_param(route: &Route, call: &OperatorCall) -> Reply<Option<String>> {
+    route
+        .matches(&call.method, call.path_only())
+        .map(|param| param.map(ToOwned::to_owned))
+        .ok_or_else(|| WireError::new(Code::UnknownRoute, "method and path are not those of this verb"))
+}
+
+/// Verifies the session key's signature over a changing call, and returns the command's id.
+///
+/// Errors: `signature_missing`; `signature_invalid` when it is another session's or does not fit; `signature_expired` when it
+/// was made longer ago, or lies further ahead, than 30 s.
+pub(crate) fn verify_proof(call: &OperatorCall, caller: &Caller, now: Timestamp) -> Reply<CommandId> {
+    let proof = call.proof.as_ref().ok_or_else(|| {
+        WireError::new(
+            Code::SignatureMissing,
+            "whatever changes anything is signed by the session key",
+        )
+    })?;
+    if proof.session != caller.session {
+        return Err(WireError::new(
+            Code::SignatureInvalid,
+            "the signature is of another session",
+        ));
+    }
+    call.verify(proof, &caller.session_key)
+        .map_err(|_| WireError::new(Code::SignatureInvalid, "the signature does not fit the request"))?;
+    // Checked after the signature, so that only a true one learns that it is late.
+    if now.since_ms(proof.issued_at).saturating_abs() > FRESHNESS_MS {
+        return Err(WireError::new(
+            Code::SignatureExpired,
+            "the signature is older, or further ahead, than allowed",
+        ));
+    }
+    Ok(proof.command)
+}
+
+/// Verifies an operator's call for a route: path, biscuit, right, and for changes the session key's signature.
+pub(crate) fn admit(
+    route: &'static Route,
+    call: &OperatorCall,
+    biscuit: Option<&str>,
+    authoriser: &Authoriser,
+    now: Timestamp,
+) -> Reply<(Caller, Option<CommandId>, Option<String>)> {
+    let param = route_param(route, call)?;
+    let caller = authoriser.authorise(biscuit, route.need, None)?;
+    if caller.grant.is_some() {
+        return Err(WireError::new(Code::TokenInvalid, "a grant is no session"));
+    }
+    let command = if route.changes {
+        Some(verify_proof(call, &caller, now)?)
+    } else {
+        None
+    };
+    Ok((caller, command, param))
+}
+
+pub(crate) const fn is_public(need: Need) -> bool {
+    matches!(need, Need::Public)
+}

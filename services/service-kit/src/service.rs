@@ -1,0 +1,422 @@
+//! A service's request loop: every request gets an answer, whatever came in.
+//!
+//! [`ServiceBuilder`] takes a handler per verb and per word of devices. The loop reads, checks and dispatches: unknown verbs,
+//! undecodable bodies, tokens, signatures, repeated commands and too much at once are answered here; a handler that panics
+//! fails its own request with `internal`, nothing else. It publishes the signed head, answers `events-read` to those services
+//! that follow this one, and announces itself as the NATS services API wants it.
+
+mod announce;
+mod dispatch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use borealis_bus_schema::codec;
+use borealis_bus_schema::ids::{CorrelationId, Guid, RoleName, VerbName};
+use borealis_bus_schema::messages::Request;
+use borealis_bus_schema::permissions;
+use borealis_bus_schema::reply::{Reply, WireError};
+use borealis_bus_schema::routes::{self, Need, Right, Route};
+use borealis_bus_schema::subjects::{Service, filter};
+use borealis_bus_schema::time::Timestamp;
+use borealis_event_store::{BoxFuture, EventLog};
+use ed25519_dalek::SigningKey;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::auth::{Authoriser, Caller};
+use crate::bus::{Bus, BusError, Incomings};
+use crate::clock::Clock;
+use crate::heads;
+use crate::keys::{self, KeyFileError};
+use crate::operator::{OperatorCtx, PublicCtx, is_public, unencodable};
+use crate::paths::Paths;
+use crate::ready::ReadyMark;
+use crate::shutdown::{DRAIN, Shutdown};
+
+/// Says how much a service does at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Operators' calls and public ones; long polls count while they wait.
+    pub operators: usize,
+    /// Requests of other services.
+    pub services: usize,
+    /// Words of devices.
+    pub devices: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            operators: 512,
+            services: 512,
+            devices: 4_096,
+        }
+    }
+}
+
+/// Is a request of another service, beside its body.
+#[derive(Debug, Clone)]
+pub struct InternalCtx {
+    /// Whom the biscuit speaks for, when the verb needs a right.
+    pub caller: Option<Caller>,
+    /// The biscuit as it came.
+    pub biscuit: Option<String>,
+    /// The act it belongs to.
+    pub correlation: CorrelationId,
+    /// When it was received, by this service's clock.
+    pub now: Timestamp,
+}
+
+/// Is a word from a device. The bus's permissions prove the sender; a signature inside, where there is one, is the handler's.
+#[derive(Debug, Clone)]
+pub struct Tell {
+    /// The device.
+    pub guid: Guid,
+    /// The role that speaks.
+    pub role: RoleName,
+    /// What it tells.
+    pub verb: VerbName,
+    /// The body, still encoded.
+    pub body: Vec<u8>,
+    /// When it was received, by this service's clock.
+    pub now: Timestamp,
+}
+
+impl Tell {
+    /// Decodes the body.
+    ///
+    /// Errors: `malformed`, `too_large`, `too_deep`.
+    pub fn decode<T: serde::de::DeserializeOwned>(&self) -> Reply<T> {
+        Ok(codec::decode(&self.body)?)
+    }
+}
+
+type OperatorFn = Arc<dyn Fn(OperatorCtx) -> BoxFuture<'static, Reply<String>> + Send + Sync>;
+type PublicFn = Arc<dyn Fn(PublicCtx) -> BoxFuture<'static, Reply<String>> + Send + Sync>;
+type InternalFn = Arc<dyn Fn(InternalCtx, Vec<u8>) -> BoxFuture<'static, Reply<Vec<u8>>> + Send + Sync>;
+type TellFn = Arc<dyn Fn(Tell) -> BoxFuture<'static, Reply<Vec<u8>>> + Send + Sync>;
+
+enum Verb {
+    Operator {
+        route: &'static Route,
+        handle: OperatorFn,
+    },
+    Public {
+        route: &'static Route,
+        handle: PublicFn,
+    },
+    Internal {
+        need: Option<Right>,
+        askers: Vec<Service>,
+        handle: InternalFn,
+    },
+    EventsRead,
+}
+
+struct TellHandler {
+    role: String,
+    verb: String,
+    handle: TellFn,
+}
+
+/// Says why a service could not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A verb is not in the table of routes, or of another kind.
+    #[error("{service} has no {kind} verb {verb:?} in the table of routes")]
+    Verb {
+        /// The service.
+        service: Service,
+        /// What it was registered as.
+        kind: &'static str,
+        /// The verb.
+        verb: String,
+    },
+    /// The bus could not be used.
+    #[error("the bus could not be used")]
+    Bus(#[from] BusError),
+    /// The service's own key cannot be read.
+    #[error("the service's key cannot be read")]
+    Key(#[from] KeyFileError),
+    /// The ready file cannot be written.
+    #[error("the ready file cannot be written")]
+    Ready(#[source] std::io::Error),
+}
+
+/// Collects what a service does, then runs it.
+pub struct ServiceBuilder {
+    service: Service,
+    paths: Paths,
+    bus: Bus,
+    log: Arc<dyn EventLog>,
+    clock: Arc<dyn Clock>,
+    authoriser: Arc<Authoriser>,
+    key: Option<SigningKey>,
+    verbs: BTreeMap<String, Verb>,
+    tells: Vec<TellHandler>,
+    secret_kinds: BTreeSet<&'static str>,
+    limits: Limits,
+    wrong: Option<ServeError>,
+}
+
+impl ServiceBuilder {
+    /// Begins a service.
+    pub fn new(
+        service: Service,
+        paths: Paths,
+        bus: Bus,
+        log: Arc<dyn EventLog>,
+        clock: Arc<dyn Clock>,
+        authoriser: Arc<Authoriser>,
+    ) -> Self {
+        Self {
+            service,
+            paths,
+            bus,
+            log,
+            clock,
+            authoriser,
+            key: None,
+            verbs: BTreeMap::new(),
+            tells: Vec::new(),
+            secret_kinds: BTreeSet::new(),
+            limits: Limits::default(),
+            wrong: None,
+        }
+    }
+
+    /// Names the key that signs heads; without it, it is read from the service's key folder.
+    #[must_use]
+    pub fn head_key(mut self, key: SigningKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Names kinds of events whose bodies no other service sees.
+    #[must_use]
+    pub fn secret_kinds(mut self, kinds: &[&'static str]) -> Self {
+        self.secret_kinds.extend(kinds.iter().copied());
+        self
+    }
+
+    /// Sets how much it does at once.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    fn reject(&mut self, kind: &'static str, verb: &str) {
+        self.wrong.get_or_insert(ServeError::Verb {
+            service: self.service,
+            kind,
+            verb: verb.to_owned(),
+        });
+    }
+
+    /// Takes the handler of an operator's verb; what it returns becomes the JSON answer.
+    #[must_use]
+    pub fn operator<F, Fut, A>(mut self, verb: &str, handler: F) -> Self
+    where
+        F: Fn(OperatorCtx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Reply<A>> + Send + 'static,
+        A: Serialize,
+    {
+        match routes::of_verb(self.service, verb).filter(|route| !is_public(route.need)) {
+            Some(route) => {
+                let handle: OperatorFn = Arc::new(move |ctx| {
+                    let answer = handler(ctx);
+                    Box::pin(async move { serde_json::to_string(&answer.await?).map_err(unencodable) })
+                });
+                self.verbs.insert(verb.to_owned(), Verb::Operator { route, handle });
+            }
+            None => self.reject("operator's", verb),
+        }
+        self
+    }
+
+    /// Takes the handler of a public verb; what it returns becomes the JSON answer.
+    #[must_use]
+    pub fn public<F, Fut, A>(mut self, verb: &str, handler: F) -> Self
+    where
+        F: Fn(PublicCtx) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Reply<A>> + Send + 'static,
+        A: Serialize,
+    {
+        match routes::of_verb(self.service, verb).filter(|route| is_public(route.need)) {
+            Some(route) => {
+                let handle: PublicFn = Arc::new(move |ctx| {
+                    let answer = handler(ctx);
+                    Box::pin(async move { serde_json::to_string(&answer.await?).map_err(unencodable) })
+                });
+                self.verbs.insert(verb.to_owned(), Verb::Public { route, handle });
+            }
+            None => self.reject("public", verb),
+        }
+        self
+    }
+
+    /// Takes the handler of a verb that other services ask.
+    #[must_use]
+    pub fn internal<R, F, Fut>(mut self, handler: F) -> Self
+    where
+        R: Request + 'static,
+        R::Reply: 'static,
+        F: Fn(InternalCtx, R) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Reply<R::Reply>> + Send + 'static,
+    {
+        let known = routes::BUS_VERBS
+            .iter()
+            .find(|known| known.service == self.service && known.verb == R::VERB && R::SERVICE == self.service);
+        match known {
+            Some(known) => {
+                let handler = Arc::new(handler);
+                let handle: InternalFn = Arc::new(move |ctx, body| {
+                    let handler = Arc::clone(&handler);
+                    Box::pin(async move {
+                        let request: R = codec::decode(&body)?;
+                        drop(body);
+                        encode_reply(handler(ctx, request).await)
+                    })
+                });
+                let askers = askers_of(self.service, R::VERB);
+                let need = known.need;
+                self.verbs
+                    .insert(R::VERB.to_owned(), Verb::Internal { need, askers, handle });
+            }
+            None => self.reject("internal", R::VERB),
+        }
+        self
+    }
+
+    /// Takes the handler of a word that devices tell; role `*` hears it from every role.
+    #[must_use]
+    pub fn tell<F, Fut, A>(mut self, role: &str, verb: &str, handler: F) -> Self
+    where
+        F: Fn(Tell) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Reply<A>> + Send + 'static,
+        A: Serialize + Send,
+    {
+        if !permissions::tells_heard_by(self.service).contains(&(role, verb)) {
+            self.reject("device's", verb);
+            return self;
+        }
+        let handle: TellFn = Arc::new(move |tell| {
+            let answer = handler(tell);
+            Box::pin(async move { encode_reply(answer.await) })
+        });
+        self.tells.push(TellHandler {
+            role: role.to_owned(),
+            verb: verb.to_owned(),
+            handle,
+        });
+        self
+    }
+
+    /// Serves until the shutdown begins, then finishes what was begun.
+    ///
+    /// Errors: [`ServeError`], before anything is served.
+    pub async fn run(mut self, shutdown: Shutdown) -> Result<(), ServeError> {
+        if let Some(wrong) = self.wrong.take() {
+            return Err(wrong);
+        }
+        let key = match self.key.take() {
+            Some(key) => key,
+            None => keys::read_signing_key(&self.paths.service_key(self.service))?,
+        };
+        self.verbs.insert("events-read".to_owned(), Verb::EventsRead);
+        let name = self.service.name();
+        let requests = self.bus.listen(filter::service(self.service), Some(name)).await?;
+        let announcements = self.bus.listen("$SRV.>".to_owned(), None).await?;
+        let mut tells = Vec::new();
+        for tell in &self.tells {
+            let subject = filter::all_devices_tell(&tell.role, &tell.verb);
+            let incomings = self.bus.listen(subject, Some(name)).await?;
+            tells.push((incomings, Arc::clone(&tell.handle)));
+        }
+        // The subscriptions stand at the bus before anyone is told that this service answers.
+        self.bus.flush().await?;
+        let heads = tokio::spawn(heads::publish(
+            key,
+            self.bus.clone(),
+            Arc::clone(&self.log),
+            Arc::clone(&self.clock),
+            shutdown.clone(),
+        ));
+        let ready = ReadyMark::write(&self.paths, self.service).map_err(ServeError::Ready)?;
+        tracing::info!(service = name, "serving");
+        let bus = self.bus.clone();
+        self.serve(requests, announcements, tells, &shutdown).await;
+        drop(ready);
+        heads.abort();
+        if let Err(error) = bus.flush().await {
+            tracing::warn!(%error, "the last answers may not have left");
+        }
+        tracing::info!(service = name, "stopped serving");
+        Ok(())
+    }
+
+    async fn serve(
+        self,
+        requests: Incomings,
+        announcements: Incomings,
+        tells: Vec<(Incomings, TellFn)>,
+        shutdown: &Shutdown,
+    ) {
+        let limits = self.limits;
+        let core = Arc::new(dispatch::Core {
+            service: self.service,
+            log: self.log,
+            clock: self.clock,
+            authoriser: self.authoriser,
+            secret_kinds: self.secret_kinds,
+            shutdown: shutdown.clone(),
+            stats: announce::Stats::new(self.verbs.keys()),
+            verbs: self.verbs,
+            operators: Arc::new(Semaphore::new(limits.operators)),
+            services: Arc::new(Semaphore::new(limits.services)),
+            devices: Arc::new(Semaphore::new(limits.devices)),
+        });
+        let mut loops = JoinSet::new();
+        loops.spawn(dispatch::requests(Arc::clone(&core), requests, shutdown.clone()));
+        loops.spawn(announce::answer(Arc::clone(&core), announcements, shutdown.clone()));
+        for (incomings, handle) in tells {
+            loops.spawn(dispatch::tells(Arc::clone(&core), incomings, handle, shutdown.clone()));
+        }
+        shutdown.wait().await;
+        while loops.join_next().await.is_some() {}
+        core.drained(DRAIN, limits).await;
+    }
+}
+
+fn encode_reply<A: Serialize>(reply: Reply<A>) -> Reply<Vec<u8>> {
+    // The body of a refusal is written where the request is answered.
+    let value = reply?;
+    borealis_bus_schema::reply::encode(&Ok(value)).map_err(WireError::from)
+}
+
+/// Lists the services whose users may publish a request to a verb.
+fn askers_of(service: Service, verb: &str) -> Vec<Service> {
+    Service::ALL
+        .into_iter()
+        .filter(|asker| permissions::verbs_asked_by(*asker).contains(&(service, verb)))
+        .collect()
+}
+
+/// Lists the services that follow one.
+fn followers_of(service: Service) -> impl Iterator<Item = Service> {
+    Service::ALL
+        .into_iter()
+        .filter(move |other| permissions::followed_by(*other).contains(&service))
+}
+
+/// Is how long a request may take here before it is given up.
+const HANDLER_TIMEOUT: Duration = Duration::from_millis(permissions::SERVICE_RESPONSE_MS.unsigned_abs());
+
+const fn need_of(right: Right) -> Need {
+    Need::Right(right)
+}
