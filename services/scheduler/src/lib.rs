@@ -1,1 +1,116 @@
-//! borealis-scheduler.
+//! scheduler: jobs, and the run of each job on each of its devices.
+//!
+//! It owns what was asked (jobs) and what became of it (runs). In: `jobs-*` and `runs-*` from operators, `tell.*.result`,
+//! `tell.*.output` and `tell.*.state` from devices, enrollment's events for what devices there are. Out: orders to devices,
+//! `grant-mint` to access, `scripts-put` to library, `orders-sign` to signing, live events of jobs and runs.
+//!
+//! On disk, under `Server/State/scheduler/`: the event store; `files/`, the signed requests and target lists, named by
+//! their digest; `output/`, what runs printed beyond the first 8 KiB of each stream, synced before it is acknowledged.
+//!
+//! How it fails: a storage error ends the process, the supervisor starts it anew and [`scheduler::Scheduler::rebuild`] folds
+//! the log; every run that is not over gets an appointment at once. A device that has a run answers the repeated order from
+//! its journal, so a restart at any moment starts nothing twice.
+
+pub mod job;
+pub mod run;
+pub mod stored;
+
+pub mod agenda;
+pub mod book;
+pub mod commit;
+pub mod devices;
+pub mod files;
+pub mod orders;
+pub mod output;
+pub mod targets;
+
+pub mod scheduler;
+
+pub mod delivery;
+pub mod handlers;
+pub mod reader;
+
+use std::sync::Arc;
+
+use borealis_bus_schema::subjects::Service;
+use borealis_service_kit::args::ServiceArgs;
+use borealis_service_kit::follow::{Place, Stretch};
+use borealis_service_kit::run::{Built, Deps, RunError, ServiceMain, run_service};
+
+use crate::agenda::Agenda;
+use crate::book::Book;
+use crate::devices::{Changed, Devices};
+use crate::files::Files;
+use crate::output::OutputFiles;
+use crate::scheduler::Scheduler;
+
+/// Runs the service's process until it is told to stop.
+///
+/// Errors: [`RunError`].
+pub async fn run(args: ServiceArgs) -> Result<(), RunError> {
+    run_service(ServiceMain::new(Service::Scheduler, build), args).await
+}
+
+async fn build(deps: Deps) -> Result<Built, RunError> {
+    let state = deps.base.paths.state(Service::Scheduler);
+    let scheduler = Arc::new(Scheduler {
+        log: Arc::clone(&deps.log),
+        bus: deps.bus.clone(),
+        clock: Arc::clone(&deps.base.clock),
+        book: Book::default(),
+        devices: Arc::new(Devices::default()),
+        files: Files::open(&state.join("files"))?,
+        output: OutputFiles::open(&state.join("output")).map_err(RunError::service)?,
+        agenda: parking_lot::Mutex::new(Agenda::new()),
+        wake: tokio::sync::Notify::new(),
+        shutdown: deps.base.shutdown.clone(),
+    });
+    let position = scheduler.rebuild().await.map_err(RunError::service)?;
+    tracing::info!(position, open_runs = scheduler.agenda.lock().len(), "the log is folded");
+    let follower = Arc::clone(&scheduler);
+    deps.follow(Service::Enrollment, Place::genesis(), move |stretch| {
+        let outcome = take_in(&follower, &stretch);
+        async move { outcome }
+    })
+    .await?;
+    tokio::spawn(Arc::clone(&scheduler).read_log(position));
+    tokio::spawn(Arc::clone(&scheduler).deliver());
+    Ok(register(&deps, &scheduler).into())
+}
+
+/// Takes in what enrollment says of devices, and brings forward what waits for those that came.
+fn take_in(scheduler: &Scheduler, stretch: &Stretch) -> Result<(), String> {
+    for event in &stretch.events {
+        let Some(body) = &event.body else { continue };
+        let changed = scheduler
+            .devices
+            .apply(&event.kind, body)
+            .map_err(|error| error.to_string())?;
+        if let Changed::Online(guid) | Changed::ShutOut(guid) = changed {
+            scheduler.hasten(scheduler.book.open_runs_of(&guid));
+        }
+    }
+    Ok(())
+}
+
+macro_rules! on {
+    ($me:expr, $method:ident) => {{
+        let me = Arc::clone($me);
+        move |ctx| Arc::clone(&me).$method(ctx)
+    }};
+}
+
+fn register(deps: &Deps, me: &Arc<Scheduler>) -> borealis_service_kit::service::ServiceBuilder {
+    deps.builder()
+        .operator("jobs-create", on!(me, jobs_create))
+        .operator("jobs-list", on!(me, jobs_list))
+        .operator("jobs-show", on!(me, jobs_show))
+        .operator("jobs-runs", on!(me, jobs_runs))
+        .operator("jobs-output", on!(me, jobs_output))
+        .operator("jobs-cancel", on!(me, jobs_cancel))
+        .operator("runs-show", on!(me, runs_show))
+        .operator("runs-output", on!(me, runs_output))
+        .tell("*", "result", on!(me, tell_result))
+        .tell("*", "output", on!(me, tell_output))
+        .tell("*", "state", on!(me, tell_state))
+}

@@ -1,0 +1,309 @@
+//! Every job and run, in memory: the fold of the log, rebuilt at start.
+//!
+//! A run is locked while a command on it is decided and appended, so that two words about one run never race; runs do not
+//! wait for each other. What a follower reads ([`Job::feed`]) is filled in the log's order by one reader of the log, never by
+//! the handlers, so that a cursor never passes over anything.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use borealis_bus_schema::ids::{Guid, JobId, RunId};
+use borealis_bus_schema::messages::scheduler::{JobView, OutputStream, RunState, RunView};
+use borealis_bus_schema::time::Timestamp;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use crate::job::Created;
+use crate::run;
+
+/// Names a run by its place in its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunKey {
+    /// When the job was made; runs of a device go in this order.
+    pub created_at: Timestamp,
+    /// The job.
+    pub job: JobId,
+    /// The run's place in the job.
+    pub index: u32,
+}
+
+/// Is a device of a job, as it was when the job was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The device.
+    pub guid: Guid,
+    /// Its name then.
+    pub hostname: String,
+}
+
+/// Is one run with what its delivery needs to know.
+#[derive(Debug)]
+pub struct Slot {
+    /// The run.
+    pub run: RunId,
+    /// The stream's version.
+    pub version: u64,
+    /// The fold of its events.
+    pub state: run::State,
+    /// How often its order went out without an answer since the last one.
+    pub tries: u32,
+    /// Whether an order is on its way.
+    pub in_flight: bool,
+    /// What the device said last when it took no order.
+    pub hint: Option<String>,
+}
+
+/// Is what happened in a job, for whoever follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedItem {
+    /// Where it stands in the log.
+    pub position: u64,
+    /// The run's place in the job.
+    pub index: u32,
+    /// What it is.
+    pub what: FeedWhat,
+}
+
+/// Tells a chunk from an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeedWhat {
+    /// A chunk of output.
+    Chunk {
+        /// Which stream.
+        stream: OutputStream,
+        /// Which chunk of the stream.
+        seq: u64,
+        /// Where it begins.
+        offset: u64,
+        /// How long it is.
+        size_bytes: u32,
+        /// Whether it stands in the log.
+        inline: bool,
+    },
+    /// The run is over.
+    Ended,
+}
+
+/// Is one job.
+#[derive(Debug)]
+pub struct Job {
+    /// What was asked.
+    pub created: Created,
+    /// The devices, in the order of the runs.
+    pub targets: Vec<Target>,
+    /// The runs.
+    pub slots: Vec<tokio::sync::Mutex<Slot>>,
+    /// Whether an operator cancelled it.
+    pub cancelled: AtomicBool,
+    /// The version of its own stream.
+    pub version: tokio::sync::Mutex<u64>,
+    /// What happened, in the log's order.
+    pub feed: Mutex<Vec<FeedItem>>,
+    /// Tells followers the log position up to which the feed is filled.
+    pub filled: watch::Sender<u64>,
+    counts: [AtomicU64; RunState::ALL.len()],
+}
+
+impl Job {
+    /// Makes a job whose runs all wait.
+    pub fn new(created: Created, targets: Vec<Target>, version: u64) -> Self {
+        let slots = targets.iter().map(|target| {
+            tokio::sync::Mutex::new(Slot {
+                run: RunId::of_job(&created.job, &target.guid),
+                version: 0,
+                state: run::State::queued(),
+                tries: 0,
+                in_flight: false,
+                hint: None,
+            })
+        });
+        let slots: Vec<_> = slots.collect();
+        let counts: [AtomicU64; RunState::ALL.len()] = std::array::from_fn(|_| AtomicU64::new(0));
+        if let Some(queued) = counts.first() {
+            queued.store(slots.len() as u64, Ordering::Relaxed);
+        }
+        Self {
+            created,
+            targets,
+            slots,
+            cancelled: AtomicBool::new(false),
+            version: tokio::sync::Mutex::new(version),
+            feed: Mutex::new(Vec::new()),
+            filled: watch::Sender::new(version),
+            counts,
+        }
+    }
+
+    /// Names one of its runs.
+    pub fn key(&self, index: u32) -> RunKey {
+        RunKey {
+            created_at: self.created.created_at,
+            job: self.created.job,
+            index,
+        }
+    }
+
+    /// Folds events into a run that the caller has locked, and keeps count.
+    pub fn evolve(&self, slot: &mut Slot, events: &[run::Event], version: u64) {
+        let before = slot.state.state;
+        for event in events {
+            slot.state = run::evolve(std::mem::replace(&mut slot.state, run::State::queued()), event);
+        }
+        slot.version = version;
+        let after = slot.state.state;
+        if before != after {
+            self.count(before).map(|n| n.fetch_sub(1, Ordering::Relaxed));
+            self.count(after).map(|n| n.fetch_add(1, Ordering::Relaxed));
+        }
+    }
+
+    fn count(&self, state: RunState) -> Option<&AtomicU64> {
+        RunState::ALL
+            .iter()
+            .position(|s| *s == state)
+            .and_then(|at| self.counts.get(at))
+    }
+
+    /// Tells how many runs are in each state.
+    pub fn counts(&self) -> BTreeMap<RunState, u64> {
+        let loaded = RunState::ALL
+            .iter()
+            .zip(&self.counts)
+            .map(|(state, n)| (*state, n.load(Ordering::Relaxed)));
+        loaded.filter(|(_, n)| *n > 0).collect()
+    }
+
+    /// Tells whether every run is over.
+    pub fn is_done(&self) -> bool {
+        self.counts().keys().all(|state| state.is_final())
+    }
+
+    /// Returns the job as operators see it.
+    pub fn view(&self) -> JobView {
+        let Created {
+            job,
+            username,
+            what,
+            created_at,
+            expires_at,
+            runs_total,
+            ..
+        } = &self.created;
+        JobView {
+            job: *job,
+            created_at: *created_at,
+            created_by: username.clone(),
+            role: what.role.clone(),
+            verb: what.verb.clone(),
+            language: what.language,
+            context: what.context,
+            script_digest: what.script_digest,
+            timeout_ms: what.timeout_ms,
+            expires_at: *expires_at,
+            runs_total: *runs_total,
+            counts: self.counts(),
+            state: if self.is_done() { "done" } else { "active" }.to_owned(),
+            cancelled: self.cancelled.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Returns a run as operators see it; `None` when the job has no such run.
+    pub async fn run_view(&self, index: u32) -> Option<RunView> {
+        let at = usize::try_from(index).ok()?;
+        let (target, slot) = (self.targets.get(at)?, self.slots.get(at)?.lock().await);
+        let state = &slot.state;
+        let end = state.end.as_deref();
+        Some(RunView {
+            run: slot.run,
+            job: self.created.job,
+            guid: target.guid,
+            hostname: target.hostname.clone(),
+            state: state.state,
+            attempt: state.attempt,
+            exit_code: end.and_then(|e| e.exit_code),
+            queued_at: self.created.created_at,
+            delivered_at: state.delivered_at,
+            started_at: state.started_at,
+            ended_at: end.map(|e| e.ended_at),
+            duration_ms: end.and_then(|e| e.duration_ms),
+            reason: end.map_or_else(|| slot.hint.clone(), |e| e.reason.clone()),
+            code: end.and_then(|e| e.code),
+            truncated: end.is_some_and(|e| e.truncated),
+            stdout_bytes: state.stdout.bytes,
+            stderr_bytes: state.stderr.bytes,
+        })
+    }
+}
+
+/// Holds every job.
+#[derive(Debug, Default)]
+pub struct Book {
+    jobs: RwLock<HashMap<JobId, Arc<Job>>>,
+    by_time: RwLock<BTreeSet<(Timestamp, JobId)>>,
+    runs: RwLock<HashMap<RunId, (JobId, u32)>>,
+    waiting: Mutex<HashMap<Guid, BTreeSet<RunKey>>>,
+}
+
+impl Book {
+    /// Adds a job; its runs count as waiting for their devices.
+    pub fn add(&self, job: Arc<Job>) {
+        let id = job.created.job;
+        {
+            let (mut runs, mut waiting) = (self.runs.write(), self.waiting.lock());
+            for (index, target) in (0u32..).zip(&job.targets) {
+                runs.insert(RunId::of_job(&id, &target.guid), (id, index));
+                waiting.entry(target.guid).or_default().insert(job.key(index));
+            }
+        }
+        self.by_time.write().insert((job.created.created_at, id));
+        self.jobs.write().insert(id, job);
+    }
+
+    /// Finds a job.
+    pub fn job(&self, id: &JobId) -> Option<Arc<Job>> {
+        self.jobs.read().get(id).cloned()
+    }
+
+    /// Finds a run's job and its place there.
+    pub fn run(&self, id: &RunId) -> Option<(Arc<Job>, u32)> {
+        let (job, index) = self.runs.read().get(id).copied()?;
+        Some((self.job(&job)?, index))
+    }
+
+    /// Lists jobs, newest first, behind a place, at most `limit`.
+    pub fn newest(&self, before: Option<(Timestamp, JobId)>, limit: usize) -> Vec<Arc<Job>> {
+        let by_time = self.by_time.read();
+        let jobs = self.jobs.read();
+        let newest = by_time
+            .iter()
+            .rev()
+            .filter(|key| before.is_none_or(|before| **key < before));
+        newest.take(limit).filter_map(|(_, id)| jobs.get(id).cloned()).collect()
+    }
+
+    /// Lists the runs that are not over on a device, in the order of their jobs.
+    pub fn open_runs_of(&self, guid: &Guid) -> Vec<RunKey> {
+        self.waiting
+            .lock()
+            .get(guid)
+            .map(|keys| keys.iter().copied().collect())
+            .unwrap_or_default()
+    }
+
+    /// Lists every run that is not over.
+    pub fn open_runs(&self) -> Vec<RunKey> {
+        self.waiting.lock().values().flatten().copied().collect()
+    }
+
+    /// Forgets that a run waits: it is over.
+    pub fn close(&self, guid: &Guid, key: &RunKey) {
+        let mut waiting = self.waiting.lock();
+        if let Some(keys) = waiting.get_mut(guid) {
+            keys.remove(key);
+            if keys.is_empty() {
+                waiting.remove(guid);
+            }
+        }
+    }
+}

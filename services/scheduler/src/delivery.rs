@@ -1,0 +1,411 @@
+//! Delivery: every open run has an appointment; when it comes, the run is expired, ordered, asked after or ended.
+//!
+//! An order is a request that is repeated until the device's final, signed word is durable here. The device answers a
+//! repeated order from its journal, so repeating starts nothing twice. What an answer says of progress only moves the run
+//! forward and puts the next question further away.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use borealis_bus_schema::codec;
+use borealis_bus_schema::codes::{Code, Retry, Side};
+use borealis_bus_schema::forms::{Form, Signed};
+use borealis_bus_schema::ids::{JobId, OrderId};
+use borealis_bus_schema::merkle::MAX_LEAVES;
+use borealis_bus_schema::messages::device::{Accepted, RunResult};
+use borealis_bus_schema::messages::scheduler::{CreateJob, RunState};
+use borealis_bus_schema::messages::shared_events::DeviceStatus;
+use borealis_bus_schema::messages::signing::SignOrders;
+use borealis_bus_schema::order::SignedOrder;
+use borealis_bus_schema::reply::WireError;
+use borealis_bus_schema::subjects::Subject;
+use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::bus::RequestOptions;
+use borealis_service_kit::random;
+use tracing::{debug, info, warn};
+
+use crate::book::{Job, RunKey, Slot};
+use crate::commit;
+use crate::orders::{self, Act, Wanted, Warrant};
+use crate::run::{Command, End};
+use crate::scheduler::Scheduler;
+
+const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
+const SIGN_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often a device is asked after a run that it has, in milliseconds.
+const ASK_AGAIN_MS: i64 = 30_000;
+/// How often a device is told again to end a run, in milliseconds.
+const CANCEL_AGAIN_MS: i64 = 5_000;
+/// How often a run is looked at whose device is away, in milliseconds.
+const AWAY_MS: i64 = 60_000;
+/// How long after its life and its timeout a run that nobody reports on is given up, in milliseconds.
+const GIVE_UP_MS: i64 = 24 * 3_600_000;
+const MAX_ORDERS_AT_ONCE: usize = 4_096;
+
+/// Returns how long to wait after a try that failed: one second, doubled each time, a minute at most.
+fn pause_ms(tries: u32) -> i64 {
+    1_000i64.saturating_mul(1 << tries.min(6)).min(60_000)
+}
+
+impl Scheduler {
+    /// Looks after open runs until the service stops.
+    pub async fn deliver(self: Arc<Self>) {
+        loop {
+            let next = self.agenda.lock().next_ms();
+            let now = self.clock.now().unix_ms();
+            let wait = next.map_or(60_000, |at| (at - now).clamp(0, 60_000));
+            if wait > 0 {
+                let wait = Duration::from_millis(wait.unsigned_abs());
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = self.wake.notified() => {}
+                    () = self.shutdown.wait() => return,
+                }
+            }
+            if self.shutdown.begun() {
+                return;
+            }
+            let now = self.clock.now();
+            let due = self.agenda.lock().take_due(now.unix_ms(), MAX_ORDERS_AT_ONCE);
+            if due.is_empty() {
+                continue;
+            }
+            let mut batches: BTreeMap<JobId, (Arc<Job>, Vec<(u32, Wanted)>)> = BTreeMap::new();
+            for key in due {
+                let Some(job) = self.book.job(&key.job) else { continue };
+                if let Some(wanted) = self.look_at(&job, key, now).await {
+                    batches
+                        .entry(key.job)
+                        .or_insert_with(|| (job, Vec::new()))
+                        .1
+                        .push((key.index, wanted));
+                }
+            }
+            for (job, wanted) in batches.into_values() {
+                for part in wanted.chunks(MAX_LEAVES) {
+                    let (me, job, part) = (Arc::clone(&self), Arc::clone(&job), part.to_vec());
+                    tokio::spawn(async move { me.order_batch(job, part).await });
+                }
+            }
+        }
+    }
+
+    /// Sets a run's next appointment.
+    pub fn appoint(&self, key: RunKey, at_ms: i64) {
+        self.agenda.lock().set(key, at_ms);
+        self.wake.notify_one();
+    }
+
+    /// Brings the appointments of runs forward to now.
+    pub fn hasten(&self, keys: impl IntoIterator<Item = RunKey>) {
+        let now = self.clock.now().unix_ms();
+        let mut agenda = self.agenda.lock();
+        for key in keys {
+            agenda.hasten(key, now);
+        }
+        drop(agenda);
+        self.wake.notify_one();
+    }
+
+    /// Decides what an open run needs now; returns what is to be ordered, if anything.
+    async fn look_at(&self, job: &Arc<Job>, key: RunKey, now: Timestamp) -> Option<Wanted> {
+        let at = usize::try_from(key.index).ok()?;
+        let (target, mut slot) = (job.targets.get(at)?, job.slots.get(at)?.lock().await);
+        if slot.state.end.is_some() || slot.in_flight {
+            return None;
+        }
+        let device = self.devices.get(&target.guid);
+        let ends = job.created.expires_at;
+        let queued = slot.state.state == RunState::Queued;
+        if queued && now >= ends {
+            let reason = "its device did not come in time".to_owned();
+            let end = End::without_device(RunState::Expired, now, Some(reason), None);
+            self.end(job, key, &mut slot, end).await;
+            return None;
+        }
+        if !queued
+            && now.since_ms(ends) > GIVE_UP_MS.saturating_add(i64::try_from(job.created.what.timeout_ms).unwrap_or(0))
+        {
+            let reason = "its device took it and never reported how it ended".to_owned();
+            self.end(
+                job,
+                key,
+                &mut slot,
+                End::without_device(RunState::Interrupted, now, Some(reason), None),
+            )
+            .await;
+            return None;
+        }
+        match device {
+            Some(device) if device.status == DeviceStatus::Active && device.online => {
+                slot.in_flight = true;
+                let act = if slot.state.cancel_requested {
+                    Act::Cancel
+                } else {
+                    Act::Begin
+                };
+                let order: OrderId = random::id();
+                Some(Wanted {
+                    run: slot.run,
+                    attempt: slot.state.attempt,
+                    guid: target.guid,
+                    act,
+                    order,
+                })
+            }
+            Some(device) if matches!(device.status, DeviceStatus::Revoked | DeviceStatus::Decommissioned) => {
+                let state = if queued {
+                    RunState::Refused
+                } else {
+                    RunState::Interrupted
+                };
+                let reason = Some("the device was shut out".to_owned());
+                self.end(
+                    job,
+                    key,
+                    &mut slot,
+                    End::without_device(state, now, reason, Some(Code::DeviceRevoked)),
+                )
+                .await;
+                None
+            }
+            _ => {
+                let wait = if queued {
+                    ends.since_ms(now).clamp(0, AWAY_MS)
+                } else {
+                    AWAY_MS
+                };
+                self.appoint(key, now.plus_ms(wait).unix_ms());
+                None
+            }
+        }
+    }
+
+    /// Has a batch of one job signed and sends each order to its device.
+    async fn order_batch(self: Arc<Self>, job: Arc<Job>, wanted: Vec<(u32, Wanted)>) {
+        match self.sign(&job, &wanted).await {
+            Ok((signed, request)) => {
+                for ((index, wanted), order) in wanted.into_iter().zip(signed) {
+                    let (me, job, request) = (Arc::clone(&self), Arc::clone(&job), Arc::clone(&request));
+                    tokio::spawn(async move { me.send(job, index, wanted, order, &request).await });
+                }
+            }
+            Err(error) => {
+                let final_word = error.code.retry() == Retry::Never && error.code.side() != Side::Device;
+                warn!(job = %job.created.job, code = %error.code, runs = wanted.len(), "orders were not signed");
+                for (index, wanted) in wanted {
+                    self.not_sent(&job, index, &error, final_word && wanted.act == Act::Begin)
+                        .await;
+                }
+            }
+        }
+    }
+
+    async fn sign(&self, job: &Job, wanted: &[(u32, Wanted)]) -> Result<(Vec<SignedOrder>, Arc<CreateJob>), WireError> {
+        let warrant: Warrant = self.warrant(&job.created.file).await?;
+        let request = Arc::new(orders::request_of(&warrant.call)?);
+        let now = self.clock.now();
+        let build = |(_, wanted): &(u32, Wanted)| orders::build(&request, wanted, now, job.created.expires_at);
+        // A message holds a megabyte: scripts are long, pings are short.
+        let script_bytes =
+            request.script.as_ref().map_or(0, String::len) + warrant.call.body.len() / wanted.len().max(1);
+        let at_once = (600_000 / (script_bytes + 700)).clamp(1, MAX_LEAVES);
+        let mut signed = Vec::with_capacity(wanted.len());
+        for part in wanted.chunks(at_once) {
+            let ask = SignOrders {
+                grant: warrant.grant.clone(),
+                call: warrant.call.clone(),
+                orders: part.iter().map(build).collect(),
+            };
+            let options = RequestOptions {
+                timeout: Some(SIGN_TIMEOUT),
+                ..RequestOptions::default()
+            };
+            let answer = self.bus.request(&ask, options).await?;
+            if answer.orders.len() != part.len() {
+                return Err(WireError::new(
+                    Code::Internal,
+                    "the signer answered another number of orders",
+                ));
+            }
+            signed.extend(answer.orders);
+        }
+        Ok((signed, request))
+    }
+
+    /// Reads a job's warrant.
+    ///
+    /// Errors: `storage_failed` when the file cannot be read.
+    pub async fn warrant(&self, file: &borealis_bus_schema::order::Digest) -> Result<Warrant, WireError> {
+        let bytes = self.files.read(file).await?;
+        Ok(codec::decode(&bytes)?)
+    }
+
+    /// Sends one order and takes the answer in.
+    async fn send(self: Arc<Self>, job: Arc<Job>, index: u32, wanted: Wanted, order: SignedOrder, request: &CreateJob) {
+        let verb = match wanted.act {
+            Act::Begin => request.verb.clone(),
+            Act::Cancel => borealis_bus_schema::ids::VerbName::cancel(),
+        };
+        let subject = Subject::DeviceDo {
+            guid: wanted.guid,
+            role: request.role.clone(),
+            verb,
+        };
+        match self.bus.order(&subject, &order, ORDER_TIMEOUT).await {
+            Ok(accepted) => self.accepted(&job, index, &wanted, accepted).await,
+            Err(error) => {
+                // Only a word that could never change is final; whoever holds the bus can forge it, but only to deny.
+                let cannot = error.code.side() == Side::Device
+                    && error.code.retry() == Retry::Never
+                    && !matches!(
+                        error.code,
+                        Code::OrderSignatureInvalid | Code::OrderMalformed | Code::OrderNotCanonical
+                    );
+                debug!(run = %wanted.run, guid = %wanted.guid, code = %error.code, "the order was not taken");
+                self.not_sent(&job, index, &error, cannot && wanted.act == Act::Begin)
+                    .await;
+            }
+        }
+    }
+
+    /// Takes in a device's answer to an order.
+    async fn accepted(&self, job: &Arc<Job>, index: u32, wanted: &Wanted, accepted: Accepted) {
+        let Some((slot, key)) = slot_of(job, index) else { return };
+        let mut slot = slot.lock().await;
+        slot.in_flight = false;
+        slot.tries = 0;
+        slot.hint = None;
+        if slot.state.end.is_some() {
+            return;
+        }
+        let now = self.clock.now();
+        if accepted.run != wanted.run {
+            self.appoint(key, now.plus_ms(pause_ms(1)).unix_ms());
+            return;
+        }
+        let mut commands = vec![Command::Deliver { at: now }];
+        match accepted.state {
+            RunState::Running => commands.push(Command::Start { at: now }),
+            state if state.is_final() => {
+                if let Some(result) = accepted.result.as_ref()
+                    && let Ok(end) = self.open_result(job, index, &slot, result)
+                {
+                    commands.push(Command::End(end));
+                }
+            }
+            _ => {}
+        }
+        if self.put(job, key, &mut slot, commands, now).await && slot.state.end.is_none() {
+            // A run that an operator ended meanwhile hears of it at once, and is asked after soon.
+            let wait_ms = match (slot.state.cancel_requested, wanted.act) {
+                (true, Act::Begin) => 0,
+                (true, Act::Cancel) => CANCEL_AGAIN_MS,
+                (false, _) => ASK_AGAIN_MS,
+            };
+            self.appoint(key, now.plus_ms(wait_ms).unix_ms());
+        }
+    }
+
+    /// Notes that an order did not reach its device, or was not taken, and tries again later; ends the run when it never can.
+    async fn not_sent(&self, job: &Arc<Job>, index: u32, error: &WireError, final_word: bool) {
+        let Some((slot, key)) = slot_of(job, index) else { return };
+        let mut slot = slot.lock().await;
+        slot.in_flight = false;
+        if slot.state.end.is_some() {
+            return;
+        }
+        let now = self.clock.now();
+        if final_word && slot.state.state == RunState::Queued {
+            let end = End::without_device(RunState::Refused, now, Some(error.message.clone()), Some(error.code));
+            self.end(job, key, &mut slot, end).await;
+            return;
+        }
+        slot.tries = slot.tries.saturating_add(1);
+        slot.hint = Some(error.to_string());
+        self.appoint(key, now.plus_ms(pause_ms(slot.tries - 1)).unix_ms());
+    }
+
+    /// Verifies a device's final word on a run.
+    ///
+    /// Errors: `result_signature_invalid` for another key, `conflict` for another run.
+    pub fn open_result(&self, job: &Job, index: u32, slot: &Slot, result: &Signed) -> Result<End, WireError> {
+        let target = usize::try_from(index).ok().and_then(|at| job.targets.get(at));
+        let target = target.ok_or_else(|| WireError::new(Code::NotFound, "there is no such run"))?;
+        let device = self.devices.get(&target.guid);
+        let device = device.ok_or_else(|| WireError::new(Code::NotFound, "there is no such device"))?;
+        let result: RunResult = result
+            .open(&device.public_key, Form::Result)
+            .map_err(|_| WireError::new(Code::ResultSignatureInvalid, "the result is not signed by this device"))?;
+        if result.guid != target.guid || result.run != slot.run || result.attempt != slot.state.attempt {
+            return Err(WireError::new(Code::Conflict, "the result is of another run"));
+        }
+        let missing = result.stdout_bytes > slot.state.stdout.bytes || result.stderr_bytes > slot.state.stderr.bytes;
+        Ok(End {
+            state: result.state,
+            exit_code: result.exit_code,
+            signal: result.signal,
+            started_at: result.started_at,
+            ended_at: result.ended_at,
+            duration_ms: Some(result.duration_ms),
+            truncated: result.truncated || missing,
+            reason: result.reason,
+            code: result.code,
+        })
+    }
+
+    /// Ends a run that is locked.
+    pub async fn end(&self, job: &Arc<Job>, key: RunKey, slot: &mut Slot, end: End) {
+        let now = self.clock.now();
+        self.put(job, key, slot, vec![Command::End(end)], now).await;
+    }
+
+    /// Puts commands to a locked run; closes it when it is over, tries again later when the store refuses.
+    pub async fn put(
+        &self,
+        job: &Arc<Job>,
+        key: RunKey,
+        slot: &mut Slot,
+        commands: Vec<Command>,
+        now: Timestamp,
+    ) -> bool {
+        match commit::put(&self.log, job, slot, commands, now).await {
+            Ok(_) => {
+                self.close_if_over(job, key, slot);
+                true
+            }
+            Err(error) => {
+                warn!(run = %slot.run, error = &error as &dyn std::error::Error, "a step of a run was not recorded");
+                self.appoint(key, now.plus_ms(pause_ms(3)).unix_ms());
+                false
+            }
+        }
+    }
+
+    /// Forgets the appointments of a run that is over.
+    pub fn close_if_over(&self, job: &Job, key: RunKey, slot: &Slot) {
+        if slot.state.end.is_some()
+            && let Some(target) = usize::try_from(key.index).ok().and_then(|at| job.targets.get(at))
+        {
+            self.book.close(&target.guid, &key);
+            info!(run = %slot.run, job = %key.job, guid = %target.guid, state = slot.state.state.as_str(), "a run is over");
+        }
+    }
+}
+
+fn slot_of(job: &Arc<Job>, index: u32) -> Option<(&tokio::sync::Mutex<Slot>, RunKey)> {
+    let slot = job.slots.get(usize::try_from(index).ok()?)?;
+    Some((slot, job.key(index)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_minute() {
+        let pauses: Vec<_> = (0..8).map(pause_ms).collect();
+        assert_eq!(pauses, vec![1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+    }
+}

@@ -1,0 +1,188 @@
+//! What the scheduler knows of devices: a view over enrollment's events, rebuilt by following them from the first.
+
+use std::collections::HashMap;
+
+use borealis_bus_schema::codec;
+use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::ids::{Guid, SiteName};
+use borealis_bus_schema::messages::shared_events::{
+    DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceStatus, DeviceStatusChanged, SharedEvent,
+};
+use parking_lot::RwLock;
+
+/// Is a device as the scheduler needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// The host's name.
+    pub hostname: String,
+    /// Where it belongs.
+    pub site: SiteName,
+    /// What it may be.
+    pub status: DeviceStatus,
+    /// Its identity key, which signs results.
+    pub public_key: PublicKey,
+    /// Whether it is on the bus.
+    pub online: bool,
+}
+
+/// Holds every device.
+#[derive(Debug, Default)]
+pub struct Devices {
+    all: RwLock<HashMap<Guid, Device>>,
+}
+
+/// Tells what an event means for delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// Nothing.
+    Nothing,
+    /// The device is there: what waits for it can go.
+    Online(Guid),
+    /// The device is shut out: what waits for it ends.
+    ShutOut(Guid),
+}
+
+impl Devices {
+    /// Folds one of enrollment's events; kinds that say nothing here are passed over.
+    ///
+    /// Errors: the codec's, when a body cannot be read.
+    pub fn apply(&self, kind: &str, body: &[u8]) -> Result<Changed, codec::CodecError> {
+        let mut all = self.all.write();
+        match kind {
+            DeviceEnrolled::KIND => {
+                let event: DeviceEnrolled = codec::decode(body)?;
+                let device = Device {
+                    hostname: event.facts.hostname,
+                    site: event.site,
+                    status: DeviceStatus::Active,
+                    public_key: event.public_key,
+                    online: all.get(&event.guid).is_some_and(|d| d.online),
+                };
+                all.insert(event.guid, device);
+            }
+            DeviceStatusChanged::KIND => {
+                let event: DeviceStatusChanged = codec::decode(body)?;
+                if let Some(device) = all.get_mut(&event.guid) {
+                    device.status = event.status;
+                    return Ok(match event.status {
+                        DeviceStatus::Active if device.online => Changed::Online(event.guid),
+                        DeviceStatus::Revoked | DeviceStatus::Decommissioned => Changed::ShutOut(event.guid),
+                        _ => Changed::Nothing,
+                    });
+                }
+            }
+            DeviceConnected::KIND => {
+                let event: DeviceConnected = codec::decode(body)?;
+                if let Some(device) = all.get_mut(&event.guid) {
+                    device.online = true;
+                    return Ok(Changed::Online(event.guid));
+                }
+            }
+            DeviceDisconnected::KIND => {
+                let event: DeviceDisconnected = codec::decode(body)?;
+                if let Some(device) = all.get_mut(&event.guid) {
+                    device.online = false;
+                }
+            }
+            _ => {}
+        }
+        Ok(Changed::Nothing)
+    }
+
+    /// Returns a device.
+    pub fn get(&self, guid: &Guid) -> Option<Device> {
+        self.all.read().get(guid).cloned()
+    }
+
+    /// Lists the active devices that a filter lets through, as (GUID, hostname), sorted by GUID.
+    pub fn active(&self, reaches: impl Fn(&SiteName) -> bool) -> Vec<(Guid, String)> {
+        let all = self.all.read();
+        let mut found: Vec<_> = all
+            .iter()
+            .filter(|(_, device)| device.status == DeviceStatus::Active && reaches(&device.site))
+            .map(|(guid, device)| (*guid, device.hostname.clone()))
+            .collect();
+        found.sort_unstable();
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use borealis_bus_schema::forms::SignatureBytes;
+    use borealis_bus_schema::messages::enrollment::HostFacts;
+    use borealis_bus_schema::order::Context;
+    use borealis_bus_schema::time::Timestamp;
+
+    fn guid() -> Guid {
+        Guid::from_random([1; 16])
+    }
+    fn at() -> Timestamp {
+        Timestamp::from_unix_ms(1)
+    }
+    fn apply<E: SharedEvent>(devices: &Devices, event: &E) -> Changed {
+        devices.apply(E::KIND, &codec::encode(event).unwrap()).unwrap()
+    }
+    fn enrolled() -> Devices {
+        let devices = Devices::default();
+        let event = DeviceEnrolled {
+            guid: guid(),
+            site: SiteName::default_site(),
+            public_key: PublicKey::from_bytes([1; 32]),
+            exchange_key: PublicKey::from_bytes([2; 32]),
+            exchange_key_signature: SignatureBytes::from_bytes([0; 64]),
+            facts: HostFacts {
+                hostname: "web-1".into(),
+                os: "linux".into(),
+                os_version: "12".into(),
+                arch: "x86_64".into(),
+                agent_version: "0.1.0".into(),
+                context: Context::System,
+                machine_hash: "00".into(),
+            },
+            address: "127.0.0.1".into(),
+            first_seen_at: at(),
+            approved_at: at(),
+        };
+        assert_eq!(apply(&devices, &event), Changed::Nothing);
+        devices
+    }
+
+    #[test]
+    fn a_device_comes_and_goes() {
+        let devices = enrolled();
+        assert!(!devices.get(&guid()).unwrap().online);
+        let connected = DeviceConnected {
+            guid: guid(),
+            address: "127.0.0.1".into(),
+            at: at(),
+        };
+        assert_eq!(apply(&devices, &connected), Changed::Online(guid()));
+        assert!(devices.get(&guid()).unwrap().online);
+        apply(
+            &devices,
+            &DeviceDisconnected {
+                guid: guid(),
+                at: at(),
+                reason: String::new(),
+            },
+        );
+        assert!(!devices.get(&guid()).unwrap().online);
+    }
+
+    #[test]
+    fn a_revoked_device_is_no_target() {
+        let devices = enrolled();
+        assert_eq!(devices.active(|_| true).len(), 1);
+        assert_eq!(devices.active(|_| false).len(), 0);
+        let revoked = DeviceStatusChanged {
+            guid: guid(),
+            status: DeviceStatus::Revoked,
+            reason: String::new(),
+            at: at(),
+        };
+        assert_eq!(apply(&devices, &revoked), Changed::ShutOut(guid()));
+        assert_eq!(devices.active(|_| true).len(), 0);
+    }
+}

@@ -1,0 +1,174 @@
+//! `jobs-create`: an operator's signed request becomes a job whose runs wait for their devices.
+
+use std::sync::Arc;
+
+use borealis_bus_schema::codec;
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::ids::JobId;
+use borealis_bus_schema::messages::access::MintGrant;
+use borealis_bus_schema::messages::library::PutScript;
+use borealis_bus_schema::messages::scheduler::{CreateJob, JobCreated};
+use borealis_bus_schema::messages::shared_events::DeviceStatus;
+use borealis_bus_schema::order::Language;
+use borealis_bus_schema::reply::{Reply, WireError};
+use borealis_bus_schema::routes::{Need, Right};
+use borealis_bus_schema::subjects::Service;
+use borealis_bus_schema::time::Timestamp;
+use borealis_event_store::StreamWrite;
+use borealis_service_kit::auth::{self, HOP_LIFE_MS};
+use borealis_service_kit::bus::RequestOptions;
+use borealis_service_kit::operator::OperatorCtx;
+
+use crate::book::{Job, Target};
+use crate::commit::job_stream;
+use crate::job::{self, Created, What};
+use crate::orders::Warrant;
+use crate::scheduler::Scheduler;
+use crate::stored::Stored;
+use crate::targets;
+
+impl Scheduler {
+    /// Accepts a job.
+    ///
+    /// Errors: what [`job::check`] refuses, `not_found`, `out_of_scope`, `device_revoked` for a target, what access or library
+    /// answer, `storage_failed`.
+    pub async fn jobs_create(self: Arc<Self>, ctx: OperatorCtx) -> Reply<JobCreated> {
+        let wanted: CreateJob = ctx.body()?;
+        let what = job::check(&wanted).map_err(|refused| WireError::new(refused.code(), refused.to_string()))?;
+        let targets = self.targets_wanted(&ctx, &wanted)?;
+        let now = ctx.now;
+        let lives_ms = i64::try_from(wanted.expires_in_ms).unwrap_or(i64::MAX);
+        let expires_at = now.plus_ms(lives_ms);
+        let mint = MintGrant {
+            call: ctx.call.clone(),
+            expires_at,
+        };
+        let options = RequestOptions {
+            correlation: Some(ctx.correlation),
+            ..RequestOptions::default()
+        };
+        let grant = self.bus.request(&mint, options).await?;
+        self.put_script(&ctx, &wanted, &what, &grant.token, now).await?;
+        let list = self.files.put(targets::write(&targets)).await?;
+        let warrant = Warrant {
+            call: ctx.call.clone(),
+            grant: grant.token,
+            targets: list,
+        };
+        let file = self.files.put(codec::encode(&warrant)?).await?;
+        let created = Created {
+            job: JobId::of_command(&ctx.command),
+            author: ctx.caller.operator,
+            username: ctx.caller.username.clone(),
+            what,
+            created_at: now,
+            expires_at,
+            grant: grant.grant,
+            file,
+            runs_total: targets.len() as u64,
+        };
+        let answer = JobCreated {
+            job: created.job,
+            runs_total: created.runs_total,
+        };
+        let event = Stored::Job(job::Event::Created(Box::new(created.clone()))).encode()?;
+        let write = StreamWrite {
+            stream: job_stream(&created.job)?,
+            expected: 0,
+            events: vec![event],
+        };
+        let answer: JobCreated = ctx.append(self.log.as_ref(), vec![write], &answer).await?;
+        self.enter(created, targets)?;
+        Ok(answer)
+    }
+
+    /// Takes a durable job into the book and begins its delivery, unless a repetition of the command did so already.
+    fn enter(&self, created: Created, targets: Vec<Target>) -> Reply<()> {
+        if self.book.job(&created.job).is_some() {
+            return Ok(());
+        }
+        let version = self.log.stream_version(&job_stream(&created.job)?);
+        let version = version.map_err(|_| WireError::new(Code::StorageFailed, "the store failed"))?;
+        let job = Arc::new(Job::new(created, targets, version));
+        self.book.add(Arc::clone(&job));
+        self.hasten((0u32..).zip(&job.slots).map(|(index, _)| job.key(index)));
+        Ok(())
+    }
+
+    fn targets_wanted(&self, ctx: &OperatorCtx, wanted: &CreateJob) -> Reply<Vec<Target>> {
+        let may = |site: &_| ctx.caller.may(Right::JobsRun, site);
+        if wanted.targets.all {
+            let all = self.devices.active(may);
+            if all.is_empty() {
+                return Err(WireError::new(
+                    Code::InvalidField,
+                    "there is no active device that your rights reach",
+                ));
+            }
+            return Ok(all
+                .into_iter()
+                .map(|(guid, hostname)| Target { guid, hostname })
+                .collect());
+        }
+        let mut guids = wanted.targets.guids.clone();
+        guids.sort_unstable();
+        guids.dedup();
+        let target = |guid| {
+            // A device beyond the caller's sites answers like one that does not exist.
+            let device = self.devices.get(&guid).filter(|device| may(&device.site));
+            let device = device.ok_or_else(|| WireError::new(Code::NotFound, format!("there is no device {guid}")))?;
+            match device.status {
+                DeviceStatus::Active => Ok(Target {
+                    guid,
+                    hostname: device.hostname,
+                }),
+                DeviceStatus::Quarantined => Err(WireError::new(
+                    Code::DeviceQuarantined,
+                    format!("device {guid} is quarantined"),
+                )),
+                DeviceStatus::Revoked => Err(WireError::new(
+                    Code::DeviceRevoked,
+                    format!("device {guid} was revoked"),
+                )),
+                DeviceStatus::Decommissioned => Err(WireError::new(
+                    Code::DeviceDecommissioned,
+                    format!("device {guid} was decommissioned"),
+                )),
+            }
+        };
+        guids.into_iter().map(target).collect()
+    }
+
+    async fn put_script(
+        &self,
+        ctx: &OperatorCtx,
+        wanted: &CreateJob,
+        what: &What,
+        grant: &str,
+        now: Timestamp,
+    ) -> Reply<()> {
+        let (Some(script), Some(digest)) = (&wanted.script, what.script_digest) else {
+            return Ok(());
+        };
+        let biscuit = auth::attenuate(grant, Service::Library, Need::Right(Right::JobsRun), now, HOP_LIFE_MS)
+            .map_err(|_| WireError::new(Code::Internal, "the grant cannot be narrowed"))?;
+        let put = PutScript {
+            language: what.language.unwrap_or(Language::Sh),
+            script: script.clone().into_bytes(),
+        };
+        let options = RequestOptions {
+            biscuit: Some(biscuit),
+            correlation: Some(ctx.correlation),
+            ..RequestOptions::default()
+        };
+        let kept = self.bus.request(&put, options).await?;
+        if kept.digest == digest {
+            Ok(())
+        } else {
+            Err(WireError::new(
+                Code::Internal,
+                "the library keeps the script under another name",
+            ))
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! `tell.<role>.result`: the device's signed last word on a run.
+
+use std::sync::Arc;
+
+use borealis_bus_schema::codec;
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::ids::{Guid, RunId};
+use borealis_bus_schema::messages::device::{ResultKept, RunResult, TellResult};
+use borealis_bus_schema::reply::{Reply, WireError};
+use borealis_service_kit::service::Tell;
+
+use crate::book::Job;
+use crate::run::Command;
+use crate::scheduler::Scheduler;
+
+impl Scheduler {
+    /// Records how a run ended; a repetition is answered like the first.
+    ///
+    /// Errors: `not_found` for another device's run, `result_signature_invalid`, `conflict`, `storage_failed`.
+    pub async fn tell_result(self: Arc<Self>, told: Tell) -> Reply<ResultKept> {
+        let tell: TellResult = told.decode()?;
+        // Only the run's name is read before the signature is verified, to find whose key has to fit.
+        let named: RunResult = codec::decode(&tell.result.bytes)?;
+        let (job, index) = self.run_of_device(&named.run, &told.guid)?;
+        let slot = usize::try_from(index).ok().and_then(|at| job.slots.get(at));
+        let mut slot = slot
+            .ok_or_else(|| WireError::new(Code::NotFound, "there is no such run"))?
+            .lock()
+            .await;
+        let end = self.open_result(&job, index, &slot, &tell.result)?;
+        if slot.state.end.is_some() {
+            return Ok(ResultKept { run: named.run });
+        }
+        let now = self.clock.now();
+        let commands = vec![Command::Deliver { at: now }, Command::End(end)];
+        if self.put(&job, job.key(index), &mut slot, commands, now).await {
+            Ok(ResultKept { run: named.run })
+        } else {
+            Err(WireError::new(Code::StorageFailed, "the result cannot be kept"))
+        }
+    }
+
+    /// Finds a run of a device; another device's runs do not exist for it.
+    pub(super) fn run_of_device(&self, run: &RunId, guid: &Guid) -> Reply<(Arc<Job>, u32)> {
+        let (job, index) = self.known_run(run)?;
+        let own = usize::try_from(index)
+            .ok()
+            .and_then(|at| job.targets.get(at))
+            .is_some_and(|t| t.guid == *guid);
+        if own {
+            Ok((job, index))
+        } else {
+            Err(WireError::new(Code::NotFound, "there is no such run"))
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! `tell.<role>.state`: a hint of progress.
+
+use std::sync::Arc;
+
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::messages::device::{ResultKept, TellState};
+use borealis_bus_schema::messages::scheduler::RunState;
+use borealis_bus_schema::reply::{Reply, WireError};
+use borealis_service_kit::service::Tell;
+
+use crate::run::Command;
+use crate::scheduler::Scheduler;
+
+impl Scheduler {
+    /// Moves a run forward; a hint that says nothing new changes nothing.
+    ///
+    /// Errors: `not_found` for another device's run.
+    pub async fn tell_state(self: Arc<Self>, told: Tell) -> Reply<ResultKept> {
+        let tell: TellState = told.decode()?;
+        let (job, index) = self.run_of_device(&tell.run, &told.guid)?;
+        let slot = usize::try_from(index).ok().and_then(|at| job.slots.get(at));
+        let mut slot = slot
+            .ok_or_else(|| WireError::new(Code::NotFound, "there is no such run"))?
+            .lock()
+            .await;
+        let now = self.clock.now();
+        let mut commands = vec![Command::Deliver { at: now }];
+        if tell.state == RunState::Running {
+            commands.push(Command::Start { at: tell.at });
+        }
+        if slot.state.end.is_none() && !tell.state.is_final() {
+            self.put(&job, job.key(index), &mut slot, commands, now).await;
+        }
+        Ok(ResultKept { run: tell.run })
+    }
+}

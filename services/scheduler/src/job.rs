@@ -1,0 +1,361 @@
+//! A job: what its author asked for, once, and whether it was cancelled.
+//!
+//! A job's own stream is short: it was created, perhaps cancelled. What happens on a device stands in the streams of its
+//! runs ([`crate::run`]), so that ten thousand devices never wait for one version.
+
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::ids::{GrantId, JobId, OperatorId, RoleName, VerbName};
+use borealis_bus_schema::messages::scheduler::{CreateJob, MAX_EXPIRES_IN_MS};
+use borealis_bus_schema::order::{Context, Digest, Language};
+use borealis_bus_schema::time::Timestamp;
+use thiserror::Error;
+
+/// Is what a job does on each device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct What {
+    /// The role that acts.
+    pub role: RoleName,
+    /// What it does.
+    pub verb: VerbName,
+    /// The interpreter.
+    pub language: Option<Language>,
+    /// With which rights.
+    pub context: Context,
+    /// The script's digest.
+    pub script_digest: Option<Digest>,
+    /// When a run's process tree is ended.
+    pub timeout_ms: u64,
+}
+
+/// Is a job's first event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// The job.
+    pub job: JobId,
+    /// Its author.
+    pub author: OperatorId,
+    /// The author's name.
+    pub username: String,
+    /// What it does.
+    pub what: What,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When a run that did not begin ends.
+    pub expires_at: Timestamp,
+    /// The grant under which it acts.
+    pub grant: GrantId,
+    /// The file that holds the signed call, the grant and the targets.
+    pub file: Digest,
+    /// How many runs it has.
+    pub runs_total: u64,
+}
+
+/// Is what happened to a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// It was accepted.
+    Created(Box<Created>),
+    /// An operator cancelled it.
+    Cancelled {
+        /// The operator's name.
+        by: String,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// Says why a request for a job is refused.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    /// Nothing is named.
+    #[error("the job names no device: give targets.guids, or targets.all")]
+    NoTargets,
+    /// Both are named.
+    #[error("the job names devices and all of them: give one or the other")]
+    BothTargets,
+    /// Nothing can run.
+    #[error("role {role} has no verb {verb}")]
+    UnknownVerb {
+        /// The role.
+        role: String,
+        /// The verb.
+        verb: String,
+    },
+    /// A script is missing, or stands where none can be.
+    #[error("{0}")]
+    Script(&'static str),
+    /// A time is out of range.
+    #[error("{field} has to be between {least} and {most}")]
+    Time {
+        /// The field.
+        field: &'static str,
+        /// The least value.
+        least: u64,
+        /// The greatest value.
+        most: u64,
+    },
+    /// A name in `env` is none.
+    #[error("{0:?} is no name of an environment variable")]
+    EnvName(String),
+    /// An argument or a value holds a zero byte.
+    #[error("arguments and environment cannot hold a zero byte")]
+    ZeroByte,
+    /// It was cancelled before.
+    #[error("the job was cancelled before")]
+    Cancelled,
+}
+
+impl Rejection {
+    /// Returns the stable code of the refusal.
+    pub fn code(&self) -> Code {
+        match self {
+            Rejection::UnknownVerb { .. } => Code::UnknownVerb,
+            Rejection::Cancelled => Code::WrongState,
+            _ => Code::InvalidField,
+        }
+    }
+}
+
+/// Is the largest script, in bytes.
+pub const MAX_SCRIPT_BYTES: usize = 256 << 10;
+
+const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3_600_000;
+
+/// Checks a request for a job by itself, before anything is looked up.
+///
+/// Errors: the first rule of [`Rejection`] that it breaks.
+pub fn check(wanted: &CreateJob) -> Result<What, Rejection> {
+    match (wanted.targets.all, wanted.targets.guids.is_empty()) {
+        (false, true) => return Err(Rejection::NoTargets),
+        (true, false) => return Err(Rejection::BothTargets),
+        _ => {}
+    }
+    let digest = match (wanted.role.as_str(), wanted.verb.as_str()) {
+        ("agent", "ping") if wanted.script.is_some() => return Err(Rejection::Script("a ping takes no script")),
+        ("agent", "ping") => None,
+        ("script", "run") => Some(script_digest(wanted)?),
+        (role, verb) => {
+            return Err(Rejection::UnknownVerb {
+                role: role.to_owned(),
+                verb: verb.to_owned(),
+            });
+        }
+    };
+    within("timeout_ms", wanted.timeout_ms, 1, MAX_TIMEOUT_MS)?;
+    within("expires_in_ms", wanted.expires_in_ms, 1_000, MAX_EXPIRES_IN_MS)?;
+    for (name, value) in &wanted.env {
+        let fits = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !fits {
+            return Err(Rejection::EnvName(name.chars().take(64).collect()));
+        }
+        if value.contains('\0') {
+            return Err(Rejection::ZeroByte);
+        }
+    }
+    if wanted.args.iter().any(|arg| arg.contains('\0')) {
+        return Err(Rejection::ZeroByte);
+    }
+    Ok(What {
+        role: wanted.role.clone(),
+        verb: wanted.verb.clone(),
+        language: digest.and(wanted.language),
+        context: wanted.context,
+        script_digest: digest,
+        timeout_ms: wanted.timeout_ms,
+    })
+}
+
+fn script_digest(wanted: &CreateJob) -> Result<Digest, Rejection> {
+    let script = wanted.script.as_deref().filter(|text| !text.trim().is_empty());
+    let script = script.ok_or(Rejection::Script("the job has no script"))?;
+    if wanted.language.is_none() {
+        return Err(Rejection::Script("the job names no language for its script"));
+    }
+    if script.len() > MAX_SCRIPT_BYTES {
+        return Err(Rejection::Script("the script is larger than 256 KiB"));
+    }
+    Ok(Digest::of(script.as_bytes()))
+}
+
+fn within(field: &'static str, value: u64, least: u64, most: u64) -> Result<(), Rejection> {
+    if (least..=most).contains(&value) {
+        Ok(())
+    } else {
+        Err(Rejection::Time { field, least, most })
+    }
+}
+
+/// Decides whether a job can be cancelled.
+///
+/// Errors: [`Rejection::Cancelled`].
+pub fn decide_cancel(cancelled: bool, by: &str, at: Timestamp) -> Result<Vec<Event>, Rejection> {
+    if cancelled {
+        Err(Rejection::Cancelled)
+    } else {
+        Ok(vec![Event::Cancelled { by: by.to_owned(), at }])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use borealis_bus_schema::ids::Guid;
+    use borealis_bus_schema::messages::scheduler::Targets;
+
+    fn wanted() -> CreateJob {
+        CreateJob {
+            targets: Targets {
+                all: false,
+                guids: vec![Guid::from_random([1; 16])],
+            },
+            role: RoleName::script(),
+            verb: VerbName::run(),
+            language: Some(Language::Sh),
+            context: Context::System,
+            script: Some("echo hi".into()),
+            args: vec![],
+            env: Default::default(),
+            timeout_ms: 1_000,
+            expires_in_ms: 60_000,
+        }
+    }
+
+    #[test]
+    fn a_script_for_a_device_is_fine() {
+        assert_eq!(check(&wanted()).unwrap().script_digest, Some(Digest::of(b"echo hi")));
+    }
+
+    #[test]
+    fn a_ping_takes_no_script() {
+        let ping = CreateJob {
+            role: RoleName::agent(),
+            verb: VerbName::ping(),
+            script: None,
+            ..wanted()
+        };
+        assert_eq!(check(&ping).unwrap().script_digest, None);
+        assert!(matches!(
+            check(&CreateJob {
+                script: Some("x".into()),
+                ..ping
+            }),
+            Err(Rejection::Script(_))
+        ));
+    }
+
+    #[test]
+    fn each_rule_refuses() {
+        let guids = wanted().targets.guids;
+        let cases = [
+            (
+                CreateJob {
+                    targets: Targets::default(),
+                    ..wanted()
+                },
+                Rejection::NoTargets,
+            ),
+            (
+                CreateJob {
+                    targets: Targets { all: true, guids },
+                    ..wanted()
+                },
+                Rejection::BothTargets,
+            ),
+            (
+                CreateJob {
+                    script: None,
+                    ..wanted()
+                },
+                Rejection::Script("the job has no script"),
+            ),
+            (
+                CreateJob {
+                    script: Some(" \n".into()),
+                    ..wanted()
+                },
+                Rejection::Script("the job has no script"),
+            ),
+            (
+                CreateJob {
+                    language: None,
+                    ..wanted()
+                },
+                Rejection::Script("the job names no language for its script"),
+            ),
+            (
+                CreateJob {
+                    script: Some("x".repeat(MAX_SCRIPT_BYTES + 1)),
+                    ..wanted()
+                },
+                Rejection::Script("the script is larger than 256 KiB"),
+            ),
+            (
+                CreateJob {
+                    verb: VerbName::ping(),
+                    ..wanted()
+                },
+                Rejection::UnknownVerb {
+                    role: "script".into(),
+                    verb: "ping".into(),
+                },
+            ),
+            (
+                CreateJob {
+                    timeout_ms: 0,
+                    ..wanted()
+                },
+                Rejection::Time {
+                    field: "timeout_ms",
+                    least: 1,
+                    most: MAX_TIMEOUT_MS,
+                },
+            ),
+            (
+                CreateJob {
+                    expires_in_ms: MAX_EXPIRES_IN_MS + 1,
+                    ..wanted()
+                },
+                Rejection::Time {
+                    field: "expires_in_ms",
+                    least: 1_000,
+                    most: MAX_EXPIRES_IN_MS,
+                },
+            ),
+            (
+                CreateJob {
+                    env: [("A B".into(), "".into())].into(),
+                    ..wanted()
+                },
+                Rejection::EnvName("A B".into()),
+            ),
+            (
+                CreateJob {
+                    env: [("A".into(), "\0".into())].into(),
+                    ..wanted()
+                },
+                Rejection::ZeroByte,
+            ),
+            (
+                CreateJob {
+                    args: vec!["\0".into()],
+                    ..wanted()
+                },
+                Rejection::ZeroByte,
+            ),
+        ];
+        for (wanted, rejection) in cases {
+            assert_eq!(check(&wanted), Err(rejection));
+        }
+    }
+
+    #[test]
+    fn a_job_is_cancelled_once() {
+        let at = Timestamp::from_unix_ms(1);
+        assert_eq!(
+            decide_cancel(false, "ada", at),
+            Ok(vec![Event::Cancelled { by: "ada".into(), at }])
+        );
+        assert_eq!(decide_cancel(true, "ada", at), Err(Rejection::Cancelled));
+    }
+}

@@ -1,0 +1,170 @@
+//! From a job to the orders of its devices: pure.
+
+use borealis_bus_schema::codec::{self, CodecError};
+use borealis_bus_schema::ids::{Guid, OrderId, RunId, VerbName};
+use borealis_bus_schema::messages::scheduler::{CreateJob, OUTPUT_LIMIT_BYTES};
+use borealis_bus_schema::operator::OperatorCall;
+use borealis_bus_schema::order::{Digest, Language, MAX_VALIDITY_MS, Order, OrderBody, ScriptBody};
+use borealis_bus_schema::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Is what a job needs again and again to ask for signatures; a file named by its digest.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Warrant {
+    /// The operator's request, as it was signed.
+    pub call: OperatorCall,
+    /// The grant's biscuit, base64url.
+    pub grant: String,
+    /// The file that lists the devices.
+    pub targets: Digest,
+}
+
+/// Is the largest body of a job's request.
+pub const MAX_REQUEST_BYTES: usize = 900_000;
+
+/// Reads a job's request.
+///
+/// Errors: the codec's.
+pub fn request_of(call: &OperatorCall) -> Result<CreateJob, CodecError> {
+    codec::decode_json(&call.body, MAX_REQUEST_BYTES)
+}
+
+/// Tells an order to begin from one to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Do what the job says.
+    Begin,
+    /// End the run.
+    Cancel,
+}
+
+/// Is one run that wants an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// The run.
+    pub run: RunId,
+    /// Which try.
+    pub attempt: u32,
+    /// The device.
+    pub guid: Guid,
+    /// What to do.
+    pub act: Act,
+    /// The order's id.
+    pub order: OrderId,
+}
+
+/// Builds the order of a run; the key id is the signer's to fill in.
+///
+/// The order ends with the run's life or after a day, whatever comes first; an order to end a run always lives an hour.
+pub fn build(request: &CreateJob, wanted: &Wanted, now: Timestamp, run_ends: Timestamp) -> Order {
+    let (verb, body, expires_at) = match wanted.act {
+        Act::Begin => (
+            request.verb.clone(),
+            body_of(request),
+            run_ends.min(now.plus_ms(MAX_VALIDITY_MS)),
+        ),
+        Act::Cancel => (
+            VerbName::cancel(),
+            OrderBody::Cancel { run: wanted.run },
+            now.plus_ms(3_600_000),
+        ),
+    };
+    Order {
+        order: wanted.order,
+        run: wanted.run,
+        attempt: wanted.attempt,
+        guid: wanted.guid,
+        context: request.context,
+        role: request.role.clone(),
+        verb,
+        body,
+        issued_at: now,
+        expires_at,
+        key_id: String::new(),
+    }
+}
+
+fn body_of(request: &CreateJob) -> OrderBody {
+    match &request.script {
+        None => OrderBody::Ping,
+        Some(script) => OrderBody::Script(ScriptBody {
+            language: request.language.unwrap_or(Language::Sh),
+            script: script.clone().into_bytes(),
+            digest: Digest::of(script.as_bytes()),
+            args: request.args.clone(),
+            env: request.env.clone(),
+            timeout_ms: request.timeout_ms,
+            output_limit_bytes: OUTPUT_LIMIT_BYTES,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use borealis_bus_schema::ids::RoleName;
+    use borealis_bus_schema::messages::scheduler::Targets;
+    use borealis_bus_schema::order::Context;
+
+    fn request(script: Option<&str>) -> CreateJob {
+        CreateJob {
+            targets: Targets::default(),
+            role: if script.is_some() {
+                RoleName::script()
+            } else {
+                RoleName::agent()
+            },
+            verb: if script.is_some() {
+                VerbName::run()
+            } else {
+                VerbName::ping()
+            },
+            language: Some(Language::Bash),
+            context: Context::System,
+            script: script.map(str::to_owned),
+            args: vec!["a".into()],
+            env: Default::default(),
+            timeout_ms: 5,
+            expires_in_ms: 6,
+        }
+    }
+    fn wanted(act: Act) -> Wanted {
+        Wanted {
+            run: RunId::from_bytes([1; 16]),
+            attempt: 1,
+            guid: Guid::from_random([2; 16]),
+            act,
+            order: OrderId::from_bytes([3; 16]),
+        }
+    }
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_unix_ms(ms)
+    }
+
+    #[test]
+    fn an_order_ends_with_its_run_and_after_a_day_at_most() {
+        let request = request(Some("echo"));
+        assert_eq!(build(&request, &wanted(Act::Begin), at(0), at(100)).expires_at, at(100));
+        let long = build(&request, &wanted(Act::Begin), at(0), at(MAX_VALIDITY_MS * 3));
+        assert_eq!(long.expires_at, at(MAX_VALIDITY_MS));
+    }
+
+    #[test]
+    fn a_ping_has_no_script_and_a_cancel_names_the_run() {
+        assert_eq!(
+            build(&request(None), &wanted(Act::Begin), at(0), at(1)).body,
+            OrderBody::Ping
+        );
+        let cancel = build(&request(Some("x")), &wanted(Act::Cancel), at(0), at(1));
+        assert_eq!(
+            (cancel.verb.as_str(), cancel.body),
+            (
+                "cancel",
+                OrderBody::Cancel {
+                    run: wanted(Act::Cancel).run
+                }
+            )
+        );
+        assert_eq!(cancel.expires_at, at(3_600_000));
+    }
+}

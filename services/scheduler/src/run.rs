@@ -1,0 +1,415 @@
+//! One job on one device: its states, and the rules by which it moves.
+//!
+//! ```text
+//! queued ──► delivered ──► running ──► succeeded | failed | timed_out | cancelled | interrupted
+//!    │            │            └────────────────────────────────────────────────────────────┐
+//!    └──► expired | cancelled | refused                       (no state without a way out) ◄─┘
+//! ```
+//!
+//! Acceptance and progress are hints and only move a run forward; the end is the device's signed word, or the scheduler's
+//! own when the device never had the run. What is final stays: a second end is answered with the first.
+
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::messages::scheduler::{OutputStream, RunState};
+use borealis_bus_schema::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Is what a run is now: the fold of its events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// Where it stands.
+    pub state: RunState,
+    /// Which try.
+    pub attempt: u32,
+    /// When the device took it.
+    pub delivered_at: Option<Timestamp>,
+    /// When its process began, by the device's clock.
+    pub started_at: Option<Timestamp>,
+    /// Whether an operator wants it to end.
+    pub cancel_requested: bool,
+    /// What is kept of stdout.
+    pub stdout: Kept,
+    /// What is kept of stderr.
+    pub stderr: Kept,
+    /// How it ended.
+    pub end: Option<Box<End>>,
+}
+
+/// Is what is kept of one stream of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// How many bytes.
+    pub bytes: u64,
+    /// How many of them, from the first, stand in the log itself.
+    pub inline_bytes: u64,
+    /// How many chunks.
+    pub chunks: u64,
+}
+
+/// Is how a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// The final state.
+    pub state: RunState,
+    /// The exit code, when the process ended by itself.
+    pub exit_code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// When its process began, by the device's clock.
+    pub started_at: Option<Timestamp>,
+    /// When it ended, by the clock of whoever ended it.
+    pub ended_at: Timestamp,
+    /// How long its process lived.
+    pub duration_ms: Option<u64>,
+    /// Whether output was cut.
+    pub truncated: bool,
+    /// Why, in a sentence.
+    pub reason: Option<String>,
+    /// The code of a refusal.
+    pub code: Option<Code>,
+}
+
+impl State {
+    /// Returns a run that waits for its device.
+    pub fn queued() -> Self {
+        Self {
+            state: RunState::Queued,
+            attempt: 1,
+            delivered_at: None,
+            started_at: None,
+            cancel_requested: false,
+            stdout: Kept::default(),
+            stderr: Kept::default(),
+            end: None,
+        }
+    }
+
+    /// Returns what is kept of a stream.
+    pub fn kept(&self, stream: OutputStream) -> Kept {
+        match stream {
+            OutputStream::Stdout => self.stdout,
+            OutputStream::Stderr => self.stderr,
+        }
+    }
+}
+
+/// Is what a run can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// The device says that it has the order in its journal.
+    Deliver {
+        /// When.
+        at: Timestamp,
+    },
+    /// The device says that the process lives.
+    Start {
+        /// Since when, by the device's clock.
+        at: Timestamp,
+    },
+    /// The device sends output.
+    Output {
+        /// Which stream.
+        stream: OutputStream,
+        /// Where the data begins.
+        offset: u64,
+        /// The data.
+        data: Vec<u8>,
+    },
+    /// An operator wants it to end.
+    Cancel {
+        /// When.
+        at: Timestamp,
+    },
+    /// It is over.
+    End(End),
+}
+
+/// Is what happened to a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The device has it.
+    Delivered {
+        /// When.
+        at: Timestamp,
+    },
+    /// Its process lives.
+    Started {
+        /// Since when.
+        at: Timestamp,
+    },
+    /// Output came.
+    Output {
+        /// Which stream.
+        stream: OutputStream,
+        /// Counts the chunks of the stream from 0.
+        seq: u64,
+        /// Where it begins.
+        offset: u64,
+        /// How long it is.
+        size_bytes: u64,
+        /// The data, when it stands in the log; otherwise in the run's file.
+        inline: Option<Vec<u8>>,
+    },
+    /// An operator wants it to end.
+    CancelRequested {
+        /// When.
+        at: Timestamp,
+    },
+    /// It is over.
+    Ended(End),
+}
+
+/// Says why a run does not do as asked.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    /// It is over.
+    #[error("the run is over")]
+    Over,
+    /// The output does not begin where the kept output ends.
+    #[error("output is kept up to byte {next_offset}")]
+    OutOfPlace {
+        /// Where the device has to go on.
+        next_offset: u64,
+    },
+    /// The end is none.
+    #[error("a run cannot end as {0:?}")]
+    NoEnd(RunState),
+}
+
+/// Is how much of a stream's beginning stands in the log itself; what is longer goes to a file.
+pub const INLINE_BYTES: u64 = 8 << 10;
+
+/// Decides what a command does to a run.
+///
+/// Errors: [`Rejection`]. An empty list says that the command changes nothing.
+pub fn decide(state: &State, command: Command) -> Result<Vec<Event>, Rejection> {
+    if state.end.is_some() {
+        return Err(Rejection::Over);
+    }
+    match command {
+        Command::Deliver { at } => Ok(when(state.state == RunState::Queued, Event::Delivered { at })),
+        Command::Start { at } => Ok(when(state.state != RunState::Running, Event::Started { at })),
+        Command::Cancel { .. } if state.cancel_requested => Ok(Vec::new()),
+        Command::Cancel { at } if state.state == RunState::Queued => {
+            let reason = Some("an operator cancelled it before the device had it".to_owned());
+            Ok(vec![
+                Event::CancelRequested { at },
+                Event::Ended(End::without_device(RunState::Cancelled, at, reason, None)),
+            ])
+        }
+        Command::Cancel { at } => Ok(vec![Event::CancelRequested { at }]),
+        Command::Output { stream, offset, data } => {
+            let kept = state.kept(stream);
+            if offset != kept.bytes || data.is_empty() {
+                return Err(Rejection::OutOfPlace {
+                    next_offset: kept.bytes,
+                });
+            }
+            let size_bytes = data.len() as u64;
+            // Once a byte stands in the file, all behind it do too, so that a stream is one prefix and one file.
+            let inline = kept.inline_bytes == kept.bytes && kept.bytes + size_bytes <= INLINE_BYTES;
+            let inline = inline.then_some(data);
+            Ok(vec![Event::Output {
+                stream,
+                seq: kept.chunks,
+                offset,
+                size_bytes,
+                inline,
+            }])
+        }
+        Command::End(end) if !end.state.is_final() => Err(Rejection::NoEnd(end.state)),
+        Command::End(end) => Ok(vec![Event::Ended(end)]),
+    }
+}
+
+fn when(holds: bool, event: Event) -> Vec<Event> {
+    if holds { vec![event] } else { Vec::new() }
+}
+
+/// Folds an event into a run.
+pub fn evolve(mut state: State, event: &Event) -> State {
+    match event {
+        Event::Delivered { at } => {
+            state.state = RunState::Delivered;
+            state.delivered_at = Some(*at);
+        }
+        Event::Started { at } => {
+            state.state = RunState::Running;
+            state.started_at = Some(*at);
+        }
+        Event::Output {
+            stream,
+            size_bytes,
+            inline,
+            ..
+        } => {
+            let kept = match stream {
+                OutputStream::Stdout => &mut state.stdout,
+                OutputStream::Stderr => &mut state.stderr,
+            };
+            kept.bytes += size_bytes;
+            kept.chunks += 1;
+            if inline.is_some() {
+                kept.inline_bytes += size_bytes;
+            }
+        }
+        Event::CancelRequested { .. } => state.cancel_requested = true,
+        Event::Ended(end) => {
+            state.state = end.state;
+            state.started_at = end.started_at.or(state.started_at);
+            state.end = Some(Box::new(end.clone()));
+        }
+    }
+    state
+}
+
+impl End {
+    /// Makes the end of a run that no process of a device stands behind.
+    pub fn without_device(state: RunState, at: Timestamp, reason: Option<String>, code: Option<Code>) -> Self {
+        Self {
+            state,
+            exit_code: None,
+            signal: None,
+            started_at: None,
+            ended_at: at,
+            duration_ms: None,
+            truncated: false,
+            reason,
+            code,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_unix_ms(ms)
+    }
+    fn given(events: &[Event]) -> State {
+        events.iter().fold(State::queued(), evolve)
+    }
+    fn ended(state: RunState) -> End {
+        End::without_device(state, at(9), None, None)
+    }
+    fn output(offset: u64, data: &[u8]) -> Command {
+        Command::Output {
+            stream: OutputStream::Stdout,
+            offset,
+            data: data.to_vec(),
+        }
+    }
+    fn written(seq: u64, offset: u64, data: &[u8], inline: bool) -> Event {
+        let inline = inline.then(|| data.to_vec());
+        Event::Output {
+            stream: OutputStream::Stdout,
+            seq,
+            offset,
+            size_bytes: data.len() as u64,
+            inline,
+        }
+    }
+
+    #[test]
+    fn a_run_goes_forward_only() {
+        let delivered = given(&[Event::Delivered { at: at(1) }]);
+        assert_eq!(decide(&delivered, Command::Deliver { at: at(2) }), Ok(vec![]));
+        let running = given(&[Event::Delivered { at: at(1) }, Event::Started { at: at(2) }]);
+        assert_eq!(decide(&running, Command::Deliver { at: at(3) }), Ok(vec![]));
+        assert_eq!(decide(&running, Command::Start { at: at(3) }), Ok(vec![]));
+        assert_eq!(running.state, RunState::Running);
+    }
+
+    #[test]
+    fn a_start_may_overtake_the_delivery() {
+        assert_eq!(
+            decide(&State::queued(), Command::Start { at: at(1) }),
+            Ok(vec![Event::Started { at: at(1) }])
+        );
+    }
+
+    #[test]
+    fn what_is_over_stays_over() {
+        for state in RunState::ALL.into_iter().filter(|s| s.is_final()) {
+            let over = given(&[Event::Ended(ended(state))]);
+            assert_eq!(over.state, state);
+            for command in [
+                Command::Deliver { at: at(1) },
+                Command::Start { at: at(1) },
+                Command::Cancel { at: at(1) },
+                output(0, b"x"),
+                Command::End(ended(RunState::Succeeded)),
+            ] {
+                assert_eq!(decide(&over, command), Err(Rejection::Over));
+            }
+        }
+    }
+
+    #[test]
+    fn every_state_that_is_not_final_can_end_in_every_final_one() {
+        let open = [
+            vec![],
+            vec![Event::Delivered { at: at(1) }],
+            vec![Event::Started { at: at(1) }],
+        ];
+        for events in open {
+            for state in RunState::ALL {
+                let decided = decide(&given(&events), Command::End(ended(state)));
+                assert_eq!(decided.is_ok(), state.is_final(), "{state:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_waiting_run_is_cancelled_at_once_a_delivered_one_by_its_device() {
+        let events = decide(&State::queued(), Command::Cancel { at: at(1) }).unwrap();
+        assert_eq!(given(&events).state, RunState::Cancelled);
+        let delivered = given(&[Event::Delivered { at: at(1) }]);
+        assert_eq!(
+            decide(&delivered, Command::Cancel { at: at(2) }),
+            Ok(vec![Event::CancelRequested { at: at(2) }])
+        );
+        let asked = given(&[Event::Delivered { at: at(1) }, Event::CancelRequested { at: at(2) }]);
+        assert_eq!(decide(&asked, Command::Cancel { at: at(3) }), Ok(vec![]));
+    }
+
+    #[test]
+    fn output_is_taken_only_where_the_kept_output_ends() {
+        let state = given(&[written(0, 0, b"abc", true)]);
+        assert_eq!(decide(&state, output(3, b"d")), Ok(vec![written(1, 3, b"d", true)]));
+        for offset in [0, 2, 4] {
+            assert_eq!(
+                decide(&state, output(offset, b"d")),
+                Err(Rejection::OutOfPlace { next_offset: 3 })
+            );
+        }
+        assert_eq!(
+            decide(&state, output(3, b"")),
+            Err(Rejection::OutOfPlace { next_offset: 3 })
+        );
+    }
+
+    #[test]
+    fn long_output_goes_to_the_file_and_never_back() {
+        let long = vec![b'x'; INLINE_BYTES as usize];
+        let state = given(&[written(0, 0, b"abc", true)]);
+        assert_eq!(decide(&state, output(3, &long)), Ok(vec![written(1, 3, &long, false)]));
+        let spilled = given(&[written(0, 0, b"abc", true), written(1, 3, &long, false)]);
+        let next = 3 + INLINE_BYTES;
+        assert_eq!(
+            decide(&spilled, output(next, b"y")),
+            Ok(vec![written(2, next, b"y", false)])
+        );
+        assert_eq!(
+            spilled.stdout,
+            Kept {
+                bytes: next,
+                inline_bytes: 3,
+                chunks: 2
+            }
+        );
+        assert_eq!(spilled.stderr, Kept::default());
+    }
+}

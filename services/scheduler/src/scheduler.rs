@@ -1,0 +1,197 @@
+//! The service's parts in one place, and how they are rebuilt from the log at start.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use borealis_event_store::{EventLog, EventRecord, StoreError};
+use borealis_service_kit::bus::Bus;
+use borealis_service_kit::clock::Clock;
+use borealis_service_kit::shutdown::Shutdown;
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::sync::Notify;
+
+use crate::agenda::Agenda;
+use crate::book::{Book, FeedItem, FeedWhat, Job, RunKey};
+use crate::devices::Devices;
+use crate::files::Files;
+use crate::job;
+use crate::orders::Warrant;
+use crate::output::OutputFiles;
+use crate::run;
+use crate::stored::{Stored, StoredError};
+use crate::targets::{self, TargetsError};
+
+/// Says why the service cannot start from its log.
+#[derive(Debug, Error)]
+pub enum RebuildError {
+    /// The store cannot be read.
+    #[error("the log cannot be read")]
+    Store(#[from] StoreError),
+    /// An event cannot be read.
+    #[error("the event at position {position} cannot be read")]
+    Event {
+        /// Where.
+        position: u64,
+        /// Why.
+        #[source]
+        source: StoredError,
+    },
+    /// A file that the log names is missing or damaged.
+    #[error("the file {digest} that the log names at position {position} is missing or damaged")]
+    File {
+        /// Where it is named.
+        position: u64,
+        /// Its name.
+        digest: String,
+    },
+    /// A list of targets cannot be read.
+    #[error("a list of targets cannot be read")]
+    Targets(#[from] TargetsError),
+}
+
+/// Is the running service.
+pub struct Scheduler {
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// The bus.
+    pub bus: Bus,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Jobs and runs.
+    pub book: Book,
+    /// What is known of devices.
+    pub devices: Arc<Devices>,
+    /// Warrants and target lists.
+    pub files: Files,
+    /// Long output.
+    pub output: OutputFiles,
+    /// When which run is looked at.
+    pub agenda: Mutex<Agenda<RunKey>>,
+    /// Wakes delivery.
+    pub wake: Notify,
+    /// Ends everything.
+    pub shutdown: Shutdown,
+}
+
+impl Scheduler {
+    /// Folds the whole log into an empty book; returns the position it has reached.
+    ///
+    /// Errors: [`RebuildError`] names the place that cannot be read.
+    pub async fn rebuild(&self) -> Result<u64, RebuildError> {
+        let mut after = 0;
+        loop {
+            let page = self.log.read_all(after, 1_000)?;
+            let Some(last) = page.last() else { break };
+            after = last.position;
+            for record in &page {
+                self.fold(record).await?;
+            }
+        }
+        let now = self.clock.now().unix_ms();
+        let open = self.book.open_runs();
+        let mut agenda = self.agenda.lock();
+        for key in open {
+            agenda.set(key, now);
+        }
+        Ok(after)
+    }
+
+    async fn fold(&self, record: &EventRecord) -> Result<(), RebuildError> {
+        let Some(stored) = decode(record)? else { return Ok(()) };
+        match stored {
+            Stored::Job(job::Event::Created(created)) => {
+                let targets = self.targets_of(&created, record.position)?;
+                self.book.add(Arc::new(Job::new(*created, targets, record.position)));
+            }
+            Stored::Job(job::Event::Cancelled { .. }) => {
+                if let Some(job) = self.job_of_stream(record) {
+                    job.cancelled.store(true, Ordering::Relaxed);
+                    *job.version.lock().await = record.position;
+                }
+            }
+            Stored::Run(event) => {
+                if let Some((job, index)) = self.run_of_stream(record)
+                    && let Some(slot) = usize::try_from(index).ok().and_then(|at| job.slots.get(at))
+                {
+                    let mut slot = slot.lock().await;
+                    job.evolve(&mut slot, std::slice::from_ref(&event), record.position);
+                    feed(&job, index, record.position, &event);
+                    let key = job.key(index);
+                    if slot.state.end.is_some()
+                        && let Some(target) = usize::try_from(index).ok().and_then(|at| job.targets.get(at))
+                    {
+                        self.book.close(&target.guid, &key);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn targets_of(&self, created: &job::Created, position: u64) -> Result<Vec<crate::book::Target>, RebuildError> {
+        let missing = |digest: &dyn std::fmt::Display| RebuildError::File {
+            position,
+            digest: digest.to_string(),
+        };
+        let bytes = self
+            .files
+            .read_now(&created.file)?
+            .ok_or_else(|| missing(&created.file))?;
+        let warrant: Warrant = borealis_bus_schema::codec::decode(&bytes).map_err(|_| missing(&created.file))?;
+        let list = self
+            .files
+            .read_now(&warrant.targets)?
+            .ok_or_else(|| missing(&warrant.targets))?;
+        Ok(targets::read(&list)?)
+    }
+
+    /// Finds the job whose stream a record stands in.
+    pub fn job_of_stream(&self, record: &EventRecord) -> Option<Arc<Job>> {
+        let id = record.stream.as_str().strip_prefix("job-")?.parse().ok()?;
+        self.book.job(&id)
+    }
+
+    /// Finds the run whose stream a record stands in.
+    pub fn run_of_stream(&self, record: &EventRecord) -> Option<(Arc<Job>, u32)> {
+        let id = record.stream.as_str().strip_prefix("run-")?.parse().ok()?;
+        self.book.run(&id)
+    }
+}
+
+/// Decodes a record; `None` when retention dropped its body, or when the store wrote it for itself.
+///
+/// Errors: [`RebuildError::Event`].
+pub fn decode(record: &EventRecord) -> Result<Option<Stored>, RebuildError> {
+    if record.kind == borealis_event_store::SUMMARISED {
+        return Ok(None);
+    }
+    let Some(body) = &record.body else { return Ok(None) };
+    let stored = Stored::decode(&record.kind, body);
+    stored.map(Some).map_err(|source| RebuildError::Event {
+        position: record.position,
+        source,
+    })
+}
+
+/// Adds to a job's feed what followers want to know of a run's event.
+pub fn feed(job: &Job, index: u32, position: u64, event: &run::Event) {
+    let what = match event {
+        run::Event::Output {
+            stream,
+            seq,
+            offset,
+            size_bytes,
+            inline,
+        } => FeedWhat::Chunk {
+            stream: *stream,
+            seq: *seq,
+            offset: *offset,
+            size_bytes: u32::try_from(*size_bytes).unwrap_or(u32::MAX),
+            inline: inline.is_some(),
+        },
+        run::Event::Ended(_) => FeedWhat::Ended,
+        _ => return,
+    };
+    job.feed.lock().push(FeedItem { position, index, what });
+}

@@ -1,0 +1,215 @@
+//! How jobs and runs stand in the log, one type per event and version, apart from what the aggregates think.
+//!
+//! Shape: CBOR maps. Fields are added with a default; a change of meaning is a new kind with an upcast here.
+
+use borealis_bus_schema::codec::{self, CodecError};
+use borealis_bus_schema::ids::{GrantId, JobId, OperatorId, RoleName, VerbName};
+use borealis_bus_schema::messages::scheduler::OutputStream;
+use borealis_bus_schema::order::{Context, Digest, Language};
+use borealis_bus_schema::time::Timestamp;
+use borealis_event_store::NewEvent;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::job;
+use crate::run::{self, End};
+
+/// Says that a stored event cannot be read by this program.
+#[derive(Debug, Error)]
+pub enum StoredError {
+    /// The kind is not known here; the store was written by a newer program.
+    #[error("the store holds an event of kind {kind:?}, which this version does not know")]
+    UnknownKind {
+        /// The kind.
+        kind: String,
+    },
+    /// The body is damaged.
+    #[error("the body of an event of kind {kind:?} cannot be read")]
+    Body {
+        /// The kind.
+        kind: String,
+        /// What the codec said.
+        #[source]
+        source: CodecError,
+    },
+}
+
+/// Is any event of this service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// Of a job.
+    Job(job::Event),
+    /// Of a run.
+    Run(run::Event),
+}
+
+#[derive(Serialize, Deserialize)]
+struct JobCreatedV1 {
+    job: JobId,
+    author: OperatorId,
+    username: String,
+    role: RoleName,
+    verb: VerbName,
+    language: Option<Language>,
+    context: Context,
+    script_digest: Option<Digest>,
+    timeout_ms: u64,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+    grant: GrantId,
+    /// Names the file that holds the signed call, the grant and the targets.
+    file: Digest,
+    runs_total: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AtV1 {
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct JobCancelledV1 {
+    by: String,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RunOutputV1 {
+    stream: OutputStream,
+    seq: u64,
+    offset: u64,
+    size_bytes: u64,
+    inline: Option<serde_bytes::ByteBuf>,
+}
+
+impl Stored {
+    /// Encodes an event for the log.
+    ///
+    /// Errors: the codec's, when the event is too large.
+    pub fn encode(&self) -> Result<NewEvent, CodecError> {
+        let (kind, body) = match self {
+            Stored::Job(job::Event::Created(created)) => {
+                let job::Created {
+                    job,
+                    author,
+                    username,
+                    what,
+                    created_at,
+                    expires_at,
+                    grant,
+                    file,
+                    runs_total,
+                } = created.as_ref();
+                let body = JobCreatedV1 {
+                    job: *job,
+                    author: *author,
+                    username: username.clone(),
+                    role: what.role.clone(),
+                    verb: what.verb.clone(),
+                    language: what.language,
+                    context: what.context,
+                    script_digest: what.script_digest,
+                    timeout_ms: what.timeout_ms,
+                    created_at: *created_at,
+                    expires_at: *expires_at,
+                    grant: *grant,
+                    file: *file,
+                    runs_total: *runs_total,
+                };
+                ("JobCreated", codec::encode(&body)?)
+            }
+            Stored::Job(job::Event::Cancelled { by, at }) => (
+                "JobCancelled",
+                codec::encode(&JobCancelledV1 {
+                    by: by.clone(),
+                    at: *at,
+                })?,
+            ),
+            Stored::Run(run::Event::Delivered { at }) => ("RunDelivered", codec::encode(&AtV1 { at: *at })?),
+            Stored::Run(run::Event::Started { at }) => ("RunStarted", codec::encode(&AtV1 { at: *at })?),
+            Stored::Run(run::Event::CancelRequested { at }) => {
+                ("RunCancelRequested", codec::encode(&AtV1 { at: *at })?)
+            }
+            Stored::Run(run::Event::Output {
+                stream,
+                seq,
+                offset,
+                size_bytes,
+                inline,
+            }) => {
+                let inline = inline.clone().map(serde_bytes::ByteBuf::from);
+                let body = RunOutputV1 {
+                    stream: *stream,
+                    seq: *seq,
+                    offset: *offset,
+                    size_bytes: *size_bytes,
+                    inline,
+                };
+                ("RunOutput", codec::encode(&body)?)
+            }
+            Stored::Run(run::Event::Ended(end)) => ("RunEnded", codec::encode(end)?),
+        };
+        Ok(NewEvent {
+            kind: kind.to_owned(),
+            body,
+        })
+    }
+
+    /// Decodes an event of the log.
+    ///
+    /// Errors: [`StoredError`].
+    pub fn decode(kind: &str, body: &[u8]) -> Result<Self, StoredError> {
+        let bad = |source| StoredError::Body {
+            kind: kind.to_owned(),
+            source,
+        };
+        Ok(match kind {
+            "JobCreated" => {
+                let v1: JobCreatedV1 = codec::decode(body).map_err(bad)?;
+                Stored::Job(job::Event::Created(Box::new(job::Created {
+                    job: v1.job,
+                    author: v1.author,
+                    username: v1.username,
+                    what: job::What {
+                        role: v1.role,
+                        verb: v1.verb,
+                        language: v1.language,
+                        context: v1.context,
+                        script_digest: v1.script_digest,
+                        timeout_ms: v1.timeout_ms,
+                    },
+                    created_at: v1.created_at,
+                    expires_at: v1.expires_at,
+                    grant: v1.grant,
+                    file: v1.file,
+                    runs_total: v1.runs_total,
+                })))
+            }
+            "JobCancelled" => {
+                let v1: JobCancelledV1 = codec::decode(body).map_err(bad)?;
+                Stored::Job(job::Event::Cancelled { by: v1.by, at: v1.at })
+            }
+            "RunDelivered" => Stored::Run(run::Event::Delivered {
+                at: codec::decode::<AtV1>(body).map_err(bad)?.at,
+            }),
+            "RunStarted" => Stored::Run(run::Event::Started {
+                at: codec::decode::<AtV1>(body).map_err(bad)?.at,
+            }),
+            "RunCancelRequested" => Stored::Run(run::Event::CancelRequested {
+                at: codec::decode::<AtV1>(body).map_err(bad)?.at,
+            }),
+            "RunOutput" => {
+                let v1: RunOutputV1 = codec::decode(body).map_err(bad)?;
+                Stored::Run(run::Event::Output {
+                    stream: v1.stream,
+                    seq: v1.seq,
+                    offset: v1.offset,
+                    size_bytes: v1.size_bytes,
+                    inline: v1.inline.map(serde_bytes::ByteBuf::into_vec),
+                })
+            }
+            "RunEnded" => Stored::Run(run::Event::Ended(codec::decode::<End>(body).map_err(bad)?)),
+            other => return Err(StoredError::UnknownKind { kind: other.to_owned() }),
+        })
+    }
+}
