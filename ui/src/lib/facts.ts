@@ -7,9 +7,15 @@ export interface FactRow {
   value: string;
 }
 
-/** "total_bytes" reads "Total", "cpu_count" reads "Cpu count"; the unit goes into the value. */
+const ACRONYMS = new Set(["bios", "cpu", "guid", "id", "ip", "mac", "mtu", "os", "ram", "uuid"]);
+
+/** "total_bytes" reads "Total", "cpu_count" reads "CPU count"; the unit goes into the value. */
 export function factName(key: string): string {
-  const name = key.replace(/_(bytes|ms|at)$/, "").replaceAll("_", " ");
+  const name = key
+    .replace(/_(bytes|ms|at)$/, "")
+    .split("_")
+    .map((word) => (ACRONYMS.has(word) ? word.toUpperCase() : word))
+    .join(" ");
   return name === "" ? key : name.charAt(0).toUpperCase() + name.slice(1);
 }
 

@@ -53,15 +53,15 @@ function withoutRuns(text: string): string {
   return kept;
 }
 
-/** Gives what is left of a password when a guesser knows the common words, the user's name and plain sequences. */
+/** Gives what is left of a password when a guesser knows the common words, the user's name years and plain sequences. */
 export function remainder(password: string, username: string): string {
   const names = username.toLowerCase().split(/[^\p{L}\p{N}]+/u).filter((part) => part.length >= 3);
   const words = [...names, ...COMMON_WORDS].sort((a, b) => b.length - a.length);
-  const lower = password.toLowerCase();
+  const lower = password.toLowerCase().replace(/(?:19|20)\d\d/g, "");
   const strip = (text: string): string => {
     let rest = text;
     for (const word of words) rest = rest.replaceAll(word, "");
-    return withoutRuns(rest);
+    return withoutRuns(rest.replace(/[^\p{L}\p{N}]/gu, ""));
   };
   const plain = strip(lower);
   const read = strip(unleet(lower));

@@ -168,6 +168,8 @@ export function Grid<T extends RowData>(props: GridProps<T>) {
   const allSelected = selectable && sorted.length > 0 && sorted.every((row) => selected.has(row.id));
   const someSelected = selectable && !allSelected && selected.size > 0;
 
+  // The focus moves among the rows (roving tabindex): the grid itself is no tab stop.
+  // oxlint-disable-next-line jsx-a11y/interactive-supports-focus
   return (
     <div
       ref={scroller}
@@ -235,6 +237,8 @@ export function Grid<T extends RowData>(props: GridProps<T>) {
           const row = sorted[item.index];
           if (!row) return null;
           const isSelected = selectable ? selected.has(row.id) : undefined;
+          // Keys are taken by the grid.
+          // oxlint-disable-next-line jsx-a11y/click-events-have-key-events
           return (
             <div
               key={row.id}

@@ -37,7 +37,7 @@ export function OutputPane({ name, label, text, note, empty, live, tone }: Outpu
   }, [lines, live]);
 
   return (
-    <section className={classes.pane} aria-label={label}>
+    <section className={classes.pane} aria-label={label} data-empty={lines.length === 0 || undefined}>
       <header className={classes.header}>
         <h2 data-tone={tone}>{name}</h2>
         <span className="dim">{note}</span>

@@ -15,11 +15,24 @@ const aurora: MantineColorsTuple = [
   "#044745",
 ];
 
+const night: MantineColorsTuple = [
+  "#e2e8ee",
+  "#c3ccd5",
+  "#9aa7b3",
+  "#738190",
+  "#3a4652",
+  "#2c3640",
+  "#1b2229",
+  "#12171c",
+  "#0d1115",
+  "#080b0e",
+];
+
 export const theme = createTheme({
   primaryColor: "aurora",
   // White text on it reaches 4.5:1, and the button 3:1 on both backgrounds.
   primaryShade: 7,
-  colors: { aurora },
+  colors: { aurora, dark: night },
   fontFamily: 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", sans-serif',
   fontFamilyMonospace: 'ui-monospace, "Cascadia Code", "SF Mono", Menlo, Consolas, "Liberation Mono", monospace',
   fontSizes: { xs: "12px", sm: "13px", md: "14px", lg: "16px", xl: "18px" },

@@ -117,7 +117,7 @@ export function HomePage() {
 function ApprovalLine({ approval }: { approval: Approval }) {
   return (
     <li>
-      <Link to="/enrolment" className={classes.line}>
+      <Link to="/enrolment" className={classes.line} data-kind="approval">
         <strong>{approval.hostname}</strong>
         <span className="dim">{[approval.site, approval.os].filter(Boolean).join(" · ")}</span>
         <span className={classes.right}>

@@ -29,21 +29,21 @@ export function runColumns({ job = false, lastLine }: RunColumnsOptions): GridCo
       : {
           id: "hostname",
           header: words.columns.hostname,
-          width: "minmax(150px, 1.4fr)",
+          width: "minmax(130px, 1fr)",
           cell: (run) => <strong>{run.hostname}</strong>,
           sortBy: (run) => run.hostname,
         },
     {
       id: "state",
       header: words.columns.state,
-      width: "124px",
+      width: "112px",
       cell: (run) => <StateMark mark={markOf(RUN_MARKS, run.state)} hint={run.reason ?? undefined} />,
       sortBy: (run) => run.state,
     },
     {
       id: "exit",
       header: words.columns.exit,
-      width: "92px",
+      width: "80px",
       align: "end",
       cell: (run) => run.exit_code ?? NOTHING,
       sortBy: (run) => run.exit_code,
@@ -51,7 +51,7 @@ export function runColumns({ job = false, lastLine }: RunColumnsOptions): GridCo
     {
       id: "duration",
       header: words.columns.duration,
-      width: "100px",
+      width: "86px",
       align: "end",
       cell: (run) => duration(run.duration_ms),
       sortBy: (run) => run.duration_ms,
@@ -61,7 +61,7 @@ export function runColumns({ job = false, lastLine }: RunColumnsOptions): GridCo
     columns.push({
       id: "last",
       header: words.columns.last,
-      width: "minmax(160px, 2fr)",
+      width: "minmax(150px, 2fr)",
       cell: (run) => <span className="mono dim">{lastLine(run.run) || run.reason || ""}</span>,
     });
   } else {

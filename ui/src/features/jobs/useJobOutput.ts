@@ -33,7 +33,6 @@ export function useJobOutput(job: string): FollowedOutput {
   useEffect(() => {
     const stop = new AbortController();
     const { signal } = stop;
-    setState({ job, output: emptyOutput, error: null });
     const follow = async (): Promise<void> => {
       let cursor = emptyOutput.cursor;
       let failures = 0;
@@ -46,11 +45,15 @@ export function useJobOutput(job: string): FollowedOutput {
           if (empty && answer.cursor === cursor && !answer.done) await pause(250, signal);
           cursor = answer.cursor ?? cursor;
           failures = 0;
-          setState((before) => ({ ...before, output: applyAnswer(before.output, answer), error: null }));
+          setState((before) => ({
+            job,
+            output: applyAnswer(before.job === job ? before.output : emptyOutput, answer),
+            error: null,
+          }));
           if (answer.done) return;
         } catch (error) {
           if (signal.aborted || endsSession(error)) return;
-          setState((before) => ({ ...before, error }));
+          setState((before) => ({ job, output: before.job === job ? before.output : emptyOutput, error }));
           if (error instanceof ApiError && error.status >= 400 && error.status < 500 && error.retry === "never") return;
           await pause(BACKOFF_MS[Math.min(failures, BACKOFF_MS.length - 1)] ?? 5_000, signal);
           failures += 1;

@@ -8,25 +8,27 @@ import { words } from "./words";
 
 export function NotFoundPage() {
   return (
-    <Page title={words.notFound}>
-      <EmptyState
-        title={words.notFound}
-        action={
-          <Button component="a" href="/">
-            {words.goHome}
-          </Button>
-        }
-      >
-        {words.notFoundText}
-      </EmptyState>
-    </Page>
+    <main>
+      <Page title={words.notFound}>
+        <EmptyState
+          title={words.notFoundText}
+          action={
+            <Button component="a" href="/">
+              {words.goHome}
+            </Button>
+          }
+        />
+      </Page>
+    </main>
   );
 }
 
 export function CrashPage({ error }: ErrorComponentProps) {
   return (
-    <Page title={words.crashed}>
-      <ErrorPanel error={describe(words.unreachable, error)} onRetry={() => window.location.reload()} />
-    </Page>
+    <main>
+      <Page title={words.crashed}>
+        <ErrorPanel error={describe(words.unreachable, error)} onRetry={() => window.location.reload()} />
+      </Page>
+    </main>
   );
 }

@@ -11,13 +11,13 @@ const POLL_MS = 10_000;
 export function LiveProvider({ children }: { children: ReactNode }) {
   const client = useQueryClient();
   const [{ live, refresher }] = useState(() => {
-    const refresher = new Refresher(client);
-    const live = new Live({
+    const events = new Refresher(client);
+    const connection = new Live({
       connect: connectBrowserSocket,
-      onEvent: (event) => refresher.take(event),
+      onEvent: (event) => events.take(event),
       onGap: () => void client.invalidateQueries(),
     });
-    return { live, refresher };
+    return { live: connection, refresher: events };
   });
 
   useEffect(() => {

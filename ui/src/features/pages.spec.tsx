@@ -1,0 +1,324 @@
+// Each page, whole: what a person reads and does there, and what axe says.
+
+import { screen, waitFor, within } from "@testing-library/react";
+import userEvent from "@testing-library/user-event";
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import type { Approval, Device, InstallerCode, Job, Run } from "../api/types";
+import { renderApp, session } from "../test/app";
+import { violations } from "../test/axe";
+
+vi.mock("../api/keys", () => ({
+  loadSession: vi.fn(),
+  storeSession: vi.fn().mockResolvedValue(undefined),
+  destroySession: vi.fn().mockResolvedValue(undefined),
+  makeSessionKey: vi.fn(),
+}));
+
+const WAIT = { timeout: 8_000 };
+const AT = "2026-11-22T10:00:00.000Z";
+const GUID = "0b8f2f2e-6a3c-4f5b-9a51-1d2c3b4a5f60";
+
+const device: Device = {
+  guid: GUID,
+  hostname: "<b>lyon</b>-ws-1",
+  site: "default",
+  status: "active",
+  presence: "online",
+  os: "Debian GNU/Linux",
+  os_version: "12",
+  arch: "x86_64",
+  agent_version: "0.1.0",
+  context: "SYSTEM",
+  fingerprint: "ab".repeat(32),
+  addresses: ["192.0.2.7"],
+  last_user: null,
+  uptime_ms: 187_000,
+  cpu: "Test CPU",
+  memory_bytes: 34_359_738_368,
+  approved_at: AT,
+  first_seen_at: AT,
+  last_seen_at: AT,
+};
+
+const approval: Approval = {
+  id: "a1",
+  hostname: "new-host",
+  site: "default",
+  os: "Debian 12",
+  arch: "x86_64",
+  agent_version: "0.1.0",
+  context: "SYSTEM",
+  address: "192.0.2.9",
+  fingerprint: "cd".repeat(32),
+  words: "amber basin cedar delta",
+  code_id: "c1",
+  requested_at: AT,
+  expires_at: null,
+  state: "pending",
+  reason: null,
+};
+
+const code: InstallerCode = {
+  id: "c1",
+  masked: "BRL1-AB…YZ",
+  site: "default",
+  uses: 3,
+  uses_left: 2,
+  auto_approve: false,
+  created_at: AT,
+  created_by: "ada",
+  expires_at: "2099-01-01T00:00:00.000Z",
+  state: "active",
+};
+
+const job: Job = {
+  job: "00000000000000000000000000000001",
+  created_at: new Date().toISOString(),
+  created_by: "ada",
+  role: "script",
+  verb: "run",
+  language: "bash",
+  context: "SYSTEM",
+  script_digest: "ef".repeat(32),
+  timeout_ms: 60_000,
+  expires_at: null,
+  runs_total: 1,
+  counts: { running: 1 },
+  state: "active",
+  cancelled: false,
+};
+
+const run: Run = {
+  run: "00000000000000000000000000000002",
+  job: job.job,
+  guid: GUID,
+  hostname: device.hostname,
+  state: "running",
+  attempt: 1,
+  exit_code: null,
+  queued_at: AT,
+  delivered_at: AT,
+  started_at: AT,
+  ended_at: null,
+  duration_ms: null,
+  reason: null,
+  truncated: false,
+  stdout_bytes: 0,
+  stderr_bytes: 0,
+};
+
+const devices = { items: [device], next_cursor: null, total: 1 };
+const noJobs = { items: [], next_cursor: null };
+
+beforeEach(() => sessionStorage.clear());
+
+describe("home", () => {
+  it("says that nothing needs a person, and shows the last jobs", async () => {
+    const done = { ...job, state: "done", counts: { succeeded: 1 } };
+    const { container } = await renderApp("/", { "GET /devices": devices, "GET /jobs": { items: [done], next_cursor: null } });
+    expect(await screen.findByText("Nothing needs you", undefined, WAIT)).toBeTruthy();
+    expect(screen.getByText("Succeeded")).toBeTruthy();
+    expect(await violations(container)).toEqual([]);
+  });
+
+  it("shows approvals and failed runs first", async () => {
+    const failed = { ...job, state: "done", counts: { failed: 2, succeeded: 1 }, runs_total: 3 };
+    await renderApp("/", {
+      "GET /devices": devices,
+      "GET /approvals": { items: [approval] },
+      "GET /jobs": { items: [failed], next_cursor: null },
+    });
+    expect(await screen.findByText("new-host", undefined, WAIT)).toBeTruthy();
+    expect(await screen.findByText("2 of 3 devices with trouble")).toBeTruthy();
+    expect(screen.queryByText("Nothing needs you")).toBeNull();
+    expect(screen.getByRole("link", { name: /Enrolment.*1 approval waits/ })).toBeTruthy();
+  });
+});
+
+describe("devices", () => {
+  it("shows text of devices as text, in an accessible grid", async () => {
+    const { container } = await renderApp("/devices", { "GET /devices": devices });
+    const grid = await screen.findByRole("grid", { name: "Devices" }, WAIT);
+    expect(grid.getAttribute("aria-rowcount")).toBe("2");
+    const row = await within(grid).findByRole("row", { name: "<b>lyon</b>-ws-1" });
+    expect(within(row).getByText("Online")).toBeTruthy();
+    expect(container.querySelector("b")).toBeNull();
+    expect(await violations(container)).toEqual([]);
+  });
+
+  it("offers to run on what is selected", async () => {
+    const { router } = await renderApp("/devices", { "GET /devices": devices });
+    const user = userEvent.setup();
+    await user.click(await screen.findByRole("checkbox", { name: "Select <b>lyon</b>-ws-1" }, WAIT));
+    await user.click(screen.getByRole("button", { name: /^Run on 1/ }));
+    await waitFor(() => expect(router.state.location.pathname).toBe("/run"), WAIT);
+    expect(router.state.location.search).toEqual({ devices: GUID });
+  });
+
+  it("tells an empty fleet from a filter that matches nothing", async () => {
+    await renderApp("/devices?q=zzz", { "GET /devices": { items: [], next_cursor: null, total: 0 } });
+    expect(await screen.findByText("Nothing matches", undefined, WAIT)).toBeTruthy();
+  });
+
+  it("says why the list cannot be read", async () => {
+    await renderApp("/devices", {
+      "GET /devices": { status: 503, code: "unavailable", detail: "inventory does not answer.", request_id: "req-7" },
+    });
+    const alert = await screen.findByRole("alert", undefined, WAIT);
+    for (const text of ["The devices could not be read.", "inventory does not answer.", "unavailable", "req-7"]) {
+      expect(alert.textContent).toContain(text);
+    }
+  });
+});
+
+describe("one device", () => {
+  it("shows its facts", async () => {
+    const { container } = await renderApp(`/devices/${GUID}?tab=hardware`, {
+      [`GET /devices/${GUID}`]: { ...device, facts: { memory: { total_bytes: 1024 }, storage: [{ mount: "/" }] }, facts_at: AT },
+    });
+    expect(await screen.findByText("1.0 KiB", undefined, WAIT)).toBeTruthy();
+    expect(screen.getByRole("columnheader", { name: "Mount" })).toBeTruthy();
+    expect(await violations(container)).toEqual([]);
+  });
+});
+
+describe("enrolment", () => {
+  it("mints a code and shows it once", async () => {
+    const { sent, container } = await renderApp("/enrolment", {
+      "GET /codes": { items: [code] },
+      "GET /approvals": { items: [approval] },
+      "POST /codes": { ...code, code: "BRL1-THEWHOLECODE" },
+    });
+    const user = userEvent.setup();
+    expect(await screen.findByText("BRL1-AB…YZ", undefined, WAIT)).toBeTruthy();
+    expect(await violations(container)).toEqual([]);
+    await user.click(screen.getByRole("button", { name: "Mint code" }));
+    const dialog = await screen.findByRole("dialog");
+    await user.click(within(dialog).getByRole("button", { name: "Mint code" }));
+    expect((await screen.findByTestId("minted-code")).textContent).toBe("BRL1-THEWHOLECODE");
+    expect(sent.find((request) => request.method === "POST")?.body).toEqual({
+      site: "default",
+      uses: 1,
+      lifetime_ms: 86_400_000,
+      auto_approve: false,
+    });
+    await user.click(screen.getByRole("button", { name: "Done" }));
+    await waitFor(() => expect(screen.queryByText("BRL1-THEWHOLECODE")).toBeNull());
+  });
+
+  it("approves, and denies with a reason", async () => {
+    const { sent } = await renderApp("/enrolment", {
+      "GET /codes": { items: [] },
+      "GET /approvals": { items: [approval, { ...approval, id: "a2", hostname: "other-host" }] },
+      "POST /approvals/a1/approve": { ...approval, state: "approved" },
+      "POST /approvals/a2/deny": { ...approval, id: "a2", state: "denied" },
+    });
+    const user = userEvent.setup();
+    const first = await screen.findByRole("listitem", { name: "new-host" }, WAIT);
+    expect(within(first).getByText("amber basin cedar delta")).toBeTruthy();
+    await user.click(within(first).getByRole("button", { name: "Approve" }));
+    await user.click(within(screen.getByRole("listitem", { name: "other-host" })).getByRole("button", { name: "Deny" }));
+    const dialog = await screen.findByRole("dialog");
+    await user.type(within(dialog).getByLabelText("Reason"), "not ours");
+    await user.click(within(dialog).getByRole("button", { name: "Deny" }));
+    await waitFor(() =>
+      expect(sent.filter((request) => request.method === "POST")).toEqual([
+        { method: "POST", path: "/approvals/a1/approve", body: {} },
+        { method: "POST", path: "/approvals/a2/deny", body: { reason: "not ours" } },
+      ]),
+    );
+  });
+
+  it("offers nothing that the operator may not do", async () => {
+    await renderApp("/enrolment", {
+      "GET /session": { ...session, rights: ["codes.read", "approvals.read"] },
+      "GET /codes": { items: [] },
+      "GET /approvals": { items: [approval] },
+    });
+    const approve = await screen.findByRole("button", { name: "Approve" }, WAIT);
+    expect((approve as HTMLButtonElement).disabled).toBe(true);
+    expect(approve.title).toBe("You do not hold the right approvals.decide.");
+    expect((screen.getByRole("button", { name: "Mint code" }) as HTMLButtonElement).disabled).toBe(true);
+  });
+});
+
+describe("the run view", () => {
+  it("shows output as it comes, then the end, and can cancel before", async () => {
+    let release: (answer: Response) => void = () => {};
+    const second = new Promise<Response>((resolve) => {
+      release = resolve;
+    });
+    let polls = 0;
+    let state: "running" | "succeeded" = "running";
+    const line = { job: job.job, run: run.run, guid: GUID, hostname: device.hostname };
+    const { container, sent } = await renderApp(`/jobs/${job.job}`, {
+      [`GET /jobs/${job.job}`]: () =>
+        state === "running" ? job : { ...job, state: "done", counts: { succeeded: 1 } },
+      [`GET /jobs/${job.job}/runs`]: () => ({ items: [{ ...run, state, exit_code: state === "running" ? null : 0 }], next_cursor: null }),
+      [`GET /jobs/${job.job}/output`]: () => {
+        polls += 1;
+        return polls === 1
+          ? { lines: [{ ...line, stream: "stdout", seq: 0, data: "<i>first</i>\n" }], cursor: "1", done: false }
+          : second;
+      },
+      [`POST /jobs/${job.job}/cancel`]: { ...job, cancelled: true },
+    });
+    const stdout = await screen.findByRole("log", { name: "stdout" }, WAIT);
+    await waitFor(() => expect(stdout.textContent).toBe("<i>first</i>"));
+    expect(container.querySelector("i")).toBeNull();
+    expect(screen.getByTestId("run-state").textContent).toBe("Running");
+    expect(await violations(container)).toEqual([]);
+    await userEvent.setup().click(screen.getByRole("button", { name: "Cancel run" }));
+    await waitFor(() => expect(sent.some((request) => request.path.endsWith("/cancel"))).toBe(true));
+    state = "succeeded";
+    release(
+      new Response(
+        JSON.stringify({
+          lines: [{ ...line, final: true, state: "succeeded", exit_code: 0, stdout: "<i>first</i>\nlast\n", stderr: "", duration_ms: 850 }],
+          cursor: "2",
+          done: true,
+        }),
+      ),
+    );
+    await waitFor(() => expect(stdout.textContent).toBe("<i>first</i>\nlast"), WAIT);
+    await waitFor(() => expect(screen.getByTestId("run-state").textContent).toBe("Succeeded"), WAIT);
+    expect(screen.getByTestId("exit-code").textContent).toBe("0");
+    expect(screen.queryByRole("button", { name: "Cancel run" })).toBeNull();
+    expect(polls).toBe(2);
+  });
+
+  it("lists jobs", async () => {
+    const { container } = await renderApp("/jobs", { "GET /jobs": { items: [job], next_cursor: null } });
+    const grid = await screen.findByRole("grid", { name: "Jobs" }, WAIT);
+    expect(await within(grid).findByRole("row", { name: /Bash script 00000000, Running/ })).toBeTruthy();
+    expect(await violations(container)).toEqual([]);
+  });
+});
+
+describe("without a session", () => {
+  it("every page leads to the log-in, and keeps where one wanted to go", async () => {
+    const { router, container } = await renderApp("/jobs", { "GET /jobs": noJobs }, { loggedIn: false });
+    expect(await screen.findByRole("button", { name: "Log in" }, WAIT)).toBeTruthy();
+    expect(router.state.location.search).toEqual({ next: "/jobs" });
+    expect(await violations(container)).toEqual([]);
+  });
+
+  it("the set-up wants the whole link", async () => {
+    const { container } = await renderApp("/setup", {}, { loggedIn: false });
+    expect(await screen.findByText("This link is not complete", undefined, WAIT)).toBeTruthy();
+    expect(await violations(container)).toEqual([]);
+  });
+
+  it("the set-up refuses a weak password before anything is sent", async () => {
+    window.location.hash = "#one-time-secret";
+    const { sent } = await renderApp("/setup", {}, { loggedIn: false });
+    const user = userEvent.setup();
+    await user.type(await screen.findByLabelText("User name", undefined, WAIT), "Ada");
+    await user.type(screen.getByLabelText("Password"), "password1234");
+    await user.type(screen.getByLabelText("Password again"), "password1234");
+    const button = screen.getByRole("button", { name: "Set password" }) as HTMLButtonElement;
+    expect(button.disabled).toBe(true);
+    expect(window.location.hash).toBe("");
+    expect(sent.filter((request) => request.path === "/setup")).toEqual([]);
+  });
+});

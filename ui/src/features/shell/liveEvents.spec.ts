@@ -1,0 +1,46 @@
+import { QueryClient } from "@tanstack/react-query";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { LiveEvent } from "../../api/types";
+import { keysTouched, patchPresence, Refresher } from "./liveEvents";
+
+function event(service: string, aggregate: string, past: string, data: Record<string, unknown> = {}): LiveEvent {
+  return { type: "event", service, aggregate, past, data, at: "2026-11-22T10:00:00.000Z" };
+}
+
+describe("an event", () => {
+  it("names what it touches", () => {
+    expect(keysTouched(event("inventory", "device", "added"))).toEqual([["devices"]]);
+    expect(keysTouched(event("enrollment", "approval", "requested"))).toEqual([["approvals"]]);
+    expect(keysTouched(event("scheduler", "run", "running", { job: "j" }))).toContainEqual(["jobs", "runs", "j"]);
+    expect(keysTouched(event("scheduler", "run", "output", { job: "j" }))).toEqual([]);
+    expect(keysTouched(event("someone", "else", "new"))).toEqual([]);
+  });
+
+  it("puts a presence into the lists at once, if it is one", () => {
+    const client = new QueryClient();
+    const key = ["devices", "list", ""];
+    const pages = [{ items: [{ guid: "g", presence: "offline" }], next_cursor: null, total: 1 }];
+    client.setQueryData(key, { pages, pageParams: [null] });
+    patchPresence(client, event("inventory", "device", "presence-changed", { guid: "g", presence: "<b>" }));
+    expect(client.getQueryData(key)).toEqual({ pages, pageParams: [null] });
+    patchPresence(client, event("inventory", "device", "presence-changed", { guid: "g", presence: "online" }));
+    expect(JSON.stringify(client.getQueryData(key))).toContain('"presence":"online"');
+  });
+});
+
+describe("re-reading", () => {
+  beforeEach(() => vi.useFakeTimers());
+  afterEach(() => vi.useRealTimers());
+
+  it("happens once for many events", () => {
+    const client = new QueryClient();
+    const invalidate = vi.spyOn(client, "invalidateQueries").mockResolvedValue();
+    const refresher = new Refresher(client);
+    for (let at = 0; at < 500; at += 1) refresher.take(event("inventory", "device", "facts-changed", { guid: `${at}` }));
+    expect(invalidate).not.toHaveBeenCalled();
+    vi.advanceTimersByTime(500);
+    expect(invalidate).toHaveBeenCalledOnce();
+    vi.advanceTimersByTime(5_000);
+    expect(invalidate).toHaveBeenCalledOnce();
+  });
+});
