@@ -22,6 +22,9 @@ pub const DEVICE_SUBSCRIPTIONS: i64 = 32;
 /// Is the largest message that one user may publish, in bytes; the server's own limit is the same.
 pub const MAX_PAYLOAD_BYTES: i64 = 1 << 20;
 
+/// Is the prefix of the private replies of the system account's user.
+pub const SYSTEM_INBOX: &str = "_INBOX_sys";
+
 const HEADER: &[u8] = br#"{"typ":"JWT","alg":"ed25519-nkey"}"#;
 
 /// Says why a JWT could not be made or read; never repeats it.
@@ -83,6 +86,24 @@ impl UserClaims {
             permissions: Some(borealis_bus_schema::permissions::device(guid)),
             subscriptions: DEVICE_SUBSCRIPTIONS,
             expires_at: Some(expires_at),
+        }
+    }
+
+    /// Describes the one user of the system account, which speaks with the bus itself.
+    pub fn system(public_key: &str, account: &str) -> Self {
+        let lines = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let inbox = format!("{SYSTEM_INBOX}.>");
+        Self {
+            public_key: public_key.to_owned(),
+            account: account.to_owned(),
+            name: "system".to_owned(),
+            permissions: Some(Permissions {
+                publish: lines(&["$SYS.REQ.>"]),
+                subscribe: lines(&["$SYS.ACCOUNT.>", "$SYS.SERVER.>", &inbox]),
+                responses: (1, 1_000),
+            }),
+            subscriptions: -1,
+            expires_at: None,
         }
     }
 

@@ -39,10 +39,12 @@ fn allowed(name: &str) -> Option<Vec<&'static str>> {
         "bus-schema" | "logging" => vec![],
         "event-store" | "cli" => vec!["bus-schema"],
         "service-kit" => vec!["bus-schema", "event-store", "logging"],
-        "test-support" | "access" | "enrollment" | "signing" | "scheduler" | "inventory" | "library" => KIT.to_vec(),
+        "provision" => vec!["service-kit", "bus-schema"],
+        "test-support" => [&KIT[..], &["provision"]].concat(),
+        "access" | "enrollment" | "signing" | "scheduler" | "inventory" | "library" => KIT.to_vec(),
         // The gateway translates; it has no store.
         "gateway" => vec!["service-kit", "bus-schema", "logging"],
-        "server" => [&KIT[..], &SERVICES[..]].concat(),
+        "server" => [&KIT[..], &SERVICES[..], &["provision"]].concat(),
         "agent" => vec!["bus-schema", "logging"],
         _ => return None,
     };
