@@ -72,6 +72,7 @@ pub mod operator;
 pub mod service;
 
 pub mod control;
+pub mod inherited;
 pub mod ready;
 pub mod shutdown;
 
