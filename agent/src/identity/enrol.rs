@@ -1,0 +1,165 @@
+//! Enrolment: a code goes in, an approved identity comes out.
+
+use super::api::{Api, ApiError};
+use super::{Device, DeviceKeys};
+use crate::core::backoff::{Backoff, Jitter};
+use crate::random;
+use crate::tls;
+use borealis_bus_schema::forms::Form;
+use borealis_bus_schema::installer_code::InstallerCode;
+use borealis_bus_schema::messages::enrollment::{
+    EnrollChallenge, EnrollPoll, EnrollRequest, EnrollState, HostFacts, Identity, Trust,
+};
+use borealis_bus_schema::order::KeySet;
+use data_encoding::BASE64URL_NOPAD;
+use std::time::Duration;
+
+/// Says why a device is not enrolled.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    /// The server, or the way to it.
+    #[error("enrolment failed")]
+    Api(#[from] ApiError),
+    /// An operator said no.
+    #[error("an operator denied this device: {reason}")]
+    Denied {
+        /// Why.
+        reason: String,
+    },
+    /// The answer pins something else than the code does, or its key set is not signed by the root it names.
+    #[error("the server's answer does not fit the installer code: {what}")]
+    Trust {
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// The system gives no random numbers.
+    #[error("enrolment needs random numbers")]
+    Random(#[from] random::RandomError),
+}
+
+/// Asks for an identity until there is one, or until it is certain that there will be none.
+///
+/// The same keys may ask again: they are the same device.
+///
+/// Errors: [`EnrolError`]; an unreachable server and a request that nobody decided are waited out.
+pub async fn enrol(
+    api: &Api,
+    code: &InstallerCode,
+    keys: &DeviceKeys,
+    facts: &HostFacts,
+) -> Result<Device, EnrolError> {
+    let mut jitter = Jitter::new(random::spread());
+    let mut backoff = Backoff::new(1_000, 60_000);
+    loop {
+        match once(api, code, keys, facts).await {
+            Ok(Some(device)) => return Ok(device),
+            Ok(None) => tracing::warn!("nobody decided about this device in time; it asks again"),
+            Err(EnrolError::Api(error)) if error.may_pass() => {
+                tracing::warn!(error = %chain(&error), "the server did not take the enrolment; it is tried again");
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(Duration::from_millis(backoff.next_ms(&mut jitter))).await;
+    }
+}
+
+/// Makes one request and follows it; `None` when nobody decided in time.
+async fn once(
+    api: &Api,
+    code: &InstallerCode,
+    keys: &DeviceKeys,
+    facts: &HostFacts,
+) -> Result<Option<Device>, EnrolError> {
+    let client_nonce = BASE64URL_NOPAD.encode(&random::bytes::<32>()?);
+    let exchange_key = keys.exchange_public();
+    let request = EnrollRequest {
+        code: code.reveal(),
+        public_key: keys.public(),
+        exchange_key,
+        exchange_key_signature: keys.sign(Form::ExchangeKey, &[exchange_key.as_bytes()]),
+        client_nonce: client_nonce.clone(),
+        facts: facts.clone(),
+    };
+    let challenge: EnrollChallenge = api.post("/api/v1/enroll/request", &request).await?;
+    let reference = challenge.reference.to_string();
+    let poll = EnrollPoll {
+        reference: challenge.reference,
+        signature: keys.sign(
+            Form::Enroll,
+            &[
+                challenge.server_nonce.as_bytes(),
+                reference.as_bytes(),
+                client_nonce.as_bytes(),
+            ],
+        ),
+    };
+    tracing::info!(reference, words = keys.words(), "this device asks for enrolment");
+    let mut jitter = Jitter::new(random::spread());
+    let mut backoff = Backoff::new(1_000, 30_000);
+    loop {
+        let pause_ms = match api.post("/api/v1/enroll/poll", &poll).await {
+            Ok(EnrollState::Approved(identity)) => return accept(code, keys, *identity).map(Some),
+            Ok(EnrollState::Denied { reason }) => return Err(EnrolError::Denied { reason }),
+            Ok(EnrollState::Expired) => return Ok(None),
+            Ok(EnrollState::Pending { retry_after_ms }) => {
+                backoff.reset();
+                let pause = retry_after_ms.clamp(100, 30_000);
+                pause + jitter.below(pause / 4 + 1)
+            }
+            Err(error) if error.may_pass() => {
+                tracing::warn!(error = %chain(&error), "the server did not answer about the enrolment");
+                backoff.next_ms(&mut jitter)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+    }
+}
+
+/// Checks that what the server gives fits the code, before anything of it is kept.
+fn accept(code: &InstallerCode, keys: &DeviceKeys, identity: Identity) -> Result<Device, EnrolError> {
+    let Identity {
+        guid,
+        site: _,
+        trust,
+        credentials,
+    } = identity;
+    let root = tls::root_of_pem(&trust.ca_pem).map_err(ApiError::from)?;
+    if tls::hash_of(&root) != *code.ca_sha256() {
+        return Err(EnrolError::Trust {
+            what: "another CA root",
+        });
+    }
+    let key_set = open_key_set(&trust)?;
+    Ok(Device {
+        keys: keys.clone(),
+        guid,
+        trust,
+        key_set,
+        credentials,
+    })
+}
+
+/// Opens the key set of a trust with the root that it names.
+///
+/// Errors: [`EnrolError::Trust`].
+pub fn open_key_set(trust: &Trust) -> Result<KeySet, EnrolError> {
+    let signed = trust.key_set.signed().ok_or(EnrolError::Trust {
+        what: "an unreadable key set",
+    })?;
+    KeySet::open(&signed, &trust.code_signing_root).map_err(|_| EnrolError::Trust {
+        what: "a key set that its root did not sign",
+    })
+}
+
+/// Writes an error with its causes on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
