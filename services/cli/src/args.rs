@@ -1,0 +1,325 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use borealis_bus_schema::ids::{ApprovalId, CodeId, JobId, SiteName};
+use borealis_bus_schema::order::{Context, Language};
+use clap::{Args, Parser, Subcommand};
+
+/// Runs a fleet of machines with Borealis from the command line.
+#[derive(Debug, Parser)]
+#[command(name = "borealis", version, propagate_version = true, max_term_width = 120)]
+pub struct Cli {
+    /// Where and as whom.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Names the server, the CA and the session.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServerArgs {
+    /// Prints one JSON object, or JSON lines for lists and followed output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Address of the server [default: that of the stored session, else https://localhost:5000]
+    #[arg(long, global = true, value_name = "URL", env = "BOREALIS_URL")]
+    pub url: Option<String>,
+    /// Token of a log-in, or @FILE
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "BOREALIS_TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<String>,
+    /// File with the CA certificate, the only one that is trusted [default: that of the root]
+    #[arg(long, global = true, value_name = "FILE", env = "BOREALIS_CA")]
+    pub ca: Option<String>,
+    /// Folder of the deployment; a log-in is stored under it
+    #[arg(long, global = true, value_name = "DIR", env = "BOREALIS_ROOT")]
+    pub root: Option<PathBuf>,
+}
+
+/// Lists the commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Sets the first operator's password through the set-up link, and logs in
+    Setup {
+        /// The link that the server printed, or @FILE
+        #[arg(long, value_name = "URL", env = "BOREALIS_SETUP_LINK", hide_env_values = true)]
+        link: String,
+        /// The operator's name.
+        #[command(flatten)]
+        who: WhoArgs,
+    },
+    /// Logs in; prints the token, and stores it when a root is given
+    Login {
+        /// The operator's name.
+        #[command(flatten)]
+        who: WhoArgs,
+    },
+    /// Ends the session
+    Logout,
+    /// Tells who is logged in, with which rights
+    Session,
+    /// Mints, lists and revokes installer codes
+    #[command(subcommand)]
+    Codes(CodesCommand),
+    /// Lists and decides enrolment requests
+    #[command(subcommand)]
+    Approvals(ApprovalsCommand),
+    /// Lists and shows devices
+    #[command(subcommand)]
+    Devices(DevicesCommand),
+    /// Runs a command or a script on devices
+    Run(RunArgs),
+    /// Lists, shows, follows and cancels jobs
+    #[command(subcommand)]
+    Jobs(JobsCommand),
+}
+
+/// Names an operator who types a password.
+#[derive(Debug, Args)]
+pub struct WhoArgs {
+    /// Name of the operator
+    #[arg(long, value_name = "NAME")]
+    pub username: String,
+    /// Reads the password from the first line of stdin
+    #[arg(long, required = true)]
+    pub password_stdin: bool,
+}
+
+/// Lists what can be done with installer codes.
+#[derive(Debug, Subcommand)]
+pub enum CodesCommand {
+    /// Mints a code and prints it: it is shown once
+    Create {
+        /// Site to which its devices belong
+        #[arg(long, value_name = "SITE", default_value = "default", value_parser = site)]
+        site: SiteName,
+        /// How many devices may use it
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        uses: u32,
+        /// How long it lives: 30m, 24h, 7d
+        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration_ms)]
+        lifetime: u64,
+        /// Enrols its devices without asking anyone
+        #[arg(long)]
+        auto_approve: bool,
+    },
+    /// Lists codes, masked
+    List,
+    /// Revokes a code
+    Revoke {
+        /// Id of the code
+        #[arg(value_name = "ID")]
+        id: CodeId,
+    },
+}
+
+/// Lists what can be done with enrolment requests.
+#[derive(Debug, Subcommand)]
+pub enum ApprovalsCommand {
+    /// Lists those that wait
+    List {
+        /// Only those in this state: pending, approved, denied, expired, completed, or all
+        #[arg(long, value_name = "STATE", default_value = "pending")]
+        state: String,
+    },
+    /// Approves one
+    Approve {
+        /// Id of the request
+        #[arg(value_name = "ID")]
+        id: ApprovalId,
+    },
+    /// Denies one
+    Deny {
+        /// Id of the request
+        #[arg(value_name = "ID")]
+        id: ApprovalId,
+        /// Why, for the log and the machine's owner
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
+}
+
+/// Lists what can be done with devices.
+#[derive(Debug, Subcommand)]
+pub enum DevicesCommand {
+    /// Lists devices
+    List {
+        /// Only those whose name or address has this text
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
+    },
+    /// Shows a device with its facts
+    Show {
+        /// GUID or name
+        #[arg(value_name = "DEVICE")]
+        device: String,
+    },
+}
+
+/// Says what to run where.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct RunArgs {
+    /// GUID or name of a device; may be repeated
+    #[arg(long, value_name = "DEVICE", required_unless_present = "all", conflicts_with = "all")]
+    pub device: Vec<String>,
+    /// All devices
+    #[arg(long)]
+    pub all: bool,
+    /// Language: sh, bash, python or powershell [default: by the file's name, else sh]
+    #[arg(long, value_name = "LANG", value_parser = language)]
+    pub lang: Option<Language>,
+    /// Rights it runs with: SYSTEM or CURRENTUSER
+    #[arg(long, value_name = "CONTEXT", default_value = "SYSTEM", value_parser = context)]
+    pub context: Context,
+    /// When its process tree is ended: 30s, 10m, 2h
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration_ms)]
+    pub timeout: u64,
+    /// When a run whose device did not come ends: 1h, 24h, 7d
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration_ms)]
+    pub expires_in: u64,
+    /// Prints output as it comes and ends with the worst exit code
+    #[arg(long)]
+    pub follow: bool,
+    /// File with the script; - is stdin
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "command",
+        required_unless_present = "command"
+    )]
+    pub file: Option<PathBuf>,
+    /// One word is the script's text; several are a command with its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// Lists what can be done with jobs.
+#[derive(Debug, Subcommand)]
+pub enum JobsCommand {
+    /// Lists jobs, newest first
+    List {
+        /// How many at most
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+    },
+    /// Shows a job with its runs
+    Show {
+        /// Id of the job
+        #[arg(value_name = "ID")]
+        id: JobId,
+    },
+    /// Prints a job's output as it comes and ends with the worst exit code
+    Follow {
+        /// Id of the job
+        #[arg(value_name = "ID")]
+        id: JobId,
+    },
+    /// Cancels a job: what waits will not start, what runs is ended
+    Cancel {
+        /// Id of the job
+        #[arg(value_name = "ID")]
+        id: JobId,
+    },
+}
+
+fn site(text: &str) -> Result<SiteName, String> {
+    SiteName::new(text).map_err(|e| e.to_string())
+}
+fn language(text: &str) -> Result<Language, String> {
+    text.to_lowercase().parse()
+}
+fn context(text: &str) -> Result<Context, String> {
+    text.to_uppercase()
+        .parse()
+        .map_err(|_| "SYSTEM or CURRENTUSER".to_owned())
+}
+
+/// Reads a time such as `500ms`, `30s`, `10m`, `24h` or `7d`; a bare number counts seconds.
+pub fn duration_ms(text: &str) -> Result<u64, String> {
+    let bad = || format!("{text:?} is no time: 500ms, 30s, 10m, 24h or 7d");
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits).ok_or_else(bad)?;
+    let number: u64 = number.parse().map_err(|_| bad())?;
+    let factor = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(bad()),
+    };
+    number.checked_mul(factor).filter(|ms| *ms > 0).ok_or_else(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_command_lines_of_the_contract_are_understood() {
+        for line in [
+            "setup --link https://h/setup#s --username ada --password-stdin",
+            "login --username ada --password-stdin --json",
+            "logout",
+            "session --json",
+            "codes create --site default --uses 2 --lifetime 24h --auto-approve --json",
+            "codes list",
+            "codes revoke 0123456789abcdef0123456789abcdef",
+            "approvals list --json",
+            "approvals approve 0123456789abcdef0123456789abcdef",
+            "approvals deny 0123456789abcdef0123456789abcdef --reason no",
+            "devices list --json",
+            "devices show somewhere",
+            "run --device a --device b --lang bash --context currentuser --timeout 10m --follow -- uname -a",
+            "run --all --file x.sh --json",
+            "jobs list",
+            "jobs show 0123456789abcdef0123456789abcdef",
+            "jobs cancel 0123456789abcdef0123456789abcdef",
+        ] {
+            let words = std::iter::once("borealis").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for line in [
+            "run -- uname",
+            "run --all",
+            "run --all --device a -- uname",
+            "run --all --file x -- uname",
+            "run --all --lang cobol -- uname",
+            "run --all --timeout 0 -- uname",
+            "login --username ada",
+            "jobs show x",
+        ] {
+            let words = std::iter::once("borealis").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration_ms("500ms"), Ok(500));
+        assert_eq!(duration_ms("30"), Ok(30_000));
+        assert_eq!(duration_ms("7d"), Ok(604_800_000));
+        for bad in ["", "s", "1y", "-1s", "1.5h", "99999999999999999999d"] {
+            assert!(duration_ms(bad).is_err(), "{bad}");
+        }
+    }
+}

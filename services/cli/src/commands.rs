@@ -1,0 +1,40 @@
+//! The commands, one file each.
+
+use crate::api::Api;
+use crate::args::{Cli, Command};
+use crate::connection::Connection;
+use crate::error::CliError;
+use crate::exit;
+use crate::print::Printer;
+
+mod account;
+mod approvals;
+mod codes;
+mod devices;
+mod jobs;
+mod run;
+
+/// Does what the command line says and returns the exit code.
+///
+/// Errors: [`CliError`], which knows its own exit code.
+pub async fn run(cli: Cli, printer: &Printer) -> Result<u8, CliError> {
+    let args = &cli.server;
+    match cli.command {
+        Command::Setup { link, who } => account::setup(args, printer, &link, &who.username).await?,
+        Command::Login { who } => account::login(args, printer, &who.username).await?,
+        Command::Logout => account::logout(args, printer).await?,
+        other => {
+            let api = Api::new(Connection::gather(args)?)?;
+            match other {
+                Command::Session => account::session(&api, printer).await?,
+                Command::Codes(command) => codes::run(&api, printer, command).await?,
+                Command::Approvals(command) => approvals::run(&api, printer, command).await?,
+                Command::Devices(command) => devices::run(&api, printer, command).await?,
+                Command::Run(args) => return run::run(&api, printer, args).await,
+                Command::Jobs(command) => return jobs::run(&api, printer, command).await,
+                Command::Setup { .. } | Command::Login { .. } | Command::Logout => {}
+            }
+        }
+    }
+    Ok(exit::OK)
+}

@@ -1,0 +1,205 @@
+//! Set-up, log-in, log-out: who this program speaks for.
+
+use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::ids::{OperatorId, SessionId};
+use borealis_bus_schema::messages::access::{Login, LoginAnswer, SessionInfo, Setup, SetupAnswer};
+use borealis_bus_schema::operator::OperatorToken;
+use borealis_bus_schema::time::Timestamp;
+use ed25519_dalek::SigningKey;
+use rand::rngs::OsRng;
+use serde::Serialize;
+
+use crate::api::Api;
+use crate::args::ServerArgs;
+use crate::connection::{self, Connection, Stored};
+use crate::error::CliError;
+use crate::opaque::{self, LogIn, Registration};
+use crate::print::{self, Printer};
+use crate::secret;
+
+/// Is what set-up and log-in print.
+#[derive(Serialize)]
+struct LoggedIn {
+    token: String,
+    session_id: SessionId,
+    username: String,
+    expires_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator: Option<OperatorId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored: Option<String>,
+}
+
+fn unexpected() -> CliError {
+    CliError::Answer("it belongs to another step".to_owned())
+}
+
+/// Sets the first operator's password, then logs in.
+pub async fn setup(args: &ServerArgs, printer: &Printer, link: &str, username: &str) -> Result<(), CliError> {
+    let link = secret::resolve(link)?;
+    let (url, secret) = split_link(&link)?;
+    let username = opaque::canonical(username);
+    let password = secret::password(&mut std::io::stdin().lock())?;
+    let mut gathered = Connection::gather(&ServerArgs {
+        url: Some(url.to_owned()),
+        token: None,
+        ..args.clone()
+    })?;
+    gathered.token = None;
+    let (ca_pem, store) = (gathered.ca_pem.clone(), gathered.store.clone());
+    let api = Api::new(gathered)?;
+    let registration = Registration::start(&mut OsRng, &password)?;
+    let start = Setup::Start {
+        secret: secret.to_owned(),
+        username: username.clone(),
+        registration_request: registration.request.clone(),
+    };
+    let SetupAnswer::Started { registration_response } = api.post_public("/api/v1/setup", &start).await? else {
+        return Err(unexpected());
+    };
+    let registration_record = registration.finish(&mut OsRng, &username, &password, &registration_response)?;
+    let finish = Setup::Finish {
+        secret: secret.to_owned(),
+        username: username.clone(),
+        registration_record,
+    };
+    let SetupAnswer::Finished { operator } = api.post_public("/api/v1/setup", &finish).await? else {
+        return Err(unexpected());
+    };
+    let mut answer = log_in(&api, &username, &password).await?;
+    answer.operator = Some(operator);
+    keep(&api, ca_pem, store.as_deref(), &mut answer)?;
+    show(printer, &answer)
+}
+
+/// Splits `https://host:port/setup#secret` into address and secret.
+fn split_link(link: &str) -> Result<(&str, &str), CliError> {
+    let bad = || CliError::Usage("this is no set-up link: https://host:port/setup#secret".to_owned());
+    let (page, secret) = link.split_once('#').ok_or_else(bad)?;
+    let url = page.trim_end_matches('/').strip_suffix("/setup").ok_or_else(bad)?;
+    if secret.is_empty() {
+        Err(bad())
+    } else {
+        Ok((url, secret))
+    }
+}
+
+/// Logs in; prints the token, and stores it when a root is given.
+pub async fn login(args: &ServerArgs, printer: &Printer, username: &str) -> Result<(), CliError> {
+    let username = opaque::canonical(username);
+    let password = secret::password(&mut std::io::stdin().lock())?;
+    let mut gathered = Connection::gather(&ServerArgs {
+        token: None,
+        ..args.clone()
+    })?;
+    gathered.token = None;
+    let (ca_pem, store) = (gathered.ca_pem.clone(), gathered.store.clone());
+    let api = Api::new(gathered)?;
+    let mut answer = log_in(&api, &username, &password).await?;
+    keep(&api, ca_pem, store.as_deref(), &mut answer)?;
+    show(printer, &answer)
+}
+
+async fn log_in(api: &Api, username: &str, password: &str) -> Result<LoggedIn, CliError> {
+    let key = SigningKey::generate(&mut OsRng);
+    let session_public_key = PublicKey::of(&key);
+    let attempt = LogIn::start(&mut OsRng, password)?;
+    let start = Login::Start {
+        username: username.to_owned(),
+        login_request: attempt.request.clone(),
+        session_public_key,
+    };
+    let LoginAnswer::Started {
+        login_id,
+        login_response,
+    } = api.post_public("/api/v1/login", &start).await?
+    else {
+        return Err(unexpected());
+    };
+    let proof = attempt.finish(&mut OsRng, username, password, &login_response, &session_public_key)?;
+    let finish = Login::Finish {
+        login_id,
+        login_finalization: proof.finalization,
+        key_binding: proof.key_binding,
+    };
+    let LoginAnswer::Finished {
+        token,
+        session_id,
+        username,
+        expires_at,
+    } = api.post_public("/api/v1/login", &finish).await?
+    else {
+        return Err(unexpected());
+    };
+    Ok(LoggedIn {
+        token: OperatorToken { key, biscuit: token }.reveal(),
+        session_id,
+        username,
+        expires_at,
+        operator: None,
+        stored: None,
+    })
+}
+
+fn keep(api: &Api, ca_pem: String, store: Option<&std::path::Path>, answer: &mut LoggedIn) -> Result<(), CliError> {
+    let Some(path) = store else { return Ok(()) };
+    let stored = Stored {
+        url: api.url().to_owned(),
+        ca_pem,
+        token: answer.token.clone(),
+        session_id: answer.session_id,
+    };
+    connection::write(path, &stored)?;
+    answer.stored = Some(path.display().to_string());
+    Ok(())
+}
+
+fn show(printer: &Printer, answer: &LoggedIn) -> Result<(), CliError> {
+    printer.value(answer, || match &answer.stored {
+        Some(path) => format!(
+            "Logged in as {} until {}; the session is kept in {path}.",
+            answer.username, answer.expires_at
+        ),
+        None => answer.token.clone(),
+    })
+}
+
+/// Ends the session and forgets it.
+pub async fn logout(args: &ServerArgs, printer: &Printer) -> Result<(), CliError> {
+    let gathered = Connection::gather(args)?;
+    let store = gathered.store.clone();
+    let api = Api::new(gathered)?;
+    let answer: serde_json::Value = api.change("/api/v1/logout", &serde_json::json!({})).await?;
+    if let Some(path) = store.filter(|_| args.token.is_none()) {
+        connection::forget(&path)?;
+    }
+    printer.value(&answer, || "Logged out.".to_owned())
+}
+
+/// Tells who is logged in.
+pub async fn session(api: &Api, printer: &Printer) -> Result<(), CliError> {
+    let info: SessionInfo = api.get("/api/v1/session").await?;
+    printer.value(&info, || {
+        print::sheet(&[
+            ("operator", info.username.clone()),
+            ("session", info.session_id.to_string()),
+            ("until", info.expires_at.to_string()),
+            ("sites", info.sites.join(", ")),
+            ("rights", info.rights.join(", ")),
+        ])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_up_link_has_an_address_and_a_secret() {
+        assert_eq!(split_link("https://h:1/setup#abc").unwrap(), ("https://h:1", "abc"));
+        for bad in ["", "https://h:1/setup", "https://h:1/setup#", "https://h:1/#abc"] {
+            let error = split_link(bad).unwrap_err();
+            assert!(!error.to_string().contains("abc"), "{bad}");
+        }
+    }
+}

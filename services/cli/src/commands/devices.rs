@@ -1,0 +1,181 @@
+//! `borealis devices`, and how a device's name becomes its GUID.
+
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::ids::Guid;
+use borealis_bus_schema::messages::inventory::{DeviceDetail, DeviceView, Presence};
+use borealis_bus_schema::messages::scheduler::Page;
+
+use crate::api::{self, Api};
+use crate::args::DevicesCommand;
+use crate::error::CliError;
+use crate::print::{self, Printer};
+
+const PATH: &str = "/api/v1/devices";
+
+/// Lists or shows.
+pub async fn run(api: &Api, printer: &Printer, command: DevicesCommand) -> Result<(), CliError> {
+    match command {
+        DevicesCommand::List { search } => {
+            let devices = all(api, search.as_deref()).await?;
+            let head = ["GUID", "NAME", "SITE", "STATUS", "PRESENCE", "OS", "AGENT"];
+            printer.list(&devices, "No devices.", &head, |device| {
+                vec![
+                    device.guid.to_string(),
+                    device.hostname.clone(),
+                    device.site.to_string(),
+                    device.status.clone(),
+                    presence(device.presence).to_owned(),
+                    format!("{} {}", device.os_version, device.arch),
+                    device.agent_version.clone(),
+                ]
+            })
+        }
+        DevicesCommand::Show { device } => {
+            let guid = resolve(api, &device).await?;
+            let detail: DeviceDetail = api.get(&format!("{PATH}/{guid}")).await?;
+            printer.value(&detail, || sheet(&detail))
+        }
+    }
+}
+
+const fn presence(presence: Presence) -> &'static str {
+    match presence {
+        Presence::Online => "online",
+        Presence::Offline => "offline",
+        Presence::Stale => "stale",
+    }
+}
+
+fn sheet(detail: &DeviceDetail) -> String {
+    let device = &detail.device;
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let mut lines = vec![
+        ("guid", device.guid.to_string()),
+        ("name", device.hostname.clone()),
+        ("site", device.site.to_string()),
+        ("status", device.status.clone()),
+        ("presence", presence(device.presence).to_owned()),
+        ("system", format!("{} {}", device.os_version, device.arch)),
+        ("agent", format!("{} as {}", device.agent_version, device.context)),
+        ("addresses", device.addresses.join(", ")),
+        ("last user", or_dash(device.last_user.clone())),
+        ("up for", or_dash(device.uptime_ms.map(print::duration))),
+        ("processor", or_dash(device.cpu.clone())),
+        ("memory", or_dash(device.memory_bytes.map(print::size))),
+        ("fingerprint", device.fingerprint.clone()),
+        ("approved", device.approved_at.to_string()),
+        ("last seen", or_dash(device.last_seen_at.map(|at| at.to_string()))),
+    ];
+    if let Some(facts) = &detail.facts {
+        for volume in &facts.storage {
+            let (free, total) = (print::size(volume.free_bytes), print::size(volume.total_bytes));
+            lines.push(("storage", format!("{}  {free} of {total} free", volume.mount)));
+        }
+        for interface in &facts.network {
+            lines.push((
+                "network",
+                format!("{}  {}", interface.name, interface.addresses.join(", ")),
+            ));
+        }
+        lines.push(("packages", facts.software.len().to_string()));
+    }
+    print::sheet(&lines)
+}
+
+/// Reads every page of devices.
+async fn all(api: &Api, search: Option<&str>) -> Result<Vec<DeviceView>, CliError> {
+    let (mut devices, mut cursor) = (Vec::new(), None::<String>);
+    loop {
+        let mut path = format!("{PATH}?limit=500");
+        if let Some(search) = search {
+            path.push_str(&format!("&q={}", api::escape(search)));
+        }
+        if let Some(cursor) = &cursor {
+            path.push_str(&format!("&cursor={}", api::escape(cursor)));
+        }
+        let page: Page<DeviceView> = api.get(&path).await?;
+        devices.extend(page.items);
+        match page.next_cursor {
+            Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
+            _ => return Ok(devices),
+        }
+    }
+}
+
+/// Finds the device that a GUID or a name means.
+///
+/// Errors: `not_found`, and a usage error that lists the GUIDs when several devices have the name.
+pub async fn resolve(api: &Api, text: &str) -> Result<Guid, CliError> {
+    if let Ok(guid) = text.parse() {
+        return Ok(guid);
+    }
+    choose(text, &all(api, Some(text)).await?)
+}
+
+fn choose(name: &str, devices: &[DeviceView]) -> Result<Guid, CliError> {
+    let named = |device: &&DeviceView| device.hostname.eq_ignore_ascii_case(name);
+    let living = |device: &&DeviceView| !matches!(device.status.as_str(), "revoked" | "decommissioned");
+    let mut found: Vec<&DeviceView> = devices.iter().filter(named).collect();
+    if found.len() > 1 && found.iter().any(living) {
+        found.retain(living);
+    }
+    match found.as_slice() {
+        [device] => Ok(device.guid),
+        [] => Err(CliError::Refused {
+            code: Code::NotFound.to_string(),
+            message: format!("no device has the name {name:?}"),
+            retry: None,
+            request_id: None,
+        }),
+        several => {
+            let guids: Vec<String> = several.iter().map(|device| device.guid.to_string()).collect();
+            Err(CliError::Usage(format!(
+                "{} devices have the name {name:?}; name one by its GUID: {}",
+                several.len(),
+                guids.join(", ")
+            )))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(seed: u8, hostname: &str, status: &str) -> DeviceView {
+        let guid = Guid::from_random([seed; 16]);
+        let json = serde_json::json!({
+            "guid": guid, "hostname": hostname, "site": "default", "status": status, "presence": "online",
+            "os": "linux", "os_version": "Debian 12", "arch": "x86_64", "agent_version": "0.1.0", "context": "SYSTEM",
+            "fingerprint": "", "addresses": [], "last_user": null, "uptime_ms": null, "cpu": null, "memory_bytes": null,
+            "approved_at": "2026-01-01T00:00:00.000Z", "first_seen_at": "2026-01-01T00:00:00.000Z", "last_seen_at": null,
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn a_name_means_one_device_or_none() {
+        let devices = [
+            device(1, "web", "active"),
+            device(2, "web-2", "active"),
+            device(3, "db", "revoked"),
+        ];
+        assert_eq!(choose("WEB", &devices).unwrap(), devices[0].guid);
+        assert_eq!(choose("db", &devices).unwrap(), devices[2].guid);
+        assert_eq!(choose("mail", &devices).unwrap_err().code(), "not_found");
+    }
+
+    #[test]
+    fn an_ambiguous_name_lists_the_guids() {
+        let devices = [
+            device(1, "web", "active"),
+            device(2, "web", "active"),
+            device(3, "web", "revoked"),
+        ];
+        let error = choose("web", &devices).unwrap_err();
+        assert_eq!(error.exit_code(), 64);
+        assert!(error.to_string().contains(&devices[0].guid.to_string()));
+        assert!(!error.to_string().contains(&devices[2].guid.to_string()));
+        assert_eq!(choose("web", &devices[1..]).unwrap(), devices[1].guid);
+    }
+}

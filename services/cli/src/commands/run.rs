@@ -1,0 +1,145 @@
+//! `borealis run`.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use borealis_bus_schema::ids::{RoleName, VerbName};
+use borealis_bus_schema::messages::scheduler::{CreateJob, JobCreated, Targets};
+use borealis_bus_schema::order::Language;
+
+use super::devices;
+use crate::api::{self, Api};
+use crate::args::RunArgs;
+use crate::error::CliError;
+use crate::exit;
+use crate::follow;
+use crate::print::Printer;
+
+/// Is the largest script that is read; the server's own limit is below.
+const MAX_SCRIPT_BYTES: u64 = 1 << 20;
+
+/// Submits a job and, when it is to be followed, prints its output.
+pub async fn run(api: &Api, printer: &Printer, args: RunArgs) -> Result<u8, CliError> {
+    let (script, language) = script(&args)?;
+    if args.follow {
+        api.be_patient(api::FOLLOWING);
+    }
+    let mut guids = Vec::new();
+    for device in &args.device {
+        let guid = devices::resolve(api, device).await?;
+        if !guids.contains(&guid) {
+            guids.push(guid);
+        }
+    }
+    let body = CreateJob {
+        targets: Targets { all: args.all, guids },
+        role: RoleName::script(),
+        verb: VerbName::run(),
+        language: Some(language),
+        context: args.context,
+        script: Some(script),
+        args: Vec::new(),
+        env: BTreeMap::new(),
+        timeout_ms: args.timeout,
+        expires_in_ms: args.expires_in,
+    };
+    let created: JobCreated = api.change("/api/v1/jobs", &body).await?;
+    if args.follow {
+        return follow::job(api, printer, created.job, created.runs_total).await;
+    }
+    printer.value(&created, || {
+        format!("Job {} has {} runs.", created.job, created.runs_total)
+    })?;
+    Ok(exit::OK)
+}
+
+fn script(args: &RunArgs) -> Result<(String, Language), CliError> {
+    let Some(path) = &args.file else {
+        let language = args.lang.unwrap_or(Language::Sh);
+        return Ok((command(&args.command, language), language));
+    };
+    let language = args.lang.unwrap_or_else(|| by_name(path));
+    let bytes = read(path).map_err(|source| CliError::File {
+        path: path.clone(),
+        did: "read",
+        source,
+    })?;
+    if bytes.len() as u64 > MAX_SCRIPT_BYTES {
+        return Err(CliError::Usage(format!(
+            "the script is larger than {MAX_SCRIPT_BYTES} bytes"
+        )));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| CliError::Usage("the script is no UTF-8 text".to_owned()))?;
+    Ok((text, language))
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin()
+            .lock()
+            .take(MAX_SCRIPT_BYTES + 1)
+            .read_to_end(&mut bytes)?;
+    } else {
+        std::fs::File::open(path)?
+            .take(MAX_SCRIPT_BYTES + 1)
+            .read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// Tells a script's language by its file's name.
+fn by_name(path: &Path) -> Language {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("py") => Language::Python,
+        Some("ps1") => Language::Powershell,
+        Some("bash") => Language::Bash,
+        _ => Language::Sh,
+    }
+}
+
+/// Makes a script of the words: one is the text itself; several are a command whose arguments stay apart.
+fn command(words: &[String], language: Language) -> String {
+    match (words, language) {
+        ([text], _) => text.clone(),
+        (words, Language::Sh | Language::Bash) => words.iter().map(|w| quoted(w)).collect::<Vec<_>>().join(" "),
+        (words, _) => words.join(" "),
+    }
+}
+
+fn quoted(word: &str) -> String {
+    let safe = |b: u8| b.is_ascii_alphanumeric() || b"-_./=:,+@%".contains(&b);
+    if !word.is_empty() && word.bytes().all(safe) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|w| (*w).to_owned()).collect()
+    }
+
+    #[test]
+    fn one_word_is_a_script_and_several_are_a_command() {
+        assert_eq!(command(&words(&["uname; uptime"]), Language::Sh), "uname; uptime");
+        assert_eq!(
+            command(&words(&["sh", "-c", "echo 'a b'; exit 3"]), Language::Sh),
+            r"sh -c 'echo '\''a b'\''; exit 3'"
+        );
+        assert_eq!(command(&words(&["echo", ""]), Language::Bash), "echo ''");
+        assert_eq!(command(&words(&["print(1)"]), Language::Python), "print(1)");
+    }
+
+    #[test]
+    fn a_name_tells_the_language() {
+        assert_eq!(by_name(Path::new("x.py")), Language::Python);
+        assert_eq!(by_name(Path::new("x.ps1")), Language::Powershell);
+        assert_eq!(by_name(Path::new("x")), Language::Sh);
+    }
+}
