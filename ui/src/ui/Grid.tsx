@@ -169,7 +169,6 @@ export function Grid<T extends RowData>(props: GridProps<T>) {
   const someSelected = selectable && !allSelected && selected.size > 0;
 
   // The focus moves among the rows (roving tabindex): the grid itself is no tab stop.
-  // oxlint-disable-next-line jsx-a11y/interactive-supports-focus
   return (
     <div
       ref={scroller}
@@ -238,7 +237,6 @@ export function Grid<T extends RowData>(props: GridProps<T>) {
           if (!row) return null;
           const isSelected = selectable ? selected.has(row.id) : undefined;
           // Keys are taken by the grid.
-          // oxlint-disable-next-line jsx-a11y/click-events-have-key-events
           return (
             <div
               key={row.id}

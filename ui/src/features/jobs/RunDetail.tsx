@@ -15,7 +15,8 @@ import type { RunOutput } from "./output";
 import { readRunOutput } from "./queries";
 import { words } from "./words";
 
-const WINDOW_BYTES = 1_048_576;
+/** The most that the server gives at once. */
+const WINDOW_BYTES = 131_072;
 
 /** One run: its facts and both streams, apart. */
 export function RunDetail({ run, output }: { run: Run; output: RunOutput | undefined }) {
@@ -65,22 +66,56 @@ interface StreamProps {
   waiting: boolean;
 }
 
+interface PartsProps {
+  part: OutputWindow;
+  onPart: (offset: number) => void;
+  onEnd: () => void;
+}
+
+/** Pages through the whole output by parts; long logs are never loaded whole. */
+function Parts({ part, onPart, onEnd }: PartsProps) {
+  const end = Math.min(part.offset + WINDOW_BYTES, part.size_bytes);
+  return (
+    <span className={classes.parts}>
+      {words.part(size(part.offset), size(end), size(part.size_bytes))}
+      {part.offset > 0 ? (
+        <Anchor
+          component="button"
+          type="button"
+          size="sm"
+          onClick={() => onPart(Math.max(0, part.offset - WINDOW_BYTES))}
+        >
+          {words.earlier}
+        </Anchor>
+      ) : null}
+      {end < part.size_bytes ? (
+        <Anchor component="button" type="button" size="sm" onClick={() => onPart(end)}>
+          {words.later}
+        </Anchor>
+      ) : null}
+      <Anchor component="button" type="button" size="sm" onClick={onEnd}>
+        {words.backToEnd}
+      </Anchor>
+    </span>
+  );
+}
+
 function windowText(window: OutputWindow): string {
   return window.data ?? (window.data_base64 ? new TextDecoder().decode(fromBase64(window.data_base64)) : "");
 }
 
 function Stream({ run, stream, output, ended, waiting }: StreamProps) {
-  const [start, setStart] = useState<OutputWindow | null>(null);
+  const [part, setPart] = useState<OutputWindow | null>(null);
   const [error, setError] = useState<ErrorText | null>(null);
   const followed = output?.[stream];
   const bytes = stream === "stdout" ? run.stdout_bytes : run.stderr_bytes;
-  const text = start ? windowText(start) : (followed?.text ?? "");
+  const text = part ? windowText(part) : (followed?.text ?? "");
   const cut = run.truncated || output?.end?.truncated;
 
-  const loadStart = async (): Promise<void> => {
+  const load = async (offset: number): Promise<void> => {
     setError(null);
     try {
-      setStart(await readRunOutput(run.run, stream, 0, WINDOW_BYTES));
+      setPart(await readRunOutput(run.run, stream, offset, WINDOW_BYTES));
     } catch (cause) {
       setError(describe(words.failedWhole, cause));
     }
@@ -90,15 +125,15 @@ function Stream({ run, stream, output, ended, waiting }: StreamProps) {
     <>
       {bytes ? size(bytes) : null}
       {cut ? ` · ${words.truncated}` : null}
-      {followed?.cut && !start ? (
+      {followed?.cut && !part ? (
         <>
           {` · ${words.tailOnly} `}
-          <Anchor component="button" type="button" size="sm" onClick={() => void loadStart()}>
+          <Anchor component="button" type="button" size="sm" onClick={() => void load(0)}>
             {words.loadWhole}
           </Anchor>
         </>
       ) : null}
-      {start ? ` · 0 – ${size(WINDOW_BYTES)} of ${size(start.size_bytes)}` : null}
+      {part ? <Parts part={part} onPart={(offset) => void load(offset)} onEnd={() => setPart(null)} /> : null}
     </>
   );
 
@@ -110,7 +145,7 @@ function Stream({ run, stream, output, ended, waiting }: StreamProps) {
         label={`${words.output} ${stream}`}
         text={text}
         note={note}
-        live={!ended && !start}
+        live={!ended && !part}
         tone={stream === "stderr" && text !== "" ? "bad" : undefined}
         empty={ended ? words.noStdoutEnded : waiting ? words.waiting : words.noStdout}
       />
