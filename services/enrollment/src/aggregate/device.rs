@@ -1,0 +1,436 @@
+//! The device: its key, its status, and the family of refresh tokens that it holds.
+
+use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::ids::{ApprovalId, Guid};
+use borealis_bus_schema::messages::shared_events::{DeviceEnrolled, DeviceStatus, DeviceStatusChanged};
+use borealis_bus_schema::time::Timestamp;
+use thiserror::Error;
+
+/// Is how long a refresh token lives, in milliseconds: 30 days.
+pub const REFRESH_LIFE_MS: i64 = 30 * 24 * 3_600_000;
+/// Is how far a device's clock may be off when it renews, in milliseconds.
+pub const RENEW_SKEW_MS: i64 = 300_000;
+
+/// Holds a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// What its last enrolment said.
+    pub enrolled: DeviceEnrolled,
+    /// What it may do.
+    pub status: DeviceStatus,
+    /// Its refresh tokens.
+    pub family: Option<Family>,
+}
+
+/// Holds a family of refresh tokens: each one descends from the one before, all from one approval.
+///
+/// The newest and the one before it are good: the one before until the newest is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Family {
+    /// The enrolment request they descend from, which is the family's name.
+    pub name: ApprovalId,
+    /// The newest token's number; the first one is 1.
+    pub newest: u64,
+    /// When the newest was issued.
+    pub issued_at: Timestamp,
+    /// Whether an older token was seen again, which means that somebody else has one.
+    pub revoked: bool,
+}
+
+/// Says what happened to a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceEvent {
+    /// It exists, or exists again with newer facts.
+    Enrolled(Box<DeviceEnrolled>),
+    /// Its status changed.
+    StatusChanged(DeviceStatusChanged),
+    /// It got its first credentials; older families are over.
+    CredentialsIssued {
+        /// The device.
+        guid: Guid,
+        /// The enrolment request.
+        approval: ApprovalId,
+        /// When.
+        at: Timestamp,
+    },
+    /// It got the next refresh token.
+    CredentialsRenewed {
+        /// The device.
+        guid: Guid,
+        /// The family.
+        family: ApprovalId,
+        /// The new token's number.
+        counter: u64,
+        /// When.
+        at: Timestamp,
+    },
+    /// A token that had a used successor was seen again.
+    RefreshFamilyRevoked {
+        /// The device.
+        guid: Guid,
+        /// The family.
+        family: ApprovalId,
+        /// The number of the token that was seen.
+        counter: u64,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// Names a refresh token whose authenticity was already checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Presented {
+    /// Its family.
+    pub family: ApprovalId,
+    /// Its number.
+    pub counter: u64,
+}
+
+/// Says why a device does not get what it asked for.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceRejection {
+    /// It was revoked.
+    #[error("the device was revoked")]
+    Revoked,
+    /// It was decommissioned.
+    #[error("the device was decommissioned")]
+    Decommissioned,
+    /// The token is not one that renews.
+    #[error("the refresh token is not the newest of its family; the device has to enrol again")]
+    RefreshInvalid,
+    /// The device's clock differs too much.
+    #[error("the device's clock differs from the server's by more than five minutes")]
+    ClockSkew,
+    /// The status is what it is already.
+    #[error("the device has this status already")]
+    SameStatus,
+    /// A decommissioned device stays so.
+    #[error("a decommissioned device stays so")]
+    StaysDecommissioned,
+}
+
+/// Is a renewal's outcome: what to write, and whether the device gets its credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewal {
+    /// What happened; empty when the same token asks again.
+    pub events: Vec<DeviceEvent>,
+    /// Why the device gets nothing, though something is written.
+    pub refused: Option<DeviceRejection>,
+}
+
+impl Device {
+    /// Makes the state of a device that was just enrolled.
+    pub const fn new(enrolled: DeviceEnrolled) -> Self {
+        Self {
+            enrolled,
+            status: DeviceStatus::Active,
+            family: None,
+        }
+    }
+
+    /// Returns the device's name.
+    pub const fn guid(&self) -> Guid {
+        self.enrolled.guid
+    }
+
+    /// Returns the device's identity key.
+    pub const fn public_key(&self) -> PublicKey {
+        self.enrolled.public_key
+    }
+
+    /// Tells whether the device may be on the bus; a quarantined one may, to report.
+    ///
+    /// Errors: [`DeviceRejection::Revoked`], [`DeviceRejection::Decommissioned`].
+    pub const fn admitted(&self) -> Result<(), DeviceRejection> {
+        match self.status {
+            DeviceStatus::Active | DeviceStatus::Quarantined => Ok(()),
+            DeviceStatus::Revoked => Err(DeviceRejection::Revoked),
+            DeviceStatus::Decommissioned => Err(DeviceRejection::Decommissioned),
+        }
+    }
+
+    /// Decides the first credentials of an approval; once issued they are the same for the same approval.
+    ///
+    /// Errors: as [`Device::admitted`].
+    pub fn issue(&self, approval: ApprovalId, now: Timestamp) -> Result<Option<DeviceEvent>, DeviceRejection> {
+        self.admitted()?;
+        let issued = self.family.is_some_and(|family| family.name == approval);
+        Ok((!issued).then_some(DeviceEvent::CredentialsIssued {
+            guid: self.guid(),
+            approval,
+            at: now,
+        }))
+    }
+
+    /// Decides a renewal whose signature was already verified.
+    ///
+    /// A device that shows the newest token gets the next one; one that shows the token before gets the newest again,
+    /// since it may not have received it; an older one means that somebody else holds a copy, and ends the family.
+    /// Without a token, or with one whose 30 days are over, the signature alone renews, but only once the newest token's
+    /// 30 days are over too.
+    ///
+    /// Errors: [`DeviceRejection`]; then nothing is written.
+    pub fn renew(
+        &self,
+        presented: Option<Presented>,
+        issued_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Renewal, DeviceRejection> {
+        self.admitted()?;
+        if now.since_ms(issued_at).abs() > RENEW_SKEW_MS {
+            return Err(DeviceRejection::ClockSkew);
+        }
+        let family = self
+            .family
+            .filter(|f| !f.revoked)
+            .ok_or(DeviceRejection::RefreshInvalid)?;
+        let silent = now >= family.issued_at.plus_ms(REFRESH_LIFE_MS);
+        let next = |counter| Renewal {
+            events: vec![DeviceEvent::CredentialsRenewed {
+                guid: self.guid(),
+                family: family.name,
+                counter,
+                at: now,
+            }],
+            refused: None,
+        };
+        let Some(presented) = presented else {
+            return if silent {
+                Ok(next(family.newest + 1))
+            } else {
+                Err(DeviceRejection::RefreshInvalid)
+            };
+        };
+        if presented.family != family.name || presented.counter > family.newest {
+            return Err(DeviceRejection::RefreshInvalid);
+        }
+        match family.newest - presented.counter {
+            0 => Ok(next(family.newest + 1)),
+            1 if !silent => Ok(Renewal {
+                events: Vec::new(),
+                refused: None,
+            }),
+            1 => Ok(next(family.newest + 1)),
+            _ => Ok(Renewal {
+                events: vec![DeviceEvent::RefreshFamilyRevoked {
+                    guid: self.guid(),
+                    family: family.name,
+                    counter: presented.counter,
+                    at: now,
+                }],
+                refused: Some(DeviceRejection::RefreshInvalid),
+            }),
+        }
+    }
+
+    /// Decides a change of status.
+    ///
+    /// Errors: [`DeviceRejection::SameStatus`], [`DeviceRejection::StaysDecommissioned`].
+    pub fn change_status(
+        &self,
+        status: DeviceStatus,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<DeviceEvent, DeviceRejection> {
+        if self.status == status {
+            return Err(DeviceRejection::SameStatus);
+        }
+        if self.status == DeviceStatus::Decommissioned {
+            return Err(DeviceRejection::StaysDecommissioned);
+        }
+        Ok(DeviceEvent::StatusChanged(DeviceStatusChanged {
+            guid: self.guid(),
+            status,
+            reason: reason.to_owned(),
+            at: now,
+        }))
+    }
+
+    /// Takes in what happened.
+    pub fn evolve(&mut self, event: &DeviceEvent) {
+        match event {
+            DeviceEvent::Enrolled(enrolled) => self.enrolled = (**enrolled).clone(),
+            DeviceEvent::StatusChanged(changed) => self.status = changed.status,
+            DeviceEvent::CredentialsIssued { approval, at, .. } => {
+                self.family = Some(Family {
+                    name: *approval,
+                    newest: 1,
+                    issued_at: *at,
+                    revoked: false,
+                });
+            }
+            DeviceEvent::CredentialsRenewed { counter, at, .. } => {
+                if let Some(family) = &mut self.family {
+                    family.newest = *counter;
+                    family.issued_at = *at;
+                }
+            }
+            DeviceEvent::RefreshFamilyRevoked { .. } => {
+                if let Some(family) = &mut self.family {
+                    family.revoked = true;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::approval::tests::{NOW, asked, guid};
+
+    const FAMILY: ApprovalId = ApprovalId::from_bytes([1; 16]);
+
+    fn enrolled() -> DeviceEnrolled {
+        let asked = asked();
+        DeviceEnrolled {
+            guid: guid(),
+            site: asked.site,
+            public_key: asked.public_key,
+            exchange_key: asked.exchange_key,
+            exchange_key_signature: asked.exchange_key_signature,
+            facts: asked.facts,
+            address: asked.address,
+            first_seen_at: NOW,
+            approved_at: NOW,
+        }
+    }
+    fn given(events: &[DeviceEvent]) -> Device {
+        let mut device = Device::new(enrolled());
+        for event in events {
+            device.evolve(event);
+        }
+        device
+    }
+    fn issued() -> DeviceEvent {
+        given(&[]).issue(FAMILY, NOW).unwrap().unwrap()
+    }
+    fn renewed(counter: u64) -> DeviceEvent {
+        DeviceEvent::CredentialsRenewed {
+            guid: guid(),
+            family: FAMILY,
+            counter,
+            at: NOW,
+        }
+    }
+    fn token(counter: u64) -> Option<Presented> {
+        Some(Presented {
+            family: FAMILY,
+            counter,
+        })
+    }
+    fn status(status: DeviceStatus) -> DeviceEvent {
+        given(&[]).change_status(status, "test", NOW).unwrap()
+    }
+
+    #[test]
+    fn given_an_approval_when_credentials_are_issued_twice_then_they_are_the_same() {
+        let device = given(&[issued()]);
+        assert_eq!(device.issue(FAMILY, NOW.plus_ms(9)), Ok(None));
+        assert_eq!(device.family.map(|f| (f.newest, f.issued_at)), Some((1, NOW)));
+    }
+
+    #[test]
+    fn given_the_newest_token_when_used_then_the_next_is_issued() {
+        let outcome = given(&[issued()]).renew(token(1), NOW, NOW).unwrap();
+        assert_eq!((outcome.events, outcome.refused), (vec![renewed(2)], None));
+    }
+
+    #[test]
+    fn given_a_rotated_token_when_its_successor_is_unused_then_the_successor_comes_again() {
+        let outcome = given(&[issued(), renewed(2)]).renew(token(1), NOW, NOW).unwrap();
+        assert_eq!((outcome.events, outcome.refused), (vec![], None));
+    }
+
+    #[test]
+    fn given_a_used_successor_when_the_older_token_comes_then_the_family_is_over() {
+        let events = [issued(), renewed(2), renewed(3)];
+        let outcome = given(&events).renew(token(1), NOW, NOW).unwrap();
+        assert_eq!(outcome.refused, Some(DeviceRejection::RefreshInvalid));
+        let device = given(&[events.to_vec(), outcome.events].concat());
+        for presented in [token(3), token(2), token(1), None] {
+            assert_eq!(device.renew(presented, NOW, NOW), Err(DeviceRejection::RefreshInvalid));
+        }
+    }
+
+    #[test]
+    fn given_a_revoked_family_when_enrolled_again_then_a_new_family_begins() {
+        let revoked = DeviceEvent::RefreshFamilyRevoked {
+            guid: guid(),
+            family: FAMILY,
+            counter: 1,
+            at: NOW,
+        };
+        let device = given(&[issued(), revoked]);
+        let next = ApprovalId::from_bytes([2; 16]);
+        let again = device.issue(next, NOW).unwrap().unwrap();
+        let mut device = device;
+        device.evolve(&again);
+        assert_eq!(device.renew(token(1), NOW, NOW), Err(DeviceRejection::RefreshInvalid));
+        let presented = Some(Presented {
+            family: next,
+            counter: 1,
+        });
+        assert!(device.renew(presented, NOW, NOW).is_ok());
+    }
+
+    #[test]
+    fn given_a_token_from_the_future_or_another_family_when_used_then_it_is_rejected() {
+        let device = given(&[issued()]);
+        let stranger = Presented {
+            family: ApprovalId::from_bytes([8; 16]),
+            counter: 1,
+        };
+        for presented in [token(2), token(u64::MAX), Some(stranger)] {
+            assert_eq!(device.renew(presented, NOW, NOW), Err(DeviceRejection::RefreshInvalid));
+        }
+        assert_eq!(
+            given(&[]).renew(token(1), NOW, NOW),
+            Err(DeviceRejection::RefreshInvalid)
+        );
+    }
+
+    #[test]
+    fn given_a_long_silence_when_renewed_then_the_signature_is_enough() {
+        let (device, late) = (given(&[issued()]), NOW.plus_ms(REFRESH_LIFE_MS));
+        assert_eq!(device.renew(None, NOW, NOW), Err(DeviceRejection::RefreshInvalid));
+        for presented in [None, token(1)] {
+            assert_eq!(device.renew(presented, late, late).unwrap().events.len(), 1);
+        }
+    }
+
+    #[test]
+    fn given_a_clock_that_is_off_when_renewed_then_it_is_rejected() {
+        for off in [RENEW_SKEW_MS + 1, -RENEW_SKEW_MS - 1] {
+            let result = given(&[issued()]).renew(token(1), NOW.plus_ms(off), NOW);
+            assert_eq!(result, Err(DeviceRejection::ClockSkew));
+        }
+    }
+
+    #[test]
+    fn given_a_revoked_device_then_it_gets_nothing() {
+        for (now_is, rejection) in [
+            (DeviceStatus::Revoked, DeviceRejection::Revoked),
+            (DeviceStatus::Decommissioned, DeviceRejection::Decommissioned),
+        ] {
+            let device = given(&[issued(), status(now_is)]);
+            assert_eq!(device.renew(token(1), NOW, NOW), Err(rejection));
+            assert_eq!(device.issue(ApprovalId::from_bytes([2; 16]), NOW), Err(rejection));
+        }
+        assert!(
+            given(&[issued(), status(DeviceStatus::Quarantined)])
+                .renew(token(1), NOW, NOW)
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn given_a_status_when_changed_then_the_same_and_the_last_one_are_rejected() {
+        let device = given(&[]);
+        let same = device.change_status(DeviceStatus::Active, "", NOW);
+        assert_eq!(same, Err(DeviceRejection::SameStatus));
+        let gone = given(&[status(DeviceStatus::Decommissioned)]);
+        let back = gone.change_status(DeviceStatus::Active, "", NOW);
+        assert_eq!(back, Err(DeviceRejection::StaysDecommissioned));
+    }
+}

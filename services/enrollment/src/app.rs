@@ -1,0 +1,172 @@
+//! What the handlers share: the ledger, the issuer of credentials, the throttles, and a lock per key.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::ids::{ApprovalId, Guid};
+use borealis_bus_schema::messages::shared_events::{DeviceEnrolled, DeviceStatus};
+use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::random;
+
+use crate::aggregate::approval::{Approval, ApprovalEvent};
+use crate::aggregate::device::DeviceEvent;
+use crate::credentials::Issuer;
+use crate::error::Refusal;
+use crate::ledger::{Ledger, Outcome, Stamp};
+use crate::state::State;
+use crate::stored::Event;
+use crate::throttle::{FAILURES_PER_ADDRESS, REQUESTS_PER_KEY, Throttle, peer_address};
+
+/// Is how many locks the keys share.
+const LOCKS: usize = 64;
+
+/// Holds what the handlers share.
+pub struct App {
+    /// The log and what it says.
+    pub ledger: Ledger,
+    /// Signs and computes credentials.
+    pub issuer: Issuer,
+    /// SHA-256 of the CA root, which stands in installer codes.
+    pub ca_sha256: [u8; 32],
+    failures: Mutex<Throttle>,
+    requests: Mutex<Throttle>,
+    key_locks: Vec<tokio::sync::Mutex<()>>,
+    journal_counters: Mutex<BTreeMap<Guid, u64>>,
+}
+
+impl App {
+    /// Makes the shared part of a service.
+    pub fn new(ledger: Ledger, issuer: Issuer, ca_sha256: [u8; 32]) -> Arc<Self> {
+        Arc::new(Self {
+            ledger,
+            issuer,
+            ca_sha256,
+            failures: Mutex::new(Throttle::new(FAILURES_PER_ADDRESS)),
+            requests: Mutex::new(Throttle::new(REQUESTS_PER_KEY)),
+            key_locks: (0..LOCKS).map(|_| tokio::sync::Mutex::new(())).collect(),
+            journal_counters: Mutex::default(),
+        })
+    }
+
+    /// Lets one request of a key through at a time, so that two of them cannot make two devices.
+    pub async fn one_at_a_time(&self, key: &PublicKey) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        let [first, ..] = key.as_bytes();
+        let lock = self.key_locks.get(usize::from(*first) % LOCKS)?;
+        Some(lock.lock().await)
+    }
+
+    /// Refuses a peer that failed too often.
+    ///
+    /// Errors: [`Refusal::Throttled`].
+    pub fn admit_peer(&self, peer: &str, now: Timestamp) -> Result<(), Refusal> {
+        refuse_while(lock(&self.failures).wait_ms(&peer_address(peer), now))
+    }
+
+    /// Counts a failure of a peer when the refusal is one that guessing gives.
+    pub fn note_failure(&self, peer: &str, refusal: &Refusal, now: Timestamp) {
+        let guessed = matches!(
+            refusal,
+            Refusal::UnknownCode | Refusal::Proof { .. } | Refusal::NotFound { .. }
+        ) || matches!(
+            refusal,
+            Refusal::Approval(crate::aggregate::approval::ApprovalRejection::BadProof)
+        );
+        if guessed {
+            lock(&self.failures).count(&peer_address(peer), now);
+        }
+    }
+
+    /// Counts a request of a key, and refuses one that asks too often.
+    ///
+    /// Errors: [`Refusal::Throttled`].
+    pub fn admit_key(&self, key: &PublicKey, now: Timestamp) -> Result<(), Refusal> {
+        let mut requests = lock(&self.requests);
+        let subject = key.to_string();
+        refuse_while(requests.wait_ms(&subject, now))?;
+        requests.count(&subject, now);
+        Ok(())
+    }
+
+    /// Remembers the journal counter of a device's hello; tells the one before when it went back.
+    pub fn note_journal_counter(&self, guid: Guid, counter: u64) -> Option<u64> {
+        let before = lock(&self.journal_counters).insert(guid, counter);
+        before.filter(|before| *before > counter)
+    }
+
+    /// Changes a device's status; the warden then shuts it out of the bus, or lets it in again.
+    ///
+    /// Errors: [`Refusal::NotFound`], [`Refusal::Device`], [`Refusal::Fault`].
+    pub async fn change_status(
+        &self,
+        guid: Guid,
+        status: DeviceStatus,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let decide = |state: &State| -> Result<Outcome<()>, Refusal> {
+            let device = state.device(&guid).ok_or(Refusal::NotFound { what: "device" })?;
+            let event = device.change_status(status, reason, now)?;
+            Ok(Outcome {
+                events: vec![Event::Device(guid, event)],
+                value: (),
+            })
+        };
+        self.ledger.commit(Stamp::own(random::id(), now), decide).await
+    }
+}
+
+/// Decides what an approval writes: the request is approved, and its key is a device, the same one as before if it was one.
+///
+/// Errors: [`Refusal::Approval`], and [`Refusal::Device`] when the key is one that was shut out.
+pub fn admission(
+    state: &State,
+    approval: &Approval,
+    by: &str,
+    fresh: Guid,
+    now: Timestamp,
+) -> Result<(Guid, Vec<Event>), Refusal> {
+    let asked = &approval.asked;
+    let known = state.device_by_key(&asked.public_key);
+    if let Some(device) = known {
+        device.admitted()?;
+    }
+    let guid = known.map_or(fresh, crate::aggregate::device::Device::guid);
+    let first_seen_at = known.map_or(approval.requested_at, |device| device.enrolled.first_seen_at);
+    let approved = approval.approve(guid, by, now)?;
+    let enrolled = DeviceEnrolled {
+        guid,
+        site: asked.site.clone(),
+        public_key: asked.public_key,
+        exchange_key: asked.exchange_key,
+        exchange_key_signature: asked.exchange_key_signature,
+        facts: asked.facts.clone(),
+        address: asked.address.clone(),
+        first_seen_at,
+        approved_at: now,
+    };
+    let events = vec![
+        Event::Approval(asked.id, approved),
+        Event::Device(guid, DeviceEvent::Enrolled(Box::new(enrolled))),
+    ];
+    Ok((guid, events))
+}
+
+/// Completes the request of a device that showed its identity; nothing when it was completed before.
+pub fn completion(state: &State, key: &PublicKey, now: Timestamp) -> Option<(ApprovalId, ApprovalEvent)> {
+    let approval = state.approval_by_key(key)?;
+    Some((approval.asked.id, approval.complete(now)?))
+}
+
+fn refuse_while(wait_ms: Option<i64>) -> Result<(), Refusal> {
+    match wait_ms {
+        Some(wait_ms) => Err(Refusal::Throttled {
+            wait_s: wait_ms / 1_000 + 1,
+        }),
+        None => Ok(()),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,235 @@
+//! Secrets that are computed again instead of kept: installer codes, refresh tokens, access tokens.
+//!
+//! One key stands in a private file of this service. A secret is the HMAC of a purpose and of what the secret is for, so a
+//! repeated command gets the code that it got first, and a device that did not receive its token gets the same one again,
+//! also after a restart, while the log and the command's stored answer hold no secret at all.
+
+use std::path::Path;
+
+use borealis_bus_schema::ids::{ApprovalId, CommandId, Guid};
+use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::keys::{self, KeyFileError};
+use borealis_service_kit::random;
+use data_encoding::BASE64URL_NOPAD;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::aggregate::device::Presented;
+
+const REFRESH_PREFIX: &str = "brr1";
+const ACCESS_PREFIX: &str = "bra1";
+const KEY_BYTES: usize = 64;
+const EXPECTED: &str = "64 bytes as base64url";
+
+/// Holds the key from which this service's secrets are computed.
+pub struct DerivationKey(Zeroizing<[u8; KEY_BYTES]>);
+
+impl std::fmt::Debug for DerivationKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DerivationKey(hidden)")
+    }
+}
+
+impl DerivationKey {
+    /// Reads the key, or makes it at the first start.
+    ///
+    /// Errors: [`KeyFileError`] when the file is not private, is damaged or cannot be written.
+    pub fn open(path: &Path) -> Result<Self, KeyFileError> {
+        if !path.try_exists().unwrap_or(true) {
+            let fresh = Zeroizing::new(random::bytes::<KEY_BYTES>());
+            let text = Zeroizing::new(BASE64URL_NOPAD.encode(fresh.as_ref()));
+            keys::write_private(path, text.as_bytes())?;
+        }
+        let text = keys::read_private_text(path, EXPECTED)?;
+        let malformed = || KeyFileError::Malformed {
+            path: path.to_owned(),
+            expected: EXPECTED,
+        };
+        let bytes = Zeroizing::new(BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| malformed())?);
+        let key = <[u8; KEY_BYTES]>::try_from(bytes.as_slice()).map_err(|_| malformed())?;
+        Ok(Self(Zeroizing::new(key)))
+    }
+
+    /// Makes the key of known bytes; for tests.
+    pub fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// Computes the secret of the installer code that a command mints.
+    pub fn code_secret(&self, command: &CommandId) -> [u8; 16] {
+        let mut secret = [0; 16];
+        let mac = self
+            .mac("installer code", &[command.as_bytes()])
+            .finalize()
+            .into_bytes();
+        for (byte, computed) in secret.iter_mut().zip(mac) {
+            *byte = computed;
+        }
+        secret
+    }
+
+    /// Computes a device's refresh token.
+    ///
+    /// Shape: `brr1.<family>.<number>.<HMAC, base64url>`.
+    pub fn refresh_token(&self, guid: &Guid, token: Presented) -> String {
+        let tag = self.refresh_mac(guid, token).finalize().into_bytes();
+        let tag = BASE64URL_NOPAD.encode(&tag);
+        format!("{REFRESH_PREFIX}.{}.{}.{tag}", token.family, token.counter)
+    }
+
+    /// Reads a device's refresh token; `None` when it is not one that this service made for this device.
+    pub fn read_refresh_token(&self, guid: &Guid, text: &str) -> Option<Presented> {
+        let [prefix, family, counter, tag] = parts(text)?;
+        let token = Presented {
+            family: family.parse().ok()?,
+            counter: number(counter)?,
+        };
+        let tag = BASE64URL_NOPAD.decode(tag.as_bytes()).ok()?;
+        self.refresh_mac(guid, token).verify_slice(&tag).ok()?;
+        (prefix == REFRESH_PREFIX).then_some(token)
+    }
+
+    /// Computes a device's access token.
+    ///
+    /// Shape: `bra1.<GUID>.<end, Unix milliseconds>.<HMAC, base64url>`.
+    pub fn access_token(&self, guid: &Guid, family: &ApprovalId, expires_at: Timestamp) -> String {
+        let tag = self.access_mac(guid, family, expires_at).finalize().into_bytes();
+        format!(
+            "{ACCESS_PREFIX}.{guid}.{}.{}",
+            expires_at.unix_ms(),
+            BASE64URL_NOPAD.encode(&tag)
+        )
+    }
+
+    /// Verifies an access token against the device's present family of credentials.
+    ///
+    /// Returns the device's name and the token's end; `None` when the token is not one that this service made.
+    pub fn read_access_token(
+        &self,
+        text: &str,
+        family_of: impl FnOnce(&Guid) -> Option<ApprovalId>,
+    ) -> Option<(Guid, Timestamp)> {
+        let [prefix, guid, expires_at, tag] = parts(text)?;
+        let guid: Guid = guid.parse().ok()?;
+        let expires_at = Timestamp::from_unix_ms(i64::try_from(number(expires_at)?).ok()?);
+        let tag = BASE64URL_NOPAD.decode(tag.as_bytes()).ok()?;
+        let family = family_of(&guid)?;
+        self.access_mac(&guid, &family, expires_at).verify_slice(&tag).ok()?;
+        (prefix == ACCESS_PREFIX).then_some((guid, expires_at))
+    }
+
+    fn refresh_mac(&self, guid: &Guid, token: Presented) -> Hmac<Sha256> {
+        let fields: [&[u8]; 3] = [guid.as_bytes(), token.family.as_bytes(), &token.counter.to_be_bytes()];
+        self.mac("refresh token", &fields)
+    }
+
+    fn access_mac(&self, guid: &Guid, family: &ApprovalId, expires_at: Timestamp) -> Hmac<Sha256> {
+        let fields: [&[u8]; 3] = [guid.as_bytes(), family.as_bytes(), &expires_at.unix_ms().to_be_bytes()];
+        self.mac("access token", &fields)
+    }
+
+    /// Every field has a fixed length for its purpose, and no purpose is the beginning of another.
+    fn mac(&self, purpose: &str, fields: &[&[u8]]) -> Hmac<Sha256> {
+        let mut mac = <Hmac<Sha256> as Mac>::new((&*self.0).into());
+        mac.update(purpose.as_bytes());
+        mac.update(&[0]);
+        for field in fields {
+            mac.update(field);
+        }
+        mac
+    }
+}
+
+fn parts(text: &str) -> Option<[&str; 4]> {
+    let mut parts = text.split('.');
+    let all = [parts.next()?, parts.next()?, parts.next()?, parts.next()?];
+    parts.next().is_none().then_some(all)
+}
+
+/// Reads a number in its one form: digits without a sign or leading zero.
+fn number(text: &str) -> Option<u64> {
+    let number: u64 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
+    const FAMILY: ApprovalId = ApprovalId::from_bytes([1; 16]);
+
+    fn key() -> DerivationKey {
+        DerivationKey::from_bytes([9; 64])
+    }
+    fn guid(seed: u8) -> Guid {
+        Guid::from_random([seed; 16])
+    }
+
+    #[test]
+    fn a_command_always_gives_the_same_code_and_another_command_another() {
+        let (first, second) = (CommandId::from_bytes([1; 16]), CommandId::from_bytes([2; 16]));
+        assert_eq!(key().code_secret(&first), key().code_secret(&first));
+        assert_ne!(key().code_secret(&first), key().code_secret(&second));
+        assert_ne!(
+            key().code_secret(&first),
+            DerivationKey::from_bytes([8; 64]).code_secret(&first)
+        );
+    }
+
+    #[test]
+    fn a_refresh_token_reads_back_for_its_device_only() {
+        let token = Presented {
+            family: FAMILY,
+            counter: 3,
+        };
+        let text = key().refresh_token(&guid(1), token);
+        assert_eq!(key().read_refresh_token(&guid(1), &text), Some(token));
+        assert_eq!(key().read_refresh_token(&guid(2), &text), None);
+        assert_eq!(
+            DerivationKey::from_bytes([8; 64]).read_refresh_token(&guid(1), &text),
+            None
+        );
+        for forged in [
+            text.replace(".3.", ".4."),
+            text.replace(".3.", ".03."),
+            text.replace("brr1", "bra1"),
+            format!("{text}.x"),
+            text.chars().take(60).collect(),
+            String::new(),
+        ] {
+            assert_eq!(key().read_refresh_token(&guid(1), &forged), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn an_access_token_reads_back_for_its_family_only() {
+        let text = key().access_token(&guid(1), &FAMILY, AT);
+        assert_eq!(key().read_access_token(&text, |_| Some(FAMILY)), Some((guid(1), AT)));
+        assert_eq!(
+            key().read_access_token(&text, |_| Some(ApprovalId::from_bytes([2; 16]))),
+            None
+        );
+        assert_eq!(key().read_access_token(&text, |_| None), None);
+        let later = text.replace(&AT.unix_ms().to_string(), &AT.plus_ms(1).unix_ms().to_string());
+        assert_eq!(key().read_access_token(&later, |_| Some(FAMILY)), None);
+    }
+
+    #[test]
+    fn the_key_is_made_once_and_is_private() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("derive.secret");
+        let command = CommandId::from_bytes([1; 16]);
+        let first = DerivationKey::open(&path).unwrap().code_secret(&command);
+        assert_eq!(DerivationKey::open(&path).unwrap().code_secret(&command), first);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        keys::write_private(&path, b"short").unwrap();
+        assert!(matches!(
+            DerivationKey::open(&path),
+            Err(KeyFileError::Malformed { .. })
+        ));
+        assert_eq!(format!("{:?}", key()), "DerivationKey(hidden)");
+    }
+}

@@ -1,0 +1,44 @@
+//! `approvals-approve`: makes a device of an enrolment request.
+
+use borealis_bus_schema::ids::{ApprovalId, Guid};
+use borealis_bus_schema::messages::enrollment::ApprovalView;
+use borealis_service_kit::operator::OperatorCtx;
+use borealis_service_kit::random;
+
+use super::{reach, stamp};
+use crate::app::{App, admission};
+use crate::error::Refusal;
+use crate::ledger::{Kept, Outcome};
+use crate::state::State;
+use crate::stored::Event;
+use crate::views::approvals::show;
+
+/// Approves a request.
+///
+/// Errors: `not_found`, `out_of_scope`, `wrong_state`, `approval_expired`, `device_revoked`.
+pub async fn handle(app: &App, ctx: &OperatorCtx) -> Result<ApprovalView, Refusal> {
+    let id: ApprovalId = ctx.id()?;
+    let key = {
+        let state = app.ledger.state();
+        state.approval(&id).ok_or(NOT_FOUND)?.asked.public_key
+    };
+    let fresh = random::id::<Guid>();
+    let _turn = app.one_at_a_time(&key).await;
+    let decide = |state: &State| -> Result<Outcome<ApprovalView>, Refusal> {
+        let mut approval = state.approval(&id).ok_or(NOT_FOUND)?.clone();
+        reach(ctx, &approval.asked.site)?;
+        let (_, events) = admission(state, &approval, &ctx.caller.username, fresh, ctx.now)?;
+        for event in &events {
+            if let Event::Approval(_, event) = event {
+                approval.evolve(event);
+            }
+        }
+        let view = show(state, &approval, ctx.now);
+        Ok(Outcome { events, value: view })
+    };
+    app.ledger.command(stamp(ctx), Kept::Json, decide).await
+}
+
+pub(super) const NOT_FOUND: Refusal = Refusal::NotFound {
+    what: "enrolment request",
+};

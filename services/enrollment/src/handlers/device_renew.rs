@@ -1,0 +1,109 @@
+//! `device-renew`: a device gets its next credentials by its signature.
+
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::forms::Form;
+use borealis_bus_schema::messages::enrollment::{Renew, Renewed};
+use borealis_bus_schema::reply::WireError;
+use borealis_service_kit::operator::PublicCtx;
+use borealis_service_kit::random;
+use data_encoding::BASE64URL_NOPAD;
+
+use super::public_body;
+use crate::aggregate::device::DeviceRejection;
+use crate::app::{App, completion};
+use crate::error::{Fault, Refusal};
+use crate::ledger::{Outcome, Stamp};
+use crate::state::State;
+use crate::stored::Event;
+
+/// Is how many bytes a nonce has.
+const NONCE_BYTES: usize = 16;
+
+/// Renews a device's credentials.
+///
+/// Errors: `throttled`, `malformed`, `invalid_field`, `proof_invalid` (also for a device that is not known), `clock_skew`,
+/// `refresh_invalid`, `device_revoked`, `device_decommissioned`, `unavailable` while the bus has no address.
+pub async fn handle(app: &App, ctx: &PublicCtx) -> Result<Renewed, Refusal> {
+    app.admit_peer(&ctx.call.peer, ctx.now)?;
+    let outcome = renew(app, ctx).await;
+    if let Err(refusal) = &outcome {
+        app.note_failure(&ctx.call.peer, refusal, ctx.now);
+    }
+    outcome
+}
+
+async fn renew(app: &App, ctx: &PublicCtx) -> Result<Renewed, Refusal> {
+    let asked: Renew = public_body(&ctx.call)?;
+    let nonce = BASE64URL_NOPAD.decode(asked.nonce.as_bytes());
+    if nonce.map_or(0, |bytes| bytes.len()) != NONCE_BYTES {
+        return Err(Refusal::InvalidField {
+            what: "nonce is not 16 bytes as base64url".to_owned(),
+        });
+    }
+    let key = verify(app, &asked)?;
+    app.admit_key(&key, ctx.now)?;
+    let presented = match &asked.refresh_token {
+        None => None,
+        Some(text) => {
+            let read = app.issuer.derivation().read_refresh_token(&asked.guid, text);
+            Some(read.ok_or(DeviceRejection::RefreshInvalid)?)
+        }
+    };
+    let decide = |state: &State| -> Result<Outcome<Option<DeviceRejection>>, Refusal> {
+        let device = state.device(&asked.guid).ok_or(UNPROVED)?;
+        let renewal = device.renew(presented, asked.issued_at, ctx.now)?;
+        let mut events: Vec<Event> = renewal
+            .events
+            .into_iter()
+            .map(|e| Event::Device(asked.guid, e))
+            .collect();
+        if renewal.refused.is_none() {
+            let completed = completion(state, &device.public_key(), ctx.now);
+            events.extend(completed.map(|(id, event)| Event::Approval(id, event)));
+        }
+        Ok(Outcome {
+            events,
+            value: renewal.refused,
+        })
+    };
+    let refused = app.ledger.commit(Stamp::own(random::id(), ctx.now), decide).await?;
+    if let Some(rejection) = refused {
+        tracing::warn!(guid = %asked.guid, "an old refresh token was used again; its family is over");
+        return Err(rejection.into());
+    }
+
+    let state = app.ledger.state();
+    let device = state.device(&asked.guid).ok_or(UNPROVED)?;
+    let family = device.family.ok_or(DeviceRejection::RefreshInvalid)?;
+    let credentials = app
+        .issuer
+        .credentials(device, &family, ctx.now, ctx.now)
+        .map_err(Fault::from)?;
+    if credentials.bus_urls.is_empty() {
+        return Err(WireError::new(Code::Unavailable, "the bus has no address yet").into());
+    }
+    Ok(Renewed {
+        credentials,
+        key_set: app.issuer.key_set(),
+    })
+}
+
+const UNPROVED: Refusal = Refusal::Proof {
+    what: "the renewal's signature",
+};
+
+/// Verifies the signature with the device's key; an unknown device is told nothing else than a wrong signature.
+fn verify(app: &App, asked: &Renew) -> Result<borealis_bus_schema::forms::PublicKey, Refusal> {
+    let state = app.ledger.state();
+    let key = state.device(&asked.guid).ok_or(UNPROVED)?.public_key();
+    let (guid, issued_at) = (asked.guid.to_string(), asked.issued_at.to_string());
+    let fields = [
+        guid.as_bytes(),
+        asked.refresh_token.as_deref().unwrap_or_default().as_bytes(),
+        issued_at.as_bytes(),
+        asked.nonce.as_bytes(),
+    ];
+    key.verify(Form::Renew, &fields, &asked.signature)
+        .map_err(|_| UNPROVED)?;
+    Ok(key)
+}

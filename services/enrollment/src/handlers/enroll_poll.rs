@@ -1,0 +1,91 @@
+//! `enroll-poll`: a machine asks whether it is a device, and takes its identity.
+
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::messages::enrollment::{EnrollPoll, EnrollState, Identity};
+use borealis_bus_schema::reply::WireError;
+use borealis_service_kit::operator::PublicCtx;
+use borealis_service_kit::random;
+
+use super::public_body;
+use crate::aggregate::approval::{Approval, ApprovalRejection, Decision};
+use crate::app::App;
+use crate::error::{Fault, Refusal};
+use crate::ledger::{Outcome, Stamp};
+use crate::state::State;
+use crate::stored::Event;
+
+/// Is when a machine asks again, in milliseconds.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+/// Answers a poll; the same proof gets the same identity until the device showed it.
+///
+/// Errors: `throttled`, `malformed`, `not_found`, `proof_invalid`, `wrong_state` once the identity was shown,
+/// `device_revoked`, `unavailable` while the bus has no address.
+pub async fn handle(app: &App, ctx: &PublicCtx) -> Result<EnrollState, Refusal> {
+    app.admit_peer(&ctx.call.peer, ctx.now)?;
+    let outcome = poll(app, ctx).await;
+    if let Err(refusal) = &outcome {
+        app.note_failure(&ctx.call.peer, refusal, ctx.now);
+    }
+    outcome
+}
+
+async fn poll(app: &App, ctx: &PublicCtx) -> Result<EnrollState, Refusal> {
+    let poll: EnrollPoll = public_body(&ctx.call)?;
+    let approval = {
+        let state = app.ledger.state();
+        let found = state.approval(&poll.reference).ok_or(Refusal::NotFound {
+            what: "enrolment request",
+        })?;
+        found.verify(&poll.signature)?;
+        found.clone()
+    };
+    app.admit_key(&approval.asked.public_key, ctx.now)?;
+    match &approval.decision {
+        Decision::Pending if ctx.now >= approval.expires_at() => Ok(EnrollState::Expired),
+        Decision::Pending => Ok(EnrollState::Pending {
+            retry_after_ms: RETRY_AFTER_MS,
+        }),
+        Decision::Denied { reason } => Ok(EnrollState::Denied { reason: reason.clone() }),
+        Decision::Expired => Ok(EnrollState::Expired),
+        Decision::Completed { .. } => Err(ApprovalRejection::Completed.into()),
+        Decision::Approved { .. } => identity(app, ctx, &approval).await,
+    }
+}
+
+async fn identity(app: &App, ctx: &PublicCtx, approval: &Approval) -> Result<EnrollState, Refusal> {
+    let key = approval.asked.public_key;
+    let id = approval.asked.id;
+    let decide = |state: &State| -> Result<Outcome<()>, Refusal> {
+        let device = state.device_by_key(&key).ok_or(Refusal::NotFound { what: "device" })?;
+        let event = device.issue(id, ctx.now)?;
+        Ok(Outcome {
+            events: event
+                .into_iter()
+                .map(|event| Event::Device(device.guid(), event))
+                .collect(),
+            value: (),
+        })
+    };
+    app.ledger.commit(Stamp::own(random::id(), ctx.now), decide).await?;
+
+    let state = app.ledger.state();
+    let device = state.device_by_key(&key).ok_or(Refusal::NotFound { what: "device" })?;
+    let family = device
+        .family
+        .filter(|family| family.name == id && family.newest == 1)
+        .ok_or(ApprovalRejection::Completed)?;
+    let credentials = app
+        .issuer
+        .credentials(device, &family, family.issued_at, ctx.now)
+        .map_err(Fault::from)?;
+    if credentials.bus_urls.is_empty() {
+        return Err(WireError::new(Code::Unavailable, "the bus has no address yet").into());
+    }
+    Ok(EnrollState::Approved(Box::new(Identity {
+        guid: device.guid(),
+        site: device.enrolled.site.clone(),
+        trust: app.issuer.trust(),
+        credentials,
+    })))
+}

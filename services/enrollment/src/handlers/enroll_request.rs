@@ -1,0 +1,188 @@
+//! `enroll-request`: a machine asks to become a device.
+
+use borealis_bus_schema::forms::Form;
+use borealis_bus_schema::ids::{ApprovalId, Guid};
+use borealis_bus_schema::installer_code::InstallerCode;
+use borealis_bus_schema::messages::enrollment::{EnrollChallenge, EnrollRequest, HostFacts};
+use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::operator::PublicCtx;
+use borealis_service_kit::random;
+use data_encoding::BASE64URL_NOPAD;
+
+use super::public_body;
+use crate::aggregate::approval::{Approval, Asked, Decision};
+use crate::aggregate::device::Device;
+use crate::app::{App, admission};
+use crate::error::Refusal;
+use crate::ledger::{Outcome, Stamp};
+use crate::state::State;
+use crate::stored::Event;
+use crate::throttle::shown_address;
+
+/// Is how many bytes a nonce has.
+const NONCE_BYTES: usize = 32;
+/// Is how long a text of the host's facts may be, in characters.
+const MAX_TEXT_CHARS: usize = 255;
+/// Names who approves when the code does.
+const BY_CODE: &str = "installer code";
+
+/// Takes a request for enrolment.
+///
+/// The same key again is the same request while it is open, and the same device when it is one already.
+///
+/// Errors: `throttled`, `malformed`, `invalid_field`, `proof_invalid`, `code_invalid`, `code_expired`, `code_used`,
+/// `code_revoked`, `device_revoked`, `device_decommissioned`.
+pub async fn handle(app: &App, ctx: &PublicCtx) -> Result<EnrollChallenge, Refusal> {
+    app.admit_peer(&ctx.call.peer, ctx.now)?;
+    let outcome = request(app, ctx).await;
+    if let Err(refusal) = &outcome {
+        app.note_failure(&ctx.call.peer, refusal, ctx.now);
+    }
+    outcome
+}
+
+async fn request(app: &App, ctx: &PublicCtx) -> Result<EnrollChallenge, Refusal> {
+    let request: EnrollRequest = public_body(&ctx.call)?;
+    let code = InstallerCode::parse(&request.code).map_err(|_| Refusal::UnknownCode)?;
+    if code.ca_sha256() != &app.ca_sha256 {
+        return Err(Refusal::UnknownCode);
+    }
+    check_fields(&request)?;
+    let exchange: [&[u8]; 1] = [request.exchange_key.as_bytes()];
+    request
+        .public_key
+        .verify(Form::ExchangeKey, &exchange, &request.exchange_key_signature)
+        .map_err(|_| Refusal::Proof {
+            what: "the signature over the exchange key",
+        })?;
+    app.admit_key(&request.public_key, ctx.now)?;
+
+    let digest = code.secret_digest();
+    let fresh = Fresh {
+        approval: random::id(),
+        guid: random::id(),
+        server_nonce: BASE64URL_NOPAD.encode(&random::bytes::<NONCE_BYTES>()),
+        address: shown_address(&ctx.call.peer),
+        now: ctx.now,
+    };
+    let _turn = app.one_at_a_time(&request.public_key).await;
+    let decide = |state: &State| decide(state, &digest, &request, &fresh);
+    app.ledger.commit(Stamp::own(random::id(), ctx.now), decide).await
+}
+
+/// Is what the decision needs from outside.
+struct Fresh {
+    approval: ApprovalId,
+    guid: Guid,
+    server_nonce: String,
+    address: String,
+    now: Timestamp,
+}
+
+fn decide(
+    state: &State,
+    digest: &[u8; 32],
+    request: &EnrollRequest,
+    fresh: &Fresh,
+) -> Result<Outcome<EnrollChallenge>, Refusal> {
+    let code = state.code_by_digest(digest).ok_or(Refusal::UnknownCode)?;
+    if let Some(device) = state.device_by_key(&request.public_key) {
+        device.admitted()?;
+    }
+    let open = state
+        .approval_by_key(&request.public_key)
+        .filter(|approval| approval.is_open(fresh.now));
+    let id = open.map_or(fresh.approval, |approval| approval.asked.id);
+    let used = code.r#use(request.public_key, id, fresh.now)?;
+    let asked = Asked {
+        id,
+        code: code.minted.id,
+        site: code.minted.site.clone(),
+        public_key: request.public_key,
+        exchange_key: request.exchange_key,
+        exchange_key_signature: request.exchange_key_signature,
+        facts: request.facts.clone(),
+        address: fresh.address.clone(),
+        server_nonce: fresh.server_nonce.clone(),
+        client_nonce: request.client_nonce.clone(),
+        at: fresh.now,
+        conflict: conflict(state, request),
+    };
+
+    let mut events = Vec::new();
+    let mut approval = match open {
+        None => {
+            let approval = Approval::new(asked.clone());
+            let requested = crate::aggregate::approval::ApprovalEvent::Requested(Box::new(asked));
+            events.push(Event::Approval(id, requested));
+            approval
+        }
+        Some(open) => {
+            let mut approval = open.clone();
+            if let Some(event) = approval.ask_again(asked) {
+                approval.evolve(&event);
+                events.push(Event::Approval(id, event));
+            }
+            approval
+        }
+    };
+    if approval.decision == Decision::Pending {
+        events.extend(used.map(|event| Event::Code(code.minted.id, event)));
+        if code.minted.auto_approve && approval.asked.conflict.is_none() {
+            let (_, admitted) = admission(state, &approval, BY_CODE, fresh.guid, fresh.now)?;
+            for event in &admitted {
+                if let Event::Approval(_, event) = event {
+                    approval.evolve(event);
+                }
+            }
+            events.extend(admitted);
+        }
+    }
+    Ok(Outcome {
+        events,
+        value: EnrollChallenge {
+            reference: id,
+            server_nonce: approval.asked.server_nonce,
+        },
+    })
+}
+
+/// Finds the device that is known for the same machine under another key and still counts.
+fn conflict(state: &State, request: &EnrollRequest) -> Option<Guid> {
+    state
+        .device_by_machine(&request.facts.machine_hash)
+        .filter(|device| device.public_key() != request.public_key && device.admitted().is_ok())
+        .map(Device::guid)
+}
+
+fn check_fields(request: &EnrollRequest) -> Result<(), Refusal> {
+    let invalid = |what: &str| Refusal::InvalidField { what: what.to_owned() };
+    let nonce = BASE64URL_NOPAD.decode(request.client_nonce.as_bytes());
+    if nonce.map_or(0, |bytes| bytes.len()) != NONCE_BYTES {
+        return Err(invalid("client_nonce is not 32 bytes as base64url"));
+    }
+    let HostFacts {
+        hostname,
+        os,
+        os_version,
+        arch,
+        agent_version,
+        context: _,
+        machine_hash,
+    } = &request.facts;
+    let lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if machine_hash.len() != 64 || !machine_hash.bytes().all(lower_hex) {
+        return Err(invalid("machine_hash is not 64 lower hex digits"));
+    }
+    if hostname.is_empty() {
+        return Err(invalid("hostname is empty"));
+    }
+    for text in [hostname, os, os_version, arch, agent_version] {
+        if text.chars().count() > MAX_TEXT_CHARS || text.chars().any(char::is_control) {
+            return Err(invalid(
+                "a text of the host's facts is too long or holds control characters",
+            ));
+        }
+    }
+    Ok(())
+}

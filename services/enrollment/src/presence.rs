@@ -1,0 +1,318 @@
+//! Who is on the bus: a pure machine over what the bus says of connections.
+//!
+//! The bus tells each connect and each disconnect, but may lose such a word; once a minute it is asked for all of them. A
+//! device that comes back within the grace was never away. Two connections with one key: the newest wins, the older one is
+//! kicked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use borealis_bus_schema::ids::Guid;
+use borealis_bus_schema::messages::shared_events::{DeviceConnected, DeviceDisconnected};
+use borealis_bus_schema::time::Timestamp;
+
+/// Is how long a device may be away without being called absent, in milliseconds: a renewal reconnects.
+pub const GRACE_MS: i64 = 3_000;
+/// Is the grace for devices that a listing does not show: after a restart of the bus all of them come back with jitter.
+pub const LISTING_GRACE_MS: i64 = 10_000;
+/// Is how long the end of a connection whose beginning was not heard yet is remembered, in milliseconds: the bus's two words
+/// may overtake each other.
+const EARLY_END_MS: i64 = 10_000;
+/// Is how young a connection may be without standing in a listing that was asked for at the same time.
+const LISTING_LAG_MS: i64 = 2_000;
+
+/// Names one connection of the bus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// The bus server that holds it.
+    pub server: Arc<str>,
+    /// Its number there; later ones are higher.
+    pub number: u64,
+    /// The address it came from.
+    pub address: String,
+}
+
+/// Is what has to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Write that a device is on the bus.
+    Connected(DeviceConnected),
+    /// Write that it left.
+    Disconnected(DeviceDisconnected),
+    /// End a connection that a newer one replaced.
+    Kick(Guid, Connection),
+}
+
+#[derive(Debug)]
+struct Here {
+    connection: Connection,
+    since: Timestamp,
+}
+
+#[derive(Debug)]
+struct Leaving {
+    at: Timestamp,
+    reason: String,
+    until: Timestamp,
+}
+
+/// Knows who is on the bus.
+///
+/// A device stands in `here`, in `leaving`, or in neither when it is absent and the log says so.
+#[derive(Debug, Default)]
+pub struct Presence {
+    here: BTreeMap<Guid, Here>,
+    leaving: BTreeMap<Guid, Leaving>,
+    early_ends: BTreeMap<(Guid, u64), Timestamp>,
+}
+
+impl Presence {
+    /// Begins with those that the log calls connected; who does not show up within the grace has left.
+    pub fn new(connected: impl IntoIterator<Item = Guid>, now: Timestamp) -> Self {
+        let mut presence = Self::default();
+        for guid in connected {
+            presence.leave(guid, "not seen after a restart".to_owned(), now, LISTING_GRACE_MS);
+        }
+        presence
+    }
+
+    /// Takes in that a connection began.
+    pub fn opened(&mut self, guid: Guid, connection: Connection, now: Timestamp) -> Vec<Act> {
+        let mut acts = Vec::new();
+        if self.early_ends.remove(&(guid, connection.number)).is_some() {
+            return acts;
+        }
+        let announced = self.leaving.remove(&guid).is_some();
+        let here = Here {
+            connection: connection.clone(),
+            since: now,
+        };
+        match self.here.insert(guid, here) {
+            Some(old) if same(&old.connection, &connection) => {}
+            Some(old) => acts.push(Act::Kick(guid, old.connection)),
+            None if announced => {}
+            None => acts.push(Act::Connected(DeviceConnected {
+                guid,
+                address: connection.address,
+                at: now,
+            })),
+        }
+        acts
+    }
+
+    /// Takes in that a connection ended; the end of one that was replaced means nothing.
+    pub fn closed(&mut self, guid: Guid, connection: &Connection, reason: String, now: Timestamp) {
+        match self.here.get(&guid) {
+            Some(here) if same(&here.connection, connection) => self.leave(guid, reason, now, GRACE_MS),
+            Some(here) if here.connection.number > connection.number => {}
+            _ => {
+                self.early_ends.insert((guid, connection.number), now);
+            }
+        }
+    }
+
+    /// Takes in all connections that the bus has, as they were when it was asked.
+    pub fn listed(&mut self, all: Vec<(Guid, Connection)>, asked_at: Timestamp, now: Timestamp) -> Vec<Act> {
+        let mut acts = Vec::new();
+        let mut newest: BTreeMap<Guid, Connection> = BTreeMap::new();
+        for (guid, connection) in all {
+            match newest.get(&guid) {
+                Some(other) if other.number > connection.number => acts.push(Act::Kick(guid, connection)),
+                _ => {
+                    if let Some(older) = newest.insert(guid, connection) {
+                        acts.push(Act::Kick(guid, older));
+                    }
+                }
+            }
+        }
+        let young = asked_at.plus_ms(-LISTING_LAG_MS);
+        let gone: Vec<Guid> = self
+            .here
+            .iter()
+            .filter(|(guid, here)| !newest.contains_key(*guid) && here.since < young)
+            .map(|(guid, _)| *guid)
+            .collect();
+        for guid in gone {
+            self.leave(guid, "no longer on the bus".to_owned(), now, LISTING_GRACE_MS);
+        }
+        for (guid, connection) in newest {
+            let newer_here = self
+                .here
+                .get(&guid)
+                .is_some_and(|here| same(&here.connection, &connection) || here.since >= young);
+            if !newer_here {
+                acts.extend(self.opened(guid, connection, now));
+            }
+        }
+        acts
+    }
+
+    /// Takes in that time passed: whoever's grace is over has left.
+    pub fn passed(&mut self, now: Timestamp) -> Vec<Act> {
+        self.early_ends.retain(|_, at| now.since_ms(*at) < EARLY_END_MS);
+        let over: Vec<Guid> = self
+            .leaving
+            .iter()
+            .filter(|(_, leaving)| leaving.until <= now)
+            .map(|(guid, _)| *guid)
+            .collect();
+        let left = over.into_iter().filter_map(|guid| {
+            let leaving = self.leaving.remove(&guid)?;
+            Some(Act::Disconnected(DeviceDisconnected {
+                guid,
+                at: leaving.at,
+                reason: leaving.reason,
+            }))
+        });
+        left.collect()
+    }
+
+    /// Ends the grace of a device at once: its key was revoked.
+    pub fn forget(&mut self, guid: Guid, reason: &str, now: Timestamp) {
+        if self.here.contains_key(&guid) || self.leaving.contains_key(&guid) {
+            self.leave(guid, reason.to_owned(), now, 0);
+        }
+    }
+
+    fn leave(&mut self, guid: Guid, reason: String, now: Timestamp, grace_ms: i64) {
+        self.here.remove(&guid);
+        let leaving = Leaving {
+            at: now,
+            reason,
+            until: now.plus_ms(grace_ms),
+        };
+        self.leaving.insert(guid, leaving);
+    }
+}
+
+fn same(one: &Connection, other: &Connection) -> bool {
+    one.number == other.number && one.server == other.server
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
+
+    fn guid(seed: u8) -> Guid {
+        Guid::from_random([seed; 16])
+    }
+    fn connection(number: u64) -> Connection {
+        Connection {
+            server: "N".into(),
+            number,
+            address: "10.0.0.1".into(),
+        }
+    }
+    fn connected(seed: u8, at: Timestamp) -> Act {
+        Act::Connected(DeviceConnected {
+            guid: guid(seed),
+            address: "10.0.0.1".into(),
+            at,
+        })
+    }
+    fn gone(acts: &[Act]) -> Vec<Guid> {
+        let of = |act: &Act| match act {
+            Act::Disconnected(left) => Some(left.guid),
+            _ => None,
+        };
+        acts.iter().filter_map(of).collect()
+    }
+
+    #[test]
+    fn a_device_that_comes_back_within_the_grace_was_never_away() {
+        let mut presence = Presence::default();
+        assert_eq!(presence.opened(guid(1), connection(1), NOW), vec![connected(1, NOW)]);
+        presence.closed(guid(1), &connection(1), "Client Closed".into(), NOW);
+        assert_eq!(presence.passed(NOW.plus_ms(GRACE_MS - 1)), vec![]);
+        assert_eq!(
+            presence.opened(guid(1), connection(2), NOW.plus_ms(GRACE_MS - 1)),
+            vec![]
+        );
+        assert_eq!(presence.passed(NOW.plus_ms(GRACE_MS * 9)), vec![]);
+    }
+
+    #[test]
+    fn a_device_that_stays_away_has_left_when_its_connection_ended() {
+        let mut presence = Presence::default();
+        presence.opened(guid(1), connection(1), NOW);
+        presence.closed(guid(1), &connection(1), "Client Closed".into(), NOW.plus_ms(5));
+        let left = DeviceDisconnected {
+            guid: guid(1),
+            at: NOW.plus_ms(5),
+            reason: "Client Closed".into(),
+        };
+        assert_eq!(
+            presence.passed(NOW.plus_ms(5 + GRACE_MS)),
+            vec![Act::Disconnected(left)]
+        );
+        assert_eq!(presence.passed(NOW.plus_ms(9 + GRACE_MS)), vec![]);
+        let back = NOW.plus_ms(10 + GRACE_MS);
+        assert_eq!(presence.opened(guid(1), connection(2), back), vec![connected(1, back)]);
+    }
+
+    #[test]
+    fn the_newest_connection_wins() {
+        let mut presence = Presence::default();
+        presence.opened(guid(1), connection(1), NOW);
+        assert_eq!(
+            presence.opened(guid(1), connection(2), NOW),
+            vec![Act::Kick(guid(1), connection(1))]
+        );
+        presence.closed(guid(1), &connection(1), "Kicked".into(), NOW);
+        assert_eq!(presence.passed(NOW.plus_ms(GRACE_MS * 2)), vec![]);
+    }
+
+    #[test]
+    fn an_end_that_overtook_its_beginning_ends_it() {
+        let mut presence = Presence::default();
+        presence.closed(guid(1), &connection(4), "Client Closed".into(), NOW);
+        assert_eq!(presence.opened(guid(1), connection(4), NOW), vec![]);
+        assert_eq!(presence.opened(guid(1), connection(5), NOW), vec![connected(1, NOW)]);
+        presence.closed(guid(1), &connection(9), "Client Closed".into(), NOW);
+        presence.passed(NOW.plus_ms(EARLY_END_MS));
+        assert_eq!(
+            presence.opened(guid(1), connection(9), NOW),
+            vec![Act::Kick(guid(1), connection(5))]
+        );
+    }
+
+    #[test]
+    fn a_lost_connect_and_a_lost_disconnect_are_found_by_listing() {
+        let mut presence = Presence::default();
+        presence.opened(guid(1), connection(1), NOW);
+        let later = NOW.plus_ms(60_000);
+        let acts = presence.listed(vec![(guid(2), connection(7)), (guid(2), connection(8))], later, later);
+        assert_eq!(acts, vec![Act::Kick(guid(2), connection(7)), connected(2, later)]);
+        assert_eq!(gone(&presence.passed(later.plus_ms(LISTING_GRACE_MS))), vec![guid(1)]);
+    }
+
+    #[test]
+    fn a_connection_that_began_while_the_listing_was_made_stays() {
+        let mut presence = Presence::default();
+        presence.opened(guid(1), connection(9), NOW);
+        assert_eq!(presence.listed(vec![], NOW.plus_ms(1), NOW.plus_ms(5)), vec![]);
+        assert_eq!(
+            presence.listed(vec![(guid(1), connection(3))], NOW.plus_ms(1), NOW.plus_ms(5)),
+            vec![]
+        );
+        assert_eq!(presence.passed(NOW.plus_ms(LISTING_GRACE_MS * 2)), vec![]);
+    }
+
+    #[test]
+    fn after_a_restart_whoever_does_not_show_up_has_left() {
+        let mut presence = Presence::new([guid(1), guid(2)], NOW);
+        assert_eq!(presence.listed(vec![(guid(1), connection(1))], NOW, NOW), vec![]);
+        assert_eq!(gone(&presence.passed(NOW.plus_ms(LISTING_GRACE_MS))), vec![guid(2)]);
+    }
+
+    #[test]
+    fn a_revoked_device_has_no_grace() {
+        let mut presence = Presence::default();
+        presence.opened(guid(1), connection(1), NOW);
+        presence.forget(guid(1), "revoked", NOW);
+        presence.forget(guid(2), "revoked", NOW);
+        assert_eq!(gone(&presence.passed(NOW)), vec![guid(1)]);
+    }
+}

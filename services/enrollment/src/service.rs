@@ -1,0 +1,134 @@
+//! From keys and log to a running service: which verb goes to which handler.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use borealis_bus_schema::reply::{Reply, WireError};
+use borealis_service_kit::operator::{OperatorCtx, PublicCtx};
+use borealis_service_kit::run::{Deps, RunError};
+use borealis_service_kit::service::ServiceBuilder;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::credentials::Issuer;
+use crate::error::Refusal;
+use crate::ledger::Ledger;
+use crate::warden::Warden;
+use crate::{expiry, handlers, live};
+
+/// Builds the service and starts its tasks: warden, live views, expiry.
+///
+/// Errors: [`RunError::Service`] when a key or the log cannot be read.
+pub fn build(deps: &Deps) -> Result<(ServiceBuilder, Arc<App>), RunError> {
+    let base = &deps.base;
+    let config = Config::read(&base.paths, &base.trust).map_err(RunError::service)?;
+    let ledger = Ledger::open(Arc::clone(&deps.log)).map_err(RunError::service)?;
+    tracing::info!(devices = ledger.state().device_count(), "the log is read");
+    let issuer = Issuer::new(
+        config.account_signer,
+        config.derivation,
+        base.paths.clone(),
+        (*base.trust).clone(),
+    );
+    let app = App::new(ledger, issuer, config.ca_sha256);
+    let shutdown = base.shutdown.clone();
+    let warden = Warden::new(
+        Arc::clone(&app),
+        Arc::clone(&base.clock),
+        config.account,
+        config.operator_signer,
+        shutdown.clone(),
+    );
+    tokio::spawn(warden.run(base.paths.clone()));
+    tokio::spawn(live::publish(Arc::clone(&app), deps.bus.clone(), shutdown.clone()));
+    tokio::spawn(expiry::run(Arc::clone(&app), Arc::clone(&base.clock), shutdown));
+    Ok((verbs(deps.builder(), &app), app))
+}
+
+fn verbs(builder: ServiceBuilder, app: &Arc<App>) -> ServiceBuilder {
+    let told = Arc::clone(app);
+    builder
+        .operator(
+            "codes-create",
+            operator(app, |app, ctx| async move {
+                handlers::codes_create::handle(&app, &ctx).await
+            }),
+        )
+        .operator(
+            "codes-list",
+            operator(app, |app, ctx| async move { handlers::codes_list::handle(&app, &ctx) }),
+        )
+        .operator(
+            "codes-revoke",
+            operator(app, |app, ctx| async move {
+                handlers::codes_revoke::handle(&app, &ctx).await
+            }),
+        )
+        .operator(
+            "approvals-list",
+            operator(
+                app,
+                |app, ctx| async move { handlers::approvals_list::handle(&app, &ctx) },
+            ),
+        )
+        .operator(
+            "approvals-approve",
+            operator(app, |app, ctx| async move {
+                handlers::approvals_approve::handle(&app, &ctx).await
+            }),
+        )
+        .operator(
+            "approvals-deny",
+            operator(app, |app, ctx| async move {
+                handlers::approvals_deny::handle(&app, &ctx).await
+            }),
+        )
+        .public(
+            "enroll-request",
+            public(app, |app, ctx| async move {
+                handlers::enroll_request::handle(&app, &ctx).await
+            }),
+        )
+        .public(
+            "enroll-poll",
+            public(app, |app, ctx| async move {
+                handlers::enroll_poll::handle(&app, &ctx).await
+            }),
+        )
+        .public(
+            "device-renew",
+            public(app, |app, ctx| async move {
+                handlers::device_renew::handle(&app, &ctx).await
+            }),
+        )
+        .tell("agent", "hello", move |tell| {
+            let app = Arc::clone(&told);
+            async move { handlers::hello::handle(&app, tell.guid, &tell.body, tell.now).map_err(WireError::from) }
+        })
+}
+
+type Answer<A> = std::pin::Pin<Box<dyn Future<Output = Reply<A>> + Send>>;
+
+fn operator<A, F, Fut>(app: &Arc<App>, handle: F) -> impl Fn(OperatorCtx) -> Answer<A> + Send + Sync + use<A, F, Fut>
+where
+    F: Fn(Arc<App>, OperatorCtx) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<A, Refusal>> + Send + 'static,
+{
+    let app = Arc::clone(app);
+    move |ctx| {
+        let answer = handle(Arc::clone(&app), ctx);
+        Box::pin(async move { answer.await.map_err(WireError::from) })
+    }
+}
+
+fn public<A, F, Fut>(app: &Arc<App>, handle: F) -> impl Fn(PublicCtx) -> Answer<A> + Send + Sync + use<A, F, Fut>
+where
+    F: Fn(Arc<App>, PublicCtx) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<A, Refusal>> + Send + 'static,
+{
+    let app = Arc::clone(app);
+    move |ctx| {
+        let answer = handle(Arc::clone(&app), ctx);
+        Box::pin(async move { answer.await.map_err(WireError::from) })
+    }
+}

@@ -1,0 +1,202 @@
+//! Everything that enrollment knows, folded from its log in order.
+//!
+//! The log is the truth; this is held in memory (about two kilobytes per device) and made anew at each start.
+
+use std::collections::BTreeMap;
+
+use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::ids::{ApprovalId, CodeId, Guid};
+use borealis_bus_schema::messages::shared_events::DeviceStatus;
+use borealis_bus_schema::time::Timestamp;
+use borealis_event_store::{EventRecord, Position, Version};
+
+use crate::aggregate::approval::{Approval, ApprovalEvent};
+use crate::aggregate::code::{Code, CodeEvent};
+use crate::aggregate::device::{Device, DeviceEvent};
+use crate::stored::{Event, StoredError};
+
+/// Holds an aggregate with its stream's version.
+#[derive(Debug, Clone)]
+pub struct Versioned<T> {
+    /// The aggregate.
+    pub value: T,
+    /// Its stream's version.
+    pub version: Version,
+}
+
+/// Says that a device is on the bus, or when it left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether it is there.
+    pub connected: bool,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// Holds what the log says.
+#[derive(Debug, Default)]
+pub struct State {
+    position: Position,
+    codes: BTreeMap<CodeId, Versioned<Code>>,
+    codes_by_digest: BTreeMap<[u8; 32], CodeId>,
+    approvals: BTreeMap<ApprovalId, Versioned<Approval>>,
+    approvals_by_key: BTreeMap<PublicKey, ApprovalId>,
+    devices: BTreeMap<Guid, Versioned<Device>>,
+    devices_by_key: BTreeMap<PublicKey, Guid>,
+    devices_by_machine: BTreeMap<String, Guid>,
+    seen: BTreeMap<Guid, Versioned<Seen>>,
+    revoked: BTreeMap<Guid, Timestamp>,
+}
+
+impl State {
+    /// Returns the position up to which the log was taken in.
+    pub const fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Takes in the next record of the log.
+    ///
+    /// Errors: [`StoredError`] for what this version cannot read; the state must not be used then.
+    pub fn apply(&mut self, record: &EventRecord) -> Result<(), StoredError> {
+        if let Some(body) = &record.body {
+            self.fold(Event::read(&record.kind, body)?, record.version);
+        }
+        self.position = record.position;
+        Ok(())
+    }
+
+    fn fold(&mut self, event: Event, version: Version) {
+        match event {
+            Event::Code(id, event) => self.fold_code(id, event, version),
+            Event::Approval(id, event) => self.fold_approval(id, event, version),
+            Event::Device(guid, event) => self.fold_device(guid, event, version),
+            Event::Connected(event) => self.fold_seen(event.guid, true, event.at, version),
+            Event::Disconnected(event) => self.fold_seen(event.guid, false, event.at, version),
+        }
+    }
+
+    fn fold_code(&mut self, id: CodeId, event: CodeEvent, version: Version) {
+        if let CodeEvent::Minted(minted) = event {
+            self.codes_by_digest.insert(minted.secret_digest, id);
+            let value = Code::new(minted);
+            self.codes.insert(id, Versioned { value, version });
+        } else if let Some(code) = self.codes.get_mut(&id) {
+            code.value.evolve(&event);
+            code.version = version;
+        }
+    }
+
+    fn fold_approval(&mut self, id: ApprovalId, event: ApprovalEvent, version: Version) {
+        if let Some(approval) = self.approvals.get_mut(&id) {
+            approval.value.evolve(&event);
+            approval.version = version;
+        } else if let ApprovalEvent::Requested(asked) = event {
+            self.approvals_by_key.insert(asked.public_key, id);
+            let value = Approval::new(*asked);
+            self.approvals.insert(id, Versioned { value, version });
+        }
+    }
+
+    fn fold_device(&mut self, guid: Guid, event: DeviceEvent, version: Version) {
+        match &event {
+            DeviceEvent::Enrolled(enrolled) => {
+                self.devices_by_key.insert(enrolled.public_key, guid);
+                self.devices_by_machine
+                    .insert(enrolled.facts.machine_hash.clone(), guid);
+                let fresh = || Versioned {
+                    value: Device::new((**enrolled).clone()),
+                    version,
+                };
+                self.devices.entry(guid).or_insert_with(fresh);
+            }
+            DeviceEvent::StatusChanged(changed) => match changed.status {
+                DeviceStatus::Revoked | DeviceStatus::Decommissioned => {
+                    self.revoked.insert(guid, changed.at);
+                }
+                DeviceStatus::Active | DeviceStatus::Quarantined => {
+                    self.revoked.remove(&guid);
+                }
+            },
+            _ => {}
+        }
+        if let Some(device) = self.devices.get_mut(&guid) {
+            device.value.evolve(&event);
+            device.version = version;
+        }
+    }
+
+    fn fold_seen(&mut self, guid: Guid, connected: bool, at: Timestamp, version: Version) {
+        let value = Seen { connected, at };
+        self.seen.insert(guid, Versioned { value, version });
+    }
+
+    /// Returns the version of the stream that an event belongs to; 0 when it has none yet.
+    pub fn version(&self, event: &Event) -> Version {
+        match event {
+            Event::Code(id, _) => self.codes.get(id).map(|v| v.version),
+            Event::Approval(id, _) => self.approvals.get(id).map(|v| v.version),
+            Event::Device(guid, _) => self.devices.get(guid).map(|v| v.version),
+            Event::Connected(event) => self.seen.get(&event.guid).map(|v| v.version),
+            Event::Disconnected(event) => self.seen.get(&event.guid).map(|v| v.version),
+        }
+        .unwrap_or(0)
+    }
+
+    /// Finds a code.
+    pub fn code(&self, id: &CodeId) -> Option<&Code> {
+        self.codes.get(id).map(|v| &v.value)
+    }
+    /// Finds the code of a secret's digest.
+    pub fn code_by_digest(&self, digest: &[u8; 32]) -> Option<&Code> {
+        self.code(self.codes_by_digest.get(digest)?)
+    }
+    /// Lists every code.
+    pub fn codes(&self) -> impl Iterator<Item = &Code> {
+        self.codes.values().map(|v| &v.value)
+    }
+    /// Finds a request.
+    pub fn approval(&self, id: &ApprovalId) -> Option<&Approval> {
+        self.approvals.get(id).map(|v| &v.value)
+    }
+    /// Finds the last request of a key.
+    pub fn approval_by_key(&self, key: &PublicKey) -> Option<&Approval> {
+        self.approval(self.approvals_by_key.get(key)?)
+    }
+    /// Lists every request.
+    pub fn approvals(&self) -> impl Iterator<Item = &Approval> {
+        self.approvals.values().map(|v| &v.value)
+    }
+    /// Finds a device.
+    pub fn device(&self, guid: &Guid) -> Option<&Device> {
+        self.devices.get(guid).map(|v| &v.value)
+    }
+    /// Finds the device of a key.
+    pub fn device_by_key(&self, key: &PublicKey) -> Option<&Device> {
+        self.device(self.devices_by_key.get(key)?)
+    }
+    /// Finds the device that was enrolled last on a machine.
+    pub fn device_by_machine(&self, machine_hash: &str) -> Option<&Device> {
+        self.device(self.devices_by_machine.get(machine_hash)?)
+    }
+    /// Counts devices.
+    pub fn device_count(&self) -> usize {
+        self.devices.len()
+    }
+    /// Lists the devices that the log calls connected.
+    pub fn connected(&self) -> impl Iterator<Item = Guid> {
+        self.seen
+            .iter()
+            .filter(|(_, seen)| seen.value.connected)
+            .map(|(guid, _)| *guid)
+    }
+    /// Tells what the log says of a device's presence.
+    pub fn seen(&self, guid: &Guid) -> Option<Seen> {
+        self.seen.get(guid).map(|v| v.value)
+    }
+    /// Lists the devices that are shut out, each with the time since when.
+    pub fn shut_out(&self) -> impl Iterator<Item = (&Device, Timestamp)> {
+        self.revoked
+            .iter()
+            .filter_map(|(guid, at)| Some((self.device(guid)?, *at)))
+    }
+}

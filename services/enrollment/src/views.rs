@@ -1,0 +1,4 @@
+//! What operators see: computed from the state when asked, kept nowhere.
+
+pub mod approvals;
+pub mod codes;

@@ -1,0 +1,374 @@
+//! The warden of the bus: who is on, and who is shut out.
+//!
+//! It hears the bus's own words on connects and disconnects, asks for all connections at its start, after each reconnect and
+//! once a minute, and writes what changed. It pushes the account with its revocations, reads it back, and puts it right when
+//! the bus holds something else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use borealis_bus_schema::ids::Guid;
+use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::bus::{BusError, Connection as BusConnection, ConnectionEvent, ConnectionEvents, Sys};
+use borealis_service_kit::clock::Clock;
+use borealis_service_kit::nats_jwt::{self, AccountClaims, JwtError};
+use borealis_service_kit::paths::Paths;
+use borealis_service_kit::random;
+use borealis_service_kit::shutdown::Shutdown;
+use futures_util::FutureExt as _;
+use nkeys::KeyPair;
+use serde::Deserialize;
+use thiserror::Error;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::app::{App, completion};
+use crate::credentials::BUS_JWT_LIFE_MS;
+use crate::error::{Chain, Refusal};
+use crate::ledger::{Outcome, Stamp};
+use crate::presence::{Act, Connection, Presence};
+use crate::state::State;
+use crate::stored::Event;
+
+/// Is how often time is looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// Is how often all connections are asked for, and the account is read back.
+const RECONCILE: Duration = Duration::from_secs(60);
+/// Is the pause before something that failed is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+/// Is how many words of the bus are taken together.
+const BATCH: usize = 256;
+/// Is how long a revocation stays in the account after the last JWT that it could stop has ended.
+const REVOCATION_MARGIN_MS: i64 = 3_600_000;
+
+/// Says why the warden could not do its work.
+#[derive(Debug, Error)]
+pub enum WardenError {
+    /// The bus did not do what was asked.
+    #[error("the bus did not do what was asked")]
+    Bus(#[from] BusError),
+    /// The account could not be signed.
+    #[error("the account could not be signed")]
+    Jwt(#[from] JwtError),
+    /// What happened could not be written.
+    #[error("what happened on the bus could not be written")]
+    Write(#[from] Refusal),
+}
+
+/// Watches the bus.
+pub struct Warden {
+    app: Arc<App>,
+    clock: Arc<dyn Clock>,
+    account: AccountClaims,
+    operator_signer: KeyPair,
+    shutdown: Shutdown,
+}
+
+#[derive(Deserialize, Default)]
+struct OfAccount {
+    #[serde(default)]
+    revocations: BTreeMap<String, i64>,
+}
+
+impl Warden {
+    /// Makes the warden of an account.
+    pub fn new(
+        app: Arc<App>,
+        clock: Arc<dyn Clock>,
+        account: AccountClaims,
+        operator_signer: KeyPair,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self {
+            app,
+            clock,
+            account,
+            operator_signer,
+            shutdown,
+        }
+    }
+
+    /// Watches until the service stops; waits while there is no bus.
+    pub async fn run(self, paths: Paths) {
+        let shutdown = self.shutdown.clone();
+        tokio::select! {
+            outcome = self.watch(&paths) => {
+                if let Err(error) = outcome {
+                    // Without a warden nobody is shut out: the process ends, and its supervisor starts it anew.
+                    tracing::error!(error = %Chain(&error), "the bus cannot be watched, the service stops");
+                    shutdown.begin();
+                }
+            }
+            () = shutdown.wait() => {}
+        }
+    }
+
+    async fn watch(&self, paths: &Paths) -> Result<(), WardenError> {
+        let sys = Sys::connect(paths).await?;
+        let events = sys.events(&self.account.public_key).await?;
+        let presence = Presence::new(self.app.ledger.state().connected(), self.clock.now());
+        let watch = Watch {
+            warden: self,
+            connected: sys.connected(),
+            heads: self.app.ledger.subscribe(),
+            sys,
+            events,
+            presence,
+            held: Held::Unknown,
+            reconcile_at: Instant::now(),
+            push_at: Instant::now(),
+        };
+        watch.run().await;
+        Ok(())
+    }
+
+    /// Returns the users that must be shut out: those whose device was, until no JWT of theirs can be good any more.
+    fn revocations(&self, now: Timestamp) -> BTreeMap<String, i64> {
+        revocations(&self.app.ledger.state(), now)
+    }
+}
+
+fn revocations(state: &State, now: Timestamp) -> BTreeMap<String, i64> {
+    state
+        .shut_out()
+        .filter(|(_, at)| now.since_ms(*at) < BUS_JWT_LIFE_MS + REVOCATION_MARGIN_MS)
+        // The bus compares whole seconds: one more covers a JWT of the same second.
+        .map(|(device, at)| {
+            (
+                nats_jwt::user_key(&device.public_key()),
+                at.unix_ms().div_euclid(1_000) + 1,
+            )
+        })
+        .collect()
+}
+
+struct Watch<'w> {
+    warden: &'w Warden,
+    sys: Sys,
+    events: ConnectionEvents,
+    connected: tokio::sync::watch::Receiver<bool>,
+    heads: tokio::sync::watch::Receiver<borealis_event_store::Head>,
+    presence: Presence,
+    held: Held,
+    reconcile_at: Instant,
+    push_at: Instant,
+}
+
+/// Is what the bus holds of the account, as far as that is known.
+#[derive(Debug, PartialEq, Eq)]
+enum Held {
+    /// It was not asked yet.
+    Unknown,
+    /// An account that enrollment signed, with these revocations.
+    Ours(BTreeMap<String, i64>),
+    /// Something else.
+    Foreign,
+}
+
+impl Watch<'_> {
+    async fn run(mut self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let mut acts = Vec::new();
+            tokio::select! {
+                event = self.events.next() => match event {
+                    Some(event) => self.take_all(event, &mut acts),
+                    None => return,
+                },
+                _ = tick.tick() => acts.extend(self.presence.passed(self.warden.clock.now())),
+                Ok(()) = self.connected.changed() => self.reconcile_at = Instant::now(),
+                Ok(()) = self.heads.changed() => {}
+            }
+            self.shut_out().await;
+            if Instant::now() >= self.reconcile_at && *self.connected.borrow_and_update() {
+                acts.extend(self.reconcile().await);
+            }
+            self.perform(acts).await;
+        }
+    }
+
+    /// Takes in a word of the bus, and those that came with it.
+    fn take_all(&mut self, event: ConnectionEvent, acts: &mut Vec<Act>) {
+        let mut next = Some(event);
+        let mut left = BATCH;
+        while let Some(event) = next {
+            self.take(event, acts);
+            left = left.saturating_sub(1);
+            next = if left == 0 {
+                None
+            } else {
+                self.events.next().now_or_never().flatten()
+            };
+        }
+    }
+
+    fn take(&mut self, event: ConnectionEvent, acts: &mut Vec<Act>) {
+        let now = self.warden.clock.now();
+        match event {
+            ConnectionEvent::Connected(connection) => {
+                if let Some((guid, connection)) = self.device_of(connection) {
+                    acts.extend(self.presence.opened(guid, connection, now));
+                }
+            }
+            ConnectionEvent::Disconnected { connection, reason } => {
+                if let Some((guid, connection)) = self.device_of(connection) {
+                    self.presence.closed(guid, &connection, reason, now);
+                }
+            }
+        }
+    }
+
+    /// Finds the device of a connection; services' connections are nobody's.
+    fn device_of(&self, connection: BusConnection) -> Option<(Guid, Connection)> {
+        let key = nats_jwt::public_key_of(&connection.user)?;
+        let guid = self.warden.app.ledger.state().device_by_key(&key)?.guid();
+        let connection = Connection {
+            server: connection.server.into(),
+            number: connection.cid,
+            address: connection.host,
+        };
+        Some((guid, connection))
+    }
+
+    /// Asks for all connections, and reads the account back.
+    async fn reconcile(&mut self) -> Vec<Act> {
+        let asked_at = self.warden.clock.now();
+        self.reconcile_at = Instant::now() + RECONCILE;
+        let account = &self.warden.account.public_key;
+        let listed = match self.sys.connections(account).await {
+            Ok(all) => all,
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "the bus's connections could not be listed; it is tried again");
+                self.reconcile_at = Instant::now() + RETRY;
+                return Vec::new();
+            }
+        };
+        match self.sys.lookup_account(account).await {
+            Ok(jwt) => self.held = self.held(&jwt),
+            Err(error) => tracing::warn!(error = %Chain(&error), "the account could not be read back"),
+        }
+        self.shut_out().await;
+        let all = listed
+            .into_iter()
+            .filter_map(|connection| self.device_of(connection))
+            .collect();
+        self.presence.listed(all, asked_at, self.warden.clock.now())
+    }
+
+    /// Reads the account that the bus holds.
+    fn held(&self, jwt: &str) -> Held {
+        let claims = nats_jwt::read(jwt).ok().filter(|claims| {
+            claims.sub == self.warden.account.public_key && claims.iss == self.warden.operator_signer.public_key()
+        });
+        match claims.and_then(|claims| serde_json::from_value::<OfAccount>(claims.nats).ok()) {
+            Some(account) => Held::Ours(account.revocations),
+            None => {
+                tracing::warn!("the bus holds an account that enrollment did not sign; it is put right");
+                Held::Foreign
+            }
+        }
+    }
+
+    /// Pushes the account when the bus does not shut out exactly those that it must.
+    async fn shut_out(&mut self) {
+        let now = self.warden.clock.now();
+        let wanted = self.warden.revocations(now);
+        let right = match &self.held {
+            // The first look comes with the first reconciliation; a revocation does not wait for it.
+            Held::Unknown => wanted.is_empty(),
+            Held::Ours(held) => *held == wanted,
+            Held::Foreign => false,
+        };
+        if right || !*self.connected.borrow() || Instant::now() < self.push_at {
+            return;
+        }
+        match self.push(&wanted, now).await {
+            Ok(()) => {
+                tracing::info!(revoked = wanted.len(), "the bus shuts out every revoked device");
+                self.forget_revoked(now);
+                self.held = Held::Ours(wanted);
+            }
+            Err(error) => {
+                tracing::error!(error = %Chain(&error), "revocations could not be given to the bus; they are tried again");
+                self.push_at = Instant::now() + TICK;
+            }
+        }
+    }
+
+    async fn push(&self, wanted: &BTreeMap<String, i64>, now: Timestamp) -> Result<(), WardenError> {
+        let claims = AccountClaims {
+            revocations: wanted.clone(),
+            ..self.warden.account.clone()
+        };
+        let jwt = nats_jwt::account(&self.warden.operator_signer, &claims, now)?;
+        Ok(self.sys.update_account(&claims.public_key, &jwt).await?)
+    }
+
+    fn forget_revoked(&mut self, now: Timestamp) {
+        let gone: Vec<Guid> = self
+            .warden
+            .app
+            .ledger
+            .state()
+            .shut_out()
+            .map(|(device, _)| device.guid())
+            .collect();
+        for guid in gone {
+            self.presence.forget(guid, "revoked", now);
+        }
+    }
+
+    /// Writes what changed, and kicks connections that a newer one replaced.
+    async fn perform(&self, acts: Vec<Act>) {
+        let mut events = Vec::new();
+        for act in acts {
+            match act {
+                Act::Connected(connected) => events.push(Event::Connected(connected)),
+                Act::Disconnected(left) => events.push(Event::Disconnected(left)),
+                Act::Kick(guid, connection) => self.kick(guid, &connection).await,
+            }
+        }
+        for chunk in events.chunks(BATCH) {
+            if let Err(error) = self.write(chunk).await {
+                // Presence is written again by the next listing; a failed log has ended the process by itself.
+                tracing::error!(error = %Chain(&error), "presence could not be written");
+            }
+        }
+    }
+
+    async fn kick(&self, guid: Guid, connection: &Connection) {
+        tracing::warn!(%guid, address = connection.address, "a second connection with the same key: the older one is ended");
+        if let Err(error) = self.sys.kick(&connection.server, connection.number).await {
+            tracing::warn!(%guid, error = %Chain(&error), "the older connection could not be ended");
+        }
+    }
+
+    async fn write(&self, events: &[Event]) -> Result<(), Refusal> {
+        let now = self.warden.clock.now();
+        let decide = |state: &State| -> Result<Outcome<()>, Refusal> {
+            let mut all = Vec::new();
+            for event in events {
+                let (guid, connected) = match event {
+                    Event::Connected(event) => (event.guid, true),
+                    Event::Disconnected(event) => (event.guid, false),
+                    _ => continue,
+                };
+                if state.seen(&guid).is_some_and(|seen| seen.connected) == connected {
+                    continue;
+                }
+                all.push(event.clone());
+                if connected && let Some(device) = state.device(&guid) {
+                    let completed = completion(state, &device.public_key(), now);
+                    all.extend(completed.map(|(id, event)| Event::Approval(id, event)));
+                }
+            }
+            Ok(Outcome { events: all, value: () })
+        };
+        self.warden
+            .app
+            .ledger
+            .commit(Stamp::own(random::id(), now), decide)
+            .await
+    }
+}
