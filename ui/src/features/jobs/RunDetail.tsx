@@ -147,7 +147,7 @@ function Stream({ run, stream, output, ended, waiting }: StreamProps) {
         note={note}
         live={!ended && !part}
         tone={stream === "stderr" && text !== "" ? "bad" : undefined}
-        empty={ended ? words.noStdoutEnded : waiting ? words.waiting : words.noStdout}
+        empty={ended ? (run.started_at ? words.noStdoutEnded : words.neverStarted) : waiting ? words.waiting : words.noStdout}
       />
     </>
   );

@@ -36,14 +36,14 @@ export function runColumns({ job = false, lastLine }: RunColumnsOptions): GridCo
     {
       id: "state",
       header: words.columns.state,
-      width: "112px",
+      width: "124px",
       cell: (run) => <StateMark mark={markOf(RUN_MARKS, run.state)} hint={run.reason ?? undefined} />,
       sortBy: (run) => run.state,
     },
     {
       id: "exit",
       header: words.columns.exit,
-      width: "80px",
+      width: "84px",
       align: "end",
       cell: (run) => run.exit_code ?? NOTHING,
       sortBy: (run) => run.exit_code,

@@ -57,6 +57,7 @@ export const words = {
   stderr: "stderr",
   noStdout: "Nothing yet.",
   noStdoutEnded: "It printed nothing.",
+  neverStarted: "It never started.",
   waiting: "Waiting for the device.",
   pickRun: "Choose a run to see its output.",
   exitCode: "Exit code",

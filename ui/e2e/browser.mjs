@@ -1,0 +1,67 @@
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+
+const require = createRequire(import.meta.url);
+const AXE = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+const TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+
+/** What the browser may say without it being a fault: the log-in page asks who is logged in, and nobody is. */
+const EXPECTED_STATUS = /status of 401/;
+
+/** Opens Debian's Chromium; it trusts the deployment's CA by its pin, and reports every complaint. */
+export async function openBrowser(pin, origin) {
+  const browser = await chromium.launch({
+    executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
+    headless: true,
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      `--ignore-certificate-errors-spki-list=${pin}`,
+    ],
+  });
+  const context = await browser.newContext({ viewport: { width: 1440, height: 860 }, colorScheme: "light" });
+  const page = await context.newPage();
+  const complaints = [];
+  page.on("console", (message) => {
+    if (message.type() === "error" && !EXPECTED_STATUS.test(message.text())) complaints.push(message.text());
+  });
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("request", (request) => {
+    const url = new URL(request.url());
+    const own = url.origin === origin || url.origin === origin.replace(/^http/, "ws");
+    if (!own && url.protocol !== "data:" && url.protocol !== "blob:") complaints.push(`request to ${url.origin}`);
+  });
+  return { browser, context, page, complaints };
+}
+
+/** Takes a picture in both schemes and lists what axe finds in each. */
+export async function inspect(page, folder, name) {
+  const found = [];
+  for (const scheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
+    await page.waitForFunction(
+      (wanted) => document.documentElement.getAttribute("data-mantine-color-scheme") === wanted,
+      scheme,
+    );
+    // Two frames, so that the new colours are painted.
+    await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+    await page.screenshot({ path: `${folder}/${name}-${scheme}.png` });
+    if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(AXE);
+    found.push(
+      ...(await page.evaluate(async (runOnly) => {
+        const result = await window.axe.run(document, { runOnly });
+        return result.violations.map(
+          (violation) => `${violation.id}: ${violation.nodes.map((node) => node.target.join(" ")).join(" | ")}`,
+        );
+      }, TAGS)).map((text) => `${name} (${scheme}) ${text}`),
+    );
+  }
+  await page.emulateMedia({ colorScheme: "light" });
+  return found;
+}

@@ -1,0 +1,344 @@
+// The end-to-end run: the real server, a real agent, a real browser.
+//
+// It does what a new user does: set the first password through the link, log in, mint an installer code, approve an
+// agent, see it on-line, run a script and watch its output come, see the agent go, log out. Pictures of the pages go to
+// the folder named in BOREALIS_E2E_SHOTS.
+
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inspect, openBrowser } from "./browser.mjs";
+import { spkiPin, startAgent, startServer, tailOf, until } from "./product.mjs";
+
+const USERNAME = "ada";
+const PASSWORD = "violet-otter-plays-17-drums";
+const SLOW_MS = 60_000;
+
+const folder = mkdtempSync(join(tmpdir(), "borealis-e2e-"));
+const shots = process.env["BOREALIS_E2E_SHOTS"] ?? join(folder, "shots");
+mkdirSync(shots, { recursive: true });
+
+let passed = 0;
+let failed = 0;
+
+/** One step; after a failed one the rest has no ground to stand on, so it ends the run. */
+async function step(name, act) {
+  const start = Date.now();
+  try {
+    await act();
+    passed += 1;
+    console.log(`ok    ${name} (${Date.now() - start} ms)`);
+  } catch (error) {
+    failed += 1;
+    console.log(`FAIL  ${name}\n${error?.stack ?? error}`);
+    throw error;
+  }
+}
+
+const programs = [];
+let browser;
+let opened;
+const accessibility = [];
+
+async function look(name) {
+  accessibility.push(...(await inspect(opened.page, shots, name)));
+}
+
+async function scenario() {
+  let ready;
+  await step("the server comes up and writes its ready file", async () => {
+    const started = await startServer(folder);
+    programs.push(started.server);
+    ready = started.ready;
+    assert.match(ready.url, /^https:\/\/[^/]+:\d+$/);
+    assert.match(ready.nats_url, /^tls:\/\//);
+    assert.ok(ready.setup_link.includes("/setup#"), "the set-up link carries its secret after #");
+    assert.equal(started.mode, 0o600);
+  });
+
+  const origin = new URL(ready.setup_link).origin;
+  opened = await openBrowser(spkiPin(ready.ca), origin);
+  browser = opened.browser;
+  const { page } = opened;
+  page.setDefaultTimeout(SLOW_MS);
+  const button = (name, within = page) => within.getByRole("button", { name, exact: true });
+  const nav = (name) => page.getByRole("navigation", { name: "Main" }).getByRole("link", { name });
+
+  await step("without a session every page leads to the log-in", async () => {
+    await page.goto(`${origin}/devices`);
+    await button("Log in").waitFor();
+    await look("login");
+  });
+
+  await step("the link sets the first operator's password, and logs in", async () => {
+    await page.goto(ready.setup_link);
+    await page.getByLabel("User name").fill(USERNAME);
+    await page.getByLabel("Password", { exact: true }).fill("password1234");
+    await page.getByLabel("Password again").fill("password1234");
+    assert.ok(await button("Set password").isDisabled(), "a common password is refused");
+    assert.ok(!page.url().includes("#"), "the secret is taken out of the address bar");
+    await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+    await page.getByLabel("Password again").fill(PASSWORD);
+    await look("setup");
+    await button("Set password").click();
+    await page.getByRole("heading", { name: "Home" }).waitFor();
+  });
+
+  await step("the link works once", async () => {
+    const answer = await page.evaluate(async (secret) => {
+      const response = await fetch("/api/v1/setup", {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ step: "start", secret, username: "eve", registration_request: "AAAA" }),
+      });
+      return { status: response.status, code: (await response.json()).code };
+    }, new URL(ready.setup_link).hash.slice(1));
+    assert.equal(answer.code, "setup_closed");
+    opened.complaints.length = 0;
+  });
+
+  await step("log out, be refused with a wrong password, log in again", async () => {
+    await button(`Operator ${USERNAME}`).click();
+    await button("Log out").click();
+    await button("Log in").waitFor();
+    await page.getByLabel("User name").fill(USERNAME);
+    await page.getByLabel("Password", { exact: true }).fill(`${PASSWORD}x`);
+    await button("Log in").click();
+    await page.getByText("login_failed").waitFor();
+    await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+    await button("Log in").click();
+    await page.getByRole("heading", { name: "Home" }).waitFor();
+  });
+
+  await step("a change without the session key's signature is refused", async () => {
+    const code = await page.evaluate(async () => {
+      const response = await fetch("/api/v1/codes", {
+        method: "POST",
+        headers: { "content-type": "application/json", "idempotency-key": "0".repeat(32) },
+        body: JSON.stringify({ site: "default", uses: 1, lifetime_ms: 3_600_000, auto_approve: false }),
+      });
+      return (await response.json()).code;
+    });
+    assert.equal(code, "signature_missing");
+  });
+
+  let installerCode;
+  await step("mint an installer code, shown once", async () => {
+    await nav(/Enrolment/).click();
+    await page.getByText("Nobody waits for approval").waitFor();
+    await button("Mint code").click();
+    const dialog = page.getByRole("dialog");
+    await look("mint");
+    await button("Mint code", dialog).click();
+    installerCode = (await page.getByTestId("minted-code").textContent()).trim();
+    assert.match(installerCode, /^BRL1-[A-Z2-7-]+$/);
+    await look("minted");
+    await button("Done").click();
+    await page.getByText(installerCode).waitFor({ state: "detached" });
+    await page.getByRole("cell", { name: "1 of 1" }).waitFor();
+  });
+
+  let agent;
+  let hostname;
+  await step("a second agent asks to join and stands in the approval queue", async () => {
+    agent = startAgent(folder, "agent", ready.url, installerCode);
+    programs.push(agent);
+    const approve = button("Approve");
+    await until(
+      "the enrolment request",
+      async () => {
+        agent.assertRunning();
+        return approve.isVisible();
+      },
+      SLOW_MS,
+    );
+    const row = page.getByRole("listitem").filter({ has: approve });
+    hostname = await row.getAttribute("aria-label");
+    assert.ok(hostname, "the queue names the host");
+    assert.match(await row.textContent(), /[0-9a-f]{64}/, "the queue shows the fingerprint");
+    await nav(/1 approval waits/).waitFor();
+    await look("approvals");
+  });
+
+  await step("approve it; the device appears and is on-line without a reload", async () => {
+    await nav(/Devices/).click();
+    await page.getByText("No devices yet").waitFor();
+    await nav(/Enrolment/).click();
+    await button("Approve").click();
+    await page.getByText("Nobody waits for approval").waitFor();
+    await nav(/Devices/).click();
+    const row = page.getByRole("row", { name: hostname });
+    await row.getByText("Online", { exact: true }).waitFor();
+    await look("devices");
+  });
+
+  await step("the device page shows what the agent told", async () => {
+    await page.getByRole("row", { name: hostname }).getByRole("link", { name: hostname }).click();
+    await page.getByRole("heading", { name: hostname }).waitFor();
+    await page.getByRole("tab", { name: "Hardware" }).click();
+    await page.getByRole("heading", { name: "Memory" }).waitFor();
+    await look("device");
+  });
+
+  const gate = join(folder, "gate");
+  await step("type a script, run it, and watch its output while it runs", async () => {
+    await button("Run").click();
+    await page.getByText("Runs now on 1 device").waitFor();
+    const editor = page.getByRole("textbox", { name: "Script" });
+    await editor.click();
+    const lines = [
+      "echo first-line-of-the-script",
+      "echo a-word-of-warning >&2",
+      `while [ ! -e '${gate}' ]; do sleep 0.05; done`,
+      "echo after-the-gate",
+      "exit 0",
+    ];
+    await page.keyboard.insertText(`${lines.join("\n")}\n`);
+    await look("run");
+    await button("Run").click();
+    const stdout = page.getByRole("log", { name: "stdout" });
+    await stdout.getByText("first-line-of-the-script").waitFor();
+    await page.getByRole("log", { name: "stderr" }).getByText("a-word-of-warning").waitFor();
+    assert.ok(!existsSync(gate), "the line was on the page before the script could end");
+    assert.ok(!(await stdout.textContent()).includes("after-the-gate"));
+    await page.getByTestId("run-state").getByText("Running", { exact: true }).waitFor();
+    await look("run-live");
+    writeFileSync(gate, "");
+    await stdout.getByText("after-the-gate").waitFor();
+    await page.getByTestId("run-state").getByText("Succeeded", { exact: true }).waitFor();
+    await until("the exit code", async () => (await page.getByTestId("exit-code").textContent()) === "0", SLOW_MS);
+    assert.ok(!(await stdout.textContent()).includes("a-word-of-warning"), "the streams are apart");
+    await look("run-done");
+  });
+
+  await step("the whole output is there again after a reload", async () => {
+    await page.reload();
+    const stdout = page.getByRole("log", { name: "stdout" });
+    await stdout.getByText("after-the-gate").waitFor();
+    assert.equal(await stdout.textContent(), "first-line-of-the-script\nafter-the-gate");
+  });
+
+  await step("a failing script tells its exit code", async () => {
+    await nav("Devices").click();
+    await page.getByRole("checkbox", { name: `Select ${hostname}` }).check();
+    await page.getByRole("button", { name: /^Run on 1/ }).click();
+    await page.getByRole("textbox", { name: "Script" }).click();
+    await page.keyboard.insertText("echo so-it-goes; exit 7\n");
+    await page.keyboard.press("Control+Enter");
+    await page.getByTestId("run-state").getByText("Failed", { exact: true }).waitFor();
+    await until("the exit code", async () => (await page.getByTestId("exit-code").textContent()) === "7", SLOW_MS);
+    await page.getByRole("log", { name: "stdout" }).getByText("so-it-goes").waitFor();
+  });
+
+  await step("a running script is cancelled", async () => {
+    await nav("Devices").click();
+    await page.getByRole("row", { name: hostname }).getByRole("link", { name: hostname }).click();
+    await button("Run").click();
+    await page.getByRole("textbox", { name: "Script" }).click();
+    await page.keyboard.insertText("echo waiting-for-the-end; exec sleep 600\n");
+    await button("Run").click();
+    await page.getByRole("log", { name: "stdout" }).getByText("waiting-for-the-end").waitFor();
+    await button("Cancel run").click();
+    await page.getByTestId("run-state").getByText("Cancelled", { exact: true }).waitFor();
+  });
+
+  await step("home names the job that failed; jobs lists all three", async () => {
+    await nav("Home").click();
+    await page.getByRole("region", { name: "Jobs that need a look" }).getByText("Failed").waitFor();
+    await look("home");
+    await nav("Jobs").click();
+    await page.getByRole("row", { name: /Succeeded/ }).waitFor();
+    assert.equal(await page.getByRole("row", { name: /Bash script/ }).count(), 3);
+    await look("jobs");
+  });
+
+  await step("the command menu finds the device", async () => {
+    await page.keyboard.press("Control+k");
+    await page.getByRole("textbox", { name: "Pages and devices" }).fill(hostname);
+    await page.getByRole("button", { name: new RegExp(`^${escape(hostname)}`) }).waitFor();
+    await look("palette");
+    await page.keyboard.press("Escape");
+  });
+
+  await step("the agent stops; its presence goes off-line on the open page", async () => {
+    await nav("Devices").click();
+    const row = page.getByRole("row", { name: hostname });
+    await row.getByText("Online", { exact: true }).waitFor();
+    await agent.stop();
+    await row.getByText("Offline", { exact: true }).waitFor();
+  });
+
+  await step("the same agent comes back by itself, with no code", async () => {
+    agent = startAgent(folder, "agent", ready.url);
+    programs.push(agent);
+    await page.getByRole("row", { name: hostname }).getByText("Online", { exact: true }).waitFor();
+  });
+
+  await step("log out: every page needs a log-in again, and the old session is dead", async () => {
+    const cookies = await opened.context.cookies();
+    const session = cookies.find((cookie) => cookie.name.startsWith("__Host-borealis-"));
+    assert.ok(session, "the session stands in a __Host- cookie");
+    assert.ok(session.httpOnly && session.secure && session.sameSite === "Strict");
+    await button(`Operator ${USERNAME}`).click();
+    await button("Log out").click();
+    await button("Log in").waitFor();
+    for (const path of ["/", "/devices", "/jobs", "/enrolment"]) {
+      await page.goto(origin + path);
+      await button("Log in").waitFor();
+    }
+    await opened.context.addCookies([session]);
+    const status = await page.evaluate(async () => (await fetch("/api/v1/session")).status);
+    assert.equal(status, 401);
+    const keys = await page.evaluate(
+      () =>
+        new Promise((resolve, reject) => {
+          const request = indexedDB.open("borealis");
+          request.onerror = () => reject(request.error);
+          request.onsuccess = () => {
+            const all = request.result.transaction("session").objectStore("session").count();
+            all.onsuccess = () => resolve(all.result);
+          };
+        }),
+    );
+    assert.equal(keys, 0, "the session key is destroyed");
+  });
+
+  await step("the browser had nothing to complain about (policy, errors, other hosts)", () => {
+    assert.deepEqual(opened.complaints, []);
+  });
+
+  await step("axe finds nothing on any page, light or dark", () => {
+    assert.deepEqual(accessibility, []);
+  });
+
+  await step("everything stops within the time on SIGTERM", async () => {
+    await Promise.all(programs.map((program) => program.stop()));
+  });
+}
+
+function escape(text) {
+  return text.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
+}
+
+try {
+  await scenario();
+} catch (error) {
+  if (failed === 0) {
+    failed += 1;
+    console.log(`FAIL  ${error?.stack ?? error}`);
+  }
+  await opened?.page.screenshot({ path: join(shots, "failed.png") }).catch(() => {});
+  if (opened?.complaints.length) console.log(`the browser said:\n${opened.complaints.join("\n")}`);
+  for (const program of programs) console.log(`--- ${program.name}\n${tailOf(program.output)}`);
+} finally {
+  await browser?.close();
+  await Promise.allSettled(programs.map((program) => program.stop()));
+  const keep = failed > 0 || process.env["BOREALIS_E2E_KEEP"] === "1";
+  if (keep) console.log(`kept: ${folder}`);
+  else if (shots.startsWith(folder)) rmSync(join(folder, "server"), { recursive: true, force: true });
+  else rmSync(folder, { recursive: true, force: true });
+  console.log(`pictures: ${shots}`);
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;
