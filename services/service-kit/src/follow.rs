@@ -471,3 +471,6 @@ fn report(error: &FollowError, mismatch: bool) {
         tracing::warn!(%error, cause, "a followed log could not be read; it is tried again");
     }
 }
+
+#[cfg(test)]
+mod tests;

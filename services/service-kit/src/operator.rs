@@ -235,3 +235,6 @@ pub(crate) fn admit(
 pub(crate) const fn is_public(need: Need) -> bool {
     matches!(need, Need::Public)
 }
+
+#[cfg(test)]
+mod tests;

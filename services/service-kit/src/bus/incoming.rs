@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use async_nats::{HeaderMap, Message};
-use borealis_bus_schema::envelope::{self, Envelope};
+use borealis_bus_schema::envelope::Envelope;
 use borealis_bus_schema::subjects;
 use futures_util::StreamExt as _;
 
@@ -90,6 +90,3 @@ pub(super) fn headers(envelope: &Envelope) -> HeaderMap {
     }
     map
 }
-
-/// Names the header whose presence makes a request an operator's.
-pub(crate) const BISCUIT: &str = envelope::BISCUIT;
