@@ -89,7 +89,9 @@ export interface Device {
   site: string;
   status: DeviceStatus;
   presence: Presence;
+  /** `linux` or `windows`. */
   os: string | null;
+  /** The system's name and version. */
   os_version: string | null;
   arch: string | null;
   agent_version: string | null;
@@ -151,6 +153,8 @@ export interface Run {
   ended_at: string | null;
   duration_ms: number | null;
   reason: string | null;
+  /** The code of a refusal. */
+  code: string | null;
   truncated: boolean;
   stdout_bytes: number | null;
   stderr_bytes: number | null;
@@ -190,6 +194,8 @@ export interface OutputLine {
   stderr_base64?: string;
   duration_ms?: number | null;
   truncated?: boolean;
+  reason?: string | null;
+  code?: string | null;
 }
 
 export interface OutputAnswer {

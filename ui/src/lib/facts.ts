@@ -1,5 +1,6 @@
 // Facts are whatever an agent tells. Nothing is assumed of their shape; all of it ends as text.
 
+import { absolute } from "./time";
 import { duration, NOTHING, size } from "./units";
 
 export interface FactRow {
@@ -27,7 +28,7 @@ export function factText(key: string, value: unknown): string {
     return String(value);
   }
   if (typeof value === "boolean") return value ? "yes" : "no";
-  if (typeof value === "string") return value;
+  if (typeof value === "string") return key.endsWith("_at") ? absolute(value) : value;
   if (Array.isArray(value)) {
     return value.length === 0 ? NOTHING : value.map((item) => factText(key, item)).join(", ");
   }

@@ -5,6 +5,7 @@ import { describe } from "../../api/errors";
 import type { DeviceDetail } from "../../api/types";
 import { refusal } from "../../lib/can";
 import { DEVICE_STATUS_MARKS, markOf, PRESENCE_MARKS } from "../../lib/states";
+import { systemOf } from "../../lib/system";
 import { duration, NOTHING, size } from "../../lib/units";
 import { ErrorPanel } from "../../ui/ErrorPanel";
 import { Icon } from "../../ui/Icon";
@@ -107,7 +108,7 @@ function Summary({ device }: { device: DeviceDetail }) {
     <FactList
       rows={[
         { name: words.site, value: device.site },
-        { name: words.system, value: [device.os, device.os_version].filter(Boolean).join(" ") || NOTHING },
+        { name: words.system, value: systemOf(device) },
         { name: words.architecture, value: text(device.arch) },
         { name: words.cpu, value: text(device.cpu) },
         { name: words.memory, value: size(device.memory_bytes) },

@@ -7,6 +7,7 @@ import { describe } from "../../api/errors";
 import type { Device } from "../../api/types";
 import { DEVICE_STATUS_MARKS, markOf, PRESENCE_MARKS } from "../../lib/states";
 import { zoneName } from "../../lib/time";
+import { systemOf } from "../../lib/system";
 import { count, NOTHING } from "../../lib/units";
 import { EmptyState } from "../../ui/EmptyState";
 import { ErrorPanel } from "../../ui/ErrorPanel";
@@ -26,10 +27,6 @@ const route = getRouteApi("/app/devices");
 
 function seconds(at: string | null): number | null {
   return at ? Date.parse(at) : null;
-}
-
-export function systemOf(device: Pick<Device, "os" | "os_version">): string {
-  return [device.os, device.os_version].filter(Boolean).join(" ") || NOTHING;
 }
 
 function columnsOf(sortable: boolean): GridColumn<Device>[] {

@@ -48,7 +48,7 @@ export function RunDetail({ run, output }: { run: Run; output: RunOutput | undef
       </div>
       {run.reason ? (
         <p className={classes.reason}>
-          <span className="dim">{words.reason}</span> {run.reason}
+          <span className="dim">{words.reason}</span> {run.reason} {run.code ? <code>{run.code}</code> : null}
         </p>
       ) : null}
       {(["stdout", "stderr"] as const).map((stream) => (

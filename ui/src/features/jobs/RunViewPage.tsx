@@ -33,7 +33,7 @@ export function withOutput(runs: readonly Run[], output: JobOutput): Run[] {
   return runs.map((run) => {
     const end = output.runs.get(run.run)?.end;
     if (!end || FINAL_STATES.has(run.state)) return run;
-    return { ...run, state: end.state, exit_code: end.exit_code, duration_ms: end.duration_ms };
+    return { ...run, state: end.state, exit_code: end.exit_code, duration_ms: end.duration_ms, reason: end.reason };
   });
 }
 

@@ -47,7 +47,7 @@ describe("followed output", () => {
     const run = output.runs.get("r");
     expect(run?.stdout.text).toBe("early\nlate\n");
     expect(run?.stderr.text).toBe("bad");
-    expect(run?.end).toEqual({ state: "failed", exit_code: 3, duration_ms: 12, truncated: false });
+    expect(run?.end).toEqual({ state: "failed", exit_code: 3, duration_ms: 12, truncated: false, reason: null });
     expect(feed([{ stream: "stdout", seq: 5, data: "again" }], output).runs.get("r")?.stdout.text).toBe("early\nlate\n");
   });
 

@@ -24,7 +24,7 @@ export interface RunOutput {
   stdout: StreamText;
   stderr: StreamText;
   /** What the last line of the run told, once it came. */
-  end: { state: RunState; exit_code: number | null; duration_ms: number | null; truncated: boolean } | null;
+  end: { state: RunState; exit_code: number | null; duration_ms: number | null; truncated: boolean; reason: string | null } | null;
 }
 
 export interface JobOutput {
@@ -77,6 +77,7 @@ function applyLine(output: RunOutput, line: OutputLine, limit: number): RunOutpu
         exit_code: line.exit_code ?? null,
         duration_ms: line.duration_ms ?? null,
         truncated: line.truncated ?? false,
+        reason: line.reason ?? null,
       },
     };
   }

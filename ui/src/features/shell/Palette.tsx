@@ -7,6 +7,7 @@ import { useNavigate } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import { matches } from "../../lib/fuzzy";
 import { markOf, PRESENCE_MARKS } from "../../lib/states";
+import { systemOf } from "../../lib/system";
 import { Icon } from "../../ui/Icon";
 import { everyDeviceQuery } from "../devices/queries";
 import { words } from "./words";
@@ -33,12 +34,12 @@ export default function Palette({ onClose }: { onClose: () => void }) {
     page("enrolment", words.pages.enrolment, () => void navigate({ to: "/enrolment" })),
   ].filter((each) => matches(each.label ?? "", query));
   const found: SpotlightActionData[] = devices
-    .filter((device) => matches(`${device.hostname} ${device.site} ${device.os ?? ""} ${device.guid}`, query))
+    .filter((device) => matches(`${device.hostname} ${device.site} ${systemOf(device)} ${device.guid}`, query))
     .slice(0, MOST_DEVICES)
     .map((device) => ({
       id: device.guid,
       label: device.hostname,
-      description: `${markOf(PRESENCE_MARKS, device.presence).label} · ${device.site} · ${device.os ?? ""}`,
+      description: `${markOf(PRESENCE_MARKS, device.presence).label} · ${device.site} · ${systemOf(device)}`,
       onClick: () => void navigate({ to: "/devices/$guid", params: { guid: device.guid } }),
     }));
   const groups: SpotlightActionGroupData[] = [
