@@ -432,8 +432,8 @@ pub const BUS_VERBS: &[BusVerb] = &[
     verb(
         Access,
         "grant-mint",
-        Some(R::JobsRun),
-        "Mints a grant for a request that acts later",
+        None,
+        "Mints a grant for a signed request that acts later",
     ),
     verb(
         Service::Signing,

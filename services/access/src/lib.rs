@@ -1,2 +1,94 @@
 //! access: who the operators are, who is logged in, and who may act later.
+//!
+//! **What it owns.** Operators with their rights, the one-time set-up link, sessions, grants, and the key under which every
+//! biscuit of the deployment is minted. Other services verify biscuits themselves and learn from access's log what ended.
+//!
+//! **Subjects.** In: the operators' verbs `setup`, `login`, `logout`, `session`; `grant-mint`, asked by the scheduler;
+//! `events-read`. Out: its signed head. Besides, questions of its supervisor over an inherited pipe ([`bootstrap`]).
+//!
+//! **On disk.** `Server/State/access/`: the event store, and `setup_secret` while there is no operator (0600).
+//! `Certificates/Server/access/`: `biscuit_root.ed25519`, and `opaque_setup`, which it makes at its first start; without
+//! the latter no password can be proved any more. A password's record is an event whose body never leaves this service.
+//!
+//! **How it fails.** A damaged log or key file ends the process, before anything is answered. Log-ins between their two
+//! steps and the count of attempts are in memory; a restart costs one more try. Nobody learns which names exist.
+
+pub mod aggregate;
+pub mod stored;
+
 pub mod opaque;
+pub mod throttle;
+
+mod error;
+mod logins;
+mod service;
+mod setup_link;
+
+mod bootstrap;
+mod handlers;
+
+use std::sync::Arc;
+
+use borealis_bus_schema::subjects::Service;
+use borealis_service_kit::args::ServiceArgs;
+use borealis_service_kit::auth::BiscuitRoot;
+use borealis_service_kit::keys;
+use borealis_service_kit::paths::Paths;
+use borealis_service_kit::run::{Built, Deps, RunError, ServiceMain, run_service};
+
+pub use error::AccessError;
+
+use opaque::Opaque;
+use service::{Access, Parts};
+use setup_link::SetupLink;
+
+/// Runs access until it is told to stop.
+///
+/// Errors: [`RunError`]; its exit code is the process's.
+pub async fn run(args: ServiceArgs) -> Result<(), RunError> {
+    run_service(ServiceMain::new(Service::Access, build), args).await
+}
+
+async fn build(deps: Deps) -> Result<Built, RunError> {
+    let access = Arc::new(open(&deps).await.map_err(RunError::service)?);
+    if let Some(stream) = bootstrap::inherited().map_err(RunError::service)? {
+        tokio::spawn(bootstrap::serve(Arc::clone(&access), stream));
+    }
+    let of = |access: &Arc<Access>| Arc::clone(access);
+    let (setup, login, logout, grant) = (of(&access), of(&access), of(&access), of(&access));
+    let builder = deps
+        .builder()
+        .secret_kinds(stored::SECRET_KINDS)
+        .public("setup", move |ctx| handlers::setup::handle(Arc::clone(&setup), ctx))
+        .public("login", move |ctx| handlers::login::handle(Arc::clone(&login), ctx))
+        .operator("logout", move |ctx| handlers::logout::handle(Arc::clone(&logout), ctx))
+        .operator("session", handlers::session::handle)
+        .internal(move |ctx, ask| handlers::grant_mint::handle(Arc::clone(&grant), ctx, ask));
+    Ok(builder.into())
+}
+
+async fn open(deps: &Deps) -> Result<Access, AccessError> {
+    let paths = &deps.base.paths;
+    let root = keys::read_signing_key(&paths.biscuit_root_key())?;
+    Access::open(Parts {
+        log: Arc::clone(&deps.log),
+        clock: Arc::clone(&deps.base.clock),
+        opaque: opaque_setup(paths)?,
+        link: SetupLink::new(paths),
+        root: BiscuitRoot::new(&root)?,
+        revoked: Arc::clone(&deps.revoked),
+    })
+    .await
+}
+
+/// Reads the OPAQUE set-up, and makes it at the first start.
+fn opaque_setup(paths: &Paths) -> Result<Opaque, AccessError> {
+    let path = paths.opaque_setup();
+    if path.exists() {
+        let text = keys::read_private_text(&path, "OPAQUE set-up")?;
+        return Opaque::from_text(&text).map_err(AccessError::OpaqueSetup);
+    }
+    let made = Opaque::generate(&mut rand::rngs::OsRng);
+    keys::write_private(&path, made.to_text().as_bytes())?;
+    Ok(made)
+}

@@ -1,0 +1,570 @@
+//! What access decides: set-up, sessions, grants. Pure; time, ids and whatever was verified before come in as facts.
+//!
+//! One small state for the whole service: operators, the set-up link, live sessions and live grants. Each command touches
+//! at most three streams, and a single writer decides and appends one command after the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::ids::{CommandId, GrantId, OperatorId, SessionId};
+use borealis_bus_schema::messages::scheduler::MAX_EXPIRES_IN_MS;
+use borealis_bus_schema::order::Digest;
+use borealis_bus_schema::routes::Right;
+use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::auth::Sites;
+
+#[cfg(test)]
+mod tests;
+
+/// Is how long a session lives at most, in milliseconds: 12 hours.
+pub const SESSION_LIFE_MS: i64 = 12 * 3_600_000;
+
+/// Is how long a session of the first start lives at most, in milliseconds: 15 minutes.
+pub const BOOTSTRAP_LIFE_MS: i64 = 15 * 60_000;
+
+/// Is how long a grant lives at most, in milliseconds: as long as a run may wait.
+pub const GRANT_LIFE_MS: i64 = MAX_EXPIRES_IN_MS.cast_signed();
+
+/// Is how long ended sessions and grants are still told from unknown ones, in milliseconds.
+const REMEMBERED_MS: i64 = 24 * 3_600_000;
+
+/// Is the name under which the first start acts; no operator can have it.
+pub const BOOTSTRAP_NAME: &str = "bootstrap";
+
+/// Is the operator under which the first start acts.
+pub const BOOTSTRAP_OPERATOR: OperatorId = OperatorId::from_bytes([0; 16]);
+
+/// Lists what a session of the first start may do: mint a code, approve one device, run one job.
+pub const BOOTSTRAP_RIGHTS: [Right; 7] = [
+    Right::CodesCreate,
+    Right::CodesRead,
+    Right::ApprovalsRead,
+    Right::ApprovalsDecide,
+    Right::DevicesRead,
+    Right::JobsRun,
+    Right::JobsRead,
+];
+
+/// Is an operator's name as it was checked and brought to its one form.
+///
+/// Shape: 1 to 64 of `a-z 0-9 . _ - @`, beginning with a letter or digit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Username(String);
+
+impl Username {
+    /// Takes a name as a person typed it: spaces around it and capitals do not count.
+    pub fn new(text: &str) -> Option<Self> {
+        let name = text.trim().to_lowercase();
+        let fits = (1..=64).contains(&name.len())
+            && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-' | b'@'));
+        (fits && name != BOOTSTRAP_NAME).then_some(Self(name))
+    }
+
+    /// Returns the name's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Is an operator's account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// The name.
+    pub username: Username,
+    /// What the operator may do.
+    pub rights: BTreeSet<Right>,
+    /// Where.
+    pub sites: Sites,
+    /// What a password is checked against; none before one is set.
+    pub record: Option<Vec<u8>>,
+    /// Addresses from which this operator proved the password; a log-in from there keeps some of the attempts.
+    pub known_peers: BTreeSet<String>,
+}
+
+/// Is a session: alive, or over not long ago.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Whose.
+    pub operator: OperatorId,
+    /// The key that signs its requests.
+    pub session_key: PublicKey,
+    /// When it ends at the latest.
+    pub expires_at: Timestamp,
+    /// Whether it was ended before that.
+    pub ended: bool,
+}
+
+/// Is a grant as it was minted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantFacts {
+    /// The grant.
+    pub grant: GrantId,
+    /// Its author.
+    pub author: OperatorId,
+    /// The author's name.
+    pub username: String,
+    /// The session in which it was asked for.
+    pub session: SessionId,
+    /// The key that signed the request.
+    pub session_key: PublicKey,
+    /// The command of the request.
+    pub command: CommandId,
+    /// The digest of the request it covers.
+    pub call_digest: Digest,
+    /// The sites it reaches.
+    pub sites: Sites,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// Says where the set-up of the first operator stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Setup {
+    /// No link was made yet.
+    #[default]
+    Unopened,
+    /// Whoever holds the secret with this digest may make the first operator.
+    Open(Digest),
+    /// There is an operator.
+    Done,
+}
+
+/// Holds all that access decides by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// Where set-up stands.
+    pub setup: Setup,
+    /// The operators.
+    pub operators: BTreeMap<OperatorId, Operator>,
+    /// The operators by name.
+    pub names: BTreeMap<Username, OperatorId>,
+    /// The sessions that are alive or were so within the last day.
+    pub sessions: BTreeMap<SessionId, Session>,
+    /// The grants that have not ended.
+    pub grants: BTreeMap<GrantId, GrantFacts>,
+}
+
+impl State {
+    /// Finds an operator by name.
+    pub fn operator(&self, name: &Username) -> Option<(OperatorId, &Operator)> {
+        let id = self.names.get(name)?;
+        self.operators.get(id).map(|operator| (*id, operator))
+    }
+
+    /// Forgets sessions and grants whose time was over a day ago; an unknown one is refused like one that is over.
+    pub fn forget_ended(&mut self, now: Timestamp) {
+        let since = now.plus_ms(-REMEMBERED_MS);
+        self.sessions.retain(|_, session| since < session.expires_at);
+        self.grants.retain(|_, grant| since < grant.expires_at);
+    }
+
+    /// Finds a session that may act now.
+    ///
+    /// Errors: [`Rejection::SessionUnknown`], [`Rejection::SessionEnded`], [`Rejection::SessionExpired`].
+    pub fn live_session(&self, session: &SessionId, now: Timestamp) -> Result<&Session, Rejection> {
+        let found = self.sessions.get(session).ok_or(Rejection::SessionUnknown)?;
+        match found {
+            Session { ended: true, .. } => Err(Rejection::SessionEnded),
+            Session { expires_at, .. } if now >= *expires_at => Err(Rejection::SessionExpired),
+            live => Ok(live),
+        }
+    }
+
+    /// Tells an operator's name, rights and sites; those of the first start included.
+    ///
+    /// Errors: [`Rejection::OperatorUnknown`].
+    pub fn standing(&self, operator: &OperatorId) -> Result<Standing, Rejection> {
+        if *operator == BOOTSTRAP_OPERATOR {
+            return Ok(Standing {
+                username: BOOTSTRAP_NAME.to_owned(),
+                rights: BOOTSTRAP_RIGHTS.into_iter().collect(),
+                sites: Sites::All,
+            });
+        }
+        let account = self.operators.get(operator).ok_or(Rejection::OperatorUnknown)?;
+        Ok(Standing {
+            username: account.username.as_str().to_owned(),
+            rights: account.rights.clone(),
+            sites: account.sites.clone(),
+        })
+    }
+}
+
+/// Is what an operator is and may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The name.
+    pub username: String,
+    /// The rights.
+    pub rights: BTreeSet<Right>,
+    /// Where they count.
+    pub sites: Sites,
+}
+
+/// Is what happens to access.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Makes a set-up link, or another in place of one whose secret was lost.
+    OpenSetup {
+        /// The digest of the link's secret.
+        secret: Digest,
+    },
+    /// Makes the first operator through the set-up link.
+    FinishSetup {
+        /// The digest of the secret that came.
+        secret: Digest,
+        /// The name.
+        username: Username,
+        /// What the password is checked against.
+        record: Vec<u8>,
+        /// From where.
+        peer: String,
+    },
+    /// Begins the session of an operator who proved the password.
+    StartSession {
+        /// The operator.
+        operator: OperatorId,
+        /// The key that the log-in bound.
+        session_key: PublicKey,
+        /// From where.
+        peer: String,
+    },
+    /// Begins the session of minutes with which the first start acts.
+    StartBootstrap {
+        /// The key that signs its requests.
+        session_key: PublicKey,
+        /// How long it is to live, in milliseconds.
+        lifetime_ms: i64,
+    },
+    /// Ends a session.
+    EndSession {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: String,
+    },
+    /// Mints a grant for a request that the session's key signed.
+    MintGrant {
+        /// The session that asked.
+        session: SessionId,
+        /// The command of the request.
+        command: CommandId,
+        /// The digest of the request.
+        call_digest: Digest,
+        /// When the grant is to end.
+        expires_at: Timestamp,
+    },
+}
+
+/// Is what a decision may not draw by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts {
+    /// The time.
+    pub now: Timestamp,
+    /// 16 random bytes for the one id that the command makes.
+    pub id: [u8; 16],
+}
+
+/// Is what happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A set-up link was made.
+    SetupOpened {
+        /// The digest of its secret.
+        secret: Digest,
+        /// When.
+        at: Timestamp,
+    },
+    /// The set-up link was used and is worthless now.
+    SetupUsed {
+        /// Who was made.
+        operator: OperatorId,
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator exists.
+    OperatorCreated {
+        /// The operator.
+        operator: OperatorId,
+        /// The name.
+        username: Username,
+        /// What the operator may do.
+        rights: BTreeSet<Right>,
+        /// Where.
+        sites: Sites,
+        /// From where set-up came.
+        peer: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A password was set. Its body never leaves access.
+    PasswordSet {
+        /// Whose.
+        operator: OperatorId,
+        /// What it is checked against.
+        record: Vec<u8>,
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator logged in.
+    SessionStarted {
+        /// The session.
+        session: SessionId,
+        /// Who.
+        operator: OperatorId,
+        /// The key that signs its requests.
+        session_key: PublicKey,
+        /// From where.
+        peer: String,
+        /// When.
+        at: Timestamp,
+        /// When it ends at the latest.
+        expires_at: Timestamp,
+    },
+    /// The first start was given a session.
+    BootstrapSessionStarted {
+        /// The session.
+        session: SessionId,
+        /// The key that signs its requests.
+        session_key: PublicKey,
+        /// When.
+        at: Timestamp,
+        /// When it ends at the latest.
+        expires_at: Timestamp,
+    },
+    /// A session is over.
+    SessionEnded {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A grant was minted.
+    GrantMinted(GrantFacts),
+}
+
+/// States the rule that a command breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// There is an operator already.
+    #[error("there is an operator already; the set-up link is closed")]
+    SetupDone,
+    /// The secret is not the current link's.
+    #[error("the set-up link is not the current one")]
+    SecretWrong,
+    /// The operator does not exist any more.
+    #[error("there is no such operator")]
+    OperatorUnknown,
+    /// There is no such session, or it was over long ago.
+    #[error("there is no such session")]
+    SessionUnknown,
+    /// The session was ended.
+    #[error("the session was ended")]
+    SessionEnded,
+    /// The session's time is over.
+    #[error("the session's time is over")]
+    SessionExpired,
+    /// The author may not run jobs.
+    #[error("the right jobs.run is missing")]
+    RightMissing,
+    /// A grant must end in the future.
+    #[error("the grant would end before it begins")]
+    GrantEnded,
+    /// A session of the first start lives for at least a second.
+    #[error("the session would end before it begins")]
+    LifetimeTooShort,
+}
+
+/// Decides a command.
+///
+/// Errors: the [`Rejection`] that names the broken rule.
+pub fn decide(state: &State, command: Command, facts: &Facts) -> Result<Vec<Event>, Rejection> {
+    let at = facts.now;
+    match command {
+        Command::OpenSetup { secret } => match state.setup {
+            Setup::Done => Err(Rejection::SetupDone),
+            Setup::Unopened | Setup::Open(_) => Ok(vec![Event::SetupOpened { secret, at }]),
+        },
+        Command::FinishSetup {
+            secret,
+            username,
+            record,
+            peer,
+        } => {
+            may_set_up(state, secret)?;
+            let operator = OperatorId::from_bytes(facts.id);
+            Ok(vec![
+                Event::SetupUsed { operator, at },
+                Event::OperatorCreated {
+                    operator,
+                    username,
+                    rights: Right::ALL.into_iter().collect(),
+                    sites: Sites::All,
+                    peer,
+                    at,
+                },
+                Event::PasswordSet { operator, record, at },
+            ])
+        }
+        Command::StartSession {
+            operator,
+            session_key,
+            peer,
+        } => {
+            if !state.operators.contains_key(&operator) {
+                return Err(Rejection::OperatorUnknown);
+            }
+            Ok(vec![Event::SessionStarted {
+                session: SessionId::from_bytes(facts.id),
+                operator,
+                session_key,
+                peer,
+                at,
+                expires_at: at.plus_ms(SESSION_LIFE_MS),
+            }])
+        }
+        Command::StartBootstrap {
+            session_key,
+            lifetime_ms,
+        } => {
+            if lifetime_ms < 1_000 {
+                return Err(Rejection::LifetimeTooShort);
+            }
+            Ok(vec![Event::BootstrapSessionStarted {
+                session: SessionId::from_bytes(facts.id),
+                session_key,
+                at,
+                expires_at: at.plus_ms(lifetime_ms.min(BOOTSTRAP_LIFE_MS)),
+            }])
+        }
+        Command::EndSession { session, reason } => {
+            state.live_session(&session, at)?;
+            Ok(vec![Event::SessionEnded { session, reason, at }])
+        }
+        Command::MintGrant {
+            session,
+            command,
+            call_digest,
+            expires_at,
+        } => {
+            let found = state.live_session(&session, at)?;
+            let author = state.standing(&found.operator)?;
+            if !author.rights.contains(&Right::JobsRun) {
+                return Err(Rejection::RightMissing);
+            }
+            if expires_at <= at {
+                return Err(Rejection::GrantEnded);
+            }
+            Ok(vec![Event::GrantMinted(GrantFacts {
+                grant: GrantId::from_bytes(facts.id),
+                author: found.operator,
+                username: author.username,
+                session,
+                session_key: found.session_key,
+                command,
+                call_digest,
+                sites: author.sites,
+                expires_at: expires_at.min(at.plus_ms(GRANT_LIFE_MS)),
+            })])
+        }
+    }
+}
+
+/// Checks that a secret opens set-up.
+///
+/// Digests are compared, so that the time it takes says nothing about the secret.
+///
+/// Errors: [`Rejection::SetupDone`], [`Rejection::SecretWrong`].
+pub fn may_set_up(state: &State, secret: Digest) -> Result<(), Rejection> {
+    match state.setup {
+        Setup::Done => Err(Rejection::SetupDone),
+        Setup::Open(expected) if expected == secret => Ok(()),
+        Setup::Open(_) | Setup::Unopened => Err(Rejection::SecretWrong),
+    }
+}
+
+/// Applies what happened.
+#[must_use]
+pub fn evolve(mut state: State, event: &Event) -> State {
+    match event.clone() {
+        Event::SetupOpened { secret, .. } => state.setup = Setup::Open(secret),
+        Event::SetupUsed { .. } => state.setup = Setup::Done,
+        Event::OperatorCreated {
+            operator,
+            username,
+            rights,
+            sites,
+            peer,
+            ..
+        } => {
+            state.names.insert(username.clone(), operator);
+            let account = Operator {
+                username,
+                rights,
+                sites,
+                record: None,
+                known_peers: BTreeSet::from([peer]),
+            };
+            state.operators.insert(operator, account);
+        }
+        Event::PasswordSet { operator, record, .. } => {
+            if let Some(account) = state.operators.get_mut(&operator) {
+                account.record = Some(record);
+            }
+        }
+        Event::SessionStarted {
+            session,
+            operator,
+            session_key,
+            peer,
+            expires_at,
+            ..
+        } => {
+            if let Some(account) = state.operators.get_mut(&operator) {
+                remember(&mut account.known_peers, peer);
+            }
+            state.sessions.insert(session, alive(operator, session_key, expires_at));
+        }
+        Event::BootstrapSessionStarted {
+            session,
+            session_key,
+            expires_at,
+            ..
+        } => {
+            let begun = alive(BOOTSTRAP_OPERATOR, session_key, expires_at);
+            state.sessions.insert(session, begun);
+        }
+        Event::SessionEnded { session, .. } => {
+            if let Some(found) = state.sessions.get_mut(&session) {
+                found.ended = true;
+            }
+        }
+        Event::GrantMinted(grant) => {
+            state.grants.insert(grant.grant, grant);
+        }
+    }
+    state
+}
+
+const fn alive(operator: OperatorId, session_key: PublicKey, expires_at: Timestamp) -> Session {
+    Session {
+        operator,
+        session_key,
+        expires_at,
+        ended: false,
+    }
+}
+
+/// Keeps at most this many addresses of an operator.
+const MAX_KNOWN_PEERS: usize = 64;
+
+fn remember(peers: &mut BTreeSet<String>, peer: String) {
+    if peers.len() < MAX_KNOWN_PEERS {
+        peers.insert(peer);
+    }
+}

@@ -1,0 +1,227 @@
+//! Given what happened, when a command comes, then these events or that rejection.
+
+use super::*;
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_unix_ms(1_800_000_000_000 + ms)
+}
+fn facts(ms: i64, id: u8) -> Facts {
+    Facts {
+        now: at(ms),
+        id: [id; 16],
+    }
+}
+fn ada() -> Username {
+    Username::new("Ada ").unwrap()
+}
+fn key() -> PublicKey {
+    PublicKey::from_bytes([9; 32])
+}
+fn secret() -> Digest {
+    Digest::of(b"secret")
+}
+
+fn given(commands: Vec<(Command, Facts)>) -> State {
+    commands.into_iter().fold(State::default(), |state, (command, facts)| {
+        let events = decide(&state, command, &facts).unwrap();
+        events.iter().fold(state, evolve)
+    })
+}
+
+fn open() -> (Command, Facts) {
+    (Command::OpenSetup { secret: secret() }, facts(0, 0))
+}
+fn finish() -> (Command, Facts) {
+    let command = Command::FinishSetup {
+        secret: secret(),
+        username: ada(),
+        record: vec![1],
+        peer: "192.0.2.1".into(),
+    };
+    (command, facts(1, 1))
+}
+fn log_in() -> (Command, Facts) {
+    let command = Command::StartSession {
+        operator: OperatorId::from_bytes([1; 16]),
+        session_key: key(),
+        peer: "192.0.2.7".into(),
+    };
+    (command, facts(2, 2))
+}
+fn session() -> SessionId {
+    SessionId::from_bytes([2; 16])
+}
+fn mint(expires_at: Timestamp) -> Command {
+    Command::MintGrant {
+        session: session(),
+        command: CommandId::from_bytes([3; 16]),
+        call_digest: Digest::of(b"call"),
+        expires_at,
+    }
+}
+fn end() -> Command {
+    Command::EndSession {
+        session: session(),
+        reason: "log-out".into(),
+    }
+}
+
+#[test]
+fn the_first_operator_is_made_through_the_link_with_every_right_everywhere() {
+    let state = given(vec![open(), finish()]);
+    let (_, operator) = state.operator(&ada()).unwrap();
+    assert_eq!(operator.rights.len(), Right::ALL.len());
+    assert_eq!(
+        (&operator.sites, operator.record.as_deref()),
+        (&Sites::All, Some(&[1][..]))
+    );
+    assert_eq!(state.setup, Setup::Done);
+}
+
+#[test]
+fn a_link_works_once() {
+    let state = given(vec![open(), finish()]);
+    assert_eq!(decide(&state, finish().0, &facts(2, 5)), Err(Rejection::SetupDone));
+    assert_eq!(decide(&state, open().0, &facts(2, 5)), Err(Rejection::SetupDone));
+}
+
+#[test]
+fn another_secret_opens_nothing_and_a_new_link_replaces_the_old() {
+    let state = given(vec![open()]);
+    assert_eq!(may_set_up(&state, Digest::of(b"guess")), Err(Rejection::SecretWrong));
+    assert_eq!(may_set_up(&State::default(), secret()), Err(Rejection::SecretWrong));
+    let other = Digest::of(b"other");
+    let state = given(vec![open(), (Command::OpenSetup { secret: other }, facts(1, 0))]);
+    assert_eq!(decide(&state, finish().0, &facts(2, 1)), Err(Rejection::SecretWrong));
+    assert_eq!(may_set_up(&state, other), Ok(()));
+}
+
+#[test]
+fn a_session_lives_for_twelve_hours_and_its_address_is_known_afterwards() {
+    let state = given(vec![open(), finish(), log_in()]);
+    assert_eq!(state.sessions[&session()].expires_at, at(2 + SESSION_LIFE_MS));
+    let (_, operator) = state.operator(&ada()).unwrap();
+    assert!(operator.known_peers.contains("192.0.2.7") && operator.known_peers.contains("192.0.2.1"));
+}
+
+#[test]
+fn nobody_logs_in_who_is_no_operator() {
+    let state = given(vec![open()]);
+    assert_eq!(
+        decide(&state, log_in().0, &facts(2, 2)),
+        Err(Rejection::OperatorUnknown)
+    );
+}
+
+#[test]
+fn an_ended_session_does_nothing_more() {
+    let state = given(vec![open(), finish(), log_in(), (end(), facts(3, 0))]);
+    assert_eq!(decide(&state, end(), &facts(4, 0)), Err(Rejection::SessionEnded));
+    assert_eq!(decide(&state, mint(at(9)), &facts(4, 4)), Err(Rejection::SessionEnded));
+}
+
+#[test]
+fn a_session_whose_time_is_over_does_nothing_more() {
+    let state = given(vec![open(), finish(), log_in()]);
+    let late = facts(2 + SESSION_LIFE_MS, 4);
+    assert_eq!(decide(&state, end(), &late), Err(Rejection::SessionExpired));
+    assert_eq!(
+        decide(&state, mint(at(i64::MAX >> 2)), &late),
+        Err(Rejection::SessionExpired)
+    );
+}
+
+#[test]
+fn a_grant_ends_when_asked_but_after_seven_days_at_most() {
+    let state = given(vec![open(), finish(), log_in()]);
+    let ends = |asked| match decide(&state, mint(asked), &facts(10, 4)).unwrap().remove(0) {
+        Event::GrantMinted(grant) => grant.expires_at,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(ends(at(60_000)), at(60_000));
+    assert_eq!(ends(at(365 * 24 * 3_600_000)), at(10 + GRANT_LIFE_MS));
+    assert_eq!(decide(&state, mint(at(10)), &facts(10, 4)), Err(Rejection::GrantEnded));
+}
+
+#[test]
+fn a_grant_speaks_for_its_sessions_operator_and_reaches_what_that_one_reaches() {
+    let state = given(vec![open(), finish(), log_in()]);
+    let minted = decide(&state, mint(at(99)), &facts(10, 4)).unwrap();
+    let [Event::GrantMinted(grant)] = minted.as_slice() else {
+        panic!("{minted:?}")
+    };
+    assert_eq!(
+        (grant.author, grant.username.as_str()),
+        (OperatorId::from_bytes([1; 16]), "ada")
+    );
+    assert_eq!((&grant.sites, grant.session_key), (&Sites::All, key()));
+}
+
+#[test]
+fn nobody_is_granted_what_they_may_not_do() {
+    let mut state = given(vec![open(), finish(), log_in()]);
+    for account in state.operators.values_mut() {
+        account.rights.remove(&Right::JobsRun);
+    }
+    assert_eq!(
+        decide(&state, mint(at(99)), &facts(10, 4)),
+        Err(Rejection::RightMissing)
+    );
+    assert_eq!(
+        decide(&State::default(), mint(at(99)), &facts(10, 4)),
+        Err(Rejection::SessionUnknown)
+    );
+}
+
+#[test]
+fn a_grant_survives_its_session() {
+    let minted = (mint(at(60_000)), facts(3, 4));
+    let state = given(vec![open(), finish(), log_in(), minted, (end(), facts(4, 0))]);
+    assert!(state.grants.contains_key(&GrantId::from_bytes([4; 16])));
+}
+
+#[test]
+fn the_first_start_has_minutes() {
+    let start = |lifetime_ms| Command::StartBootstrap {
+        session_key: key(),
+        lifetime_ms,
+    };
+    let long = decide(&State::default(), start(i64::MAX), &facts(0, 5)).unwrap();
+    let [Event::BootstrapSessionStarted { expires_at, .. }] = long.as_slice() else {
+        panic!("{long:?}")
+    };
+    assert_eq!(*expires_at, at(BOOTSTRAP_LIFE_MS));
+    assert_eq!(
+        decide(&State::default(), start(0), &facts(0, 5)),
+        Err(Rejection::LifetimeTooShort)
+    );
+}
+
+#[test]
+fn what_was_over_a_day_ago_is_forgotten() {
+    let mut state = given(vec![open(), finish(), log_in(), (mint(at(60_000)), facts(3, 4))]);
+    state.forget_ended(at(60_000));
+    assert!(!state.grants.is_empty());
+    state.forget_ended(at(60_000 + REMEMBERED_MS));
+    assert!(state.grants.is_empty() && !state.sessions.is_empty());
+    state.forget_ended(at(2 + SESSION_LIFE_MS + REMEMBERED_MS));
+    assert!(state.sessions.is_empty());
+}
+
+#[test]
+fn names_have_one_form() {
+    assert_eq!(Username::new(" ADA@Example.org").unwrap().as_str(), "ada@example.org");
+    for bad in [
+        "",
+        " ",
+        "a b",
+        "bootstrap",
+        "Bootstrap",
+        "-a",
+        "ä",
+        &"a".repeat(65),
+        "a\0",
+    ] {
+        assert_eq!(Username::new(bad), None, "{bad:?}");
+    }
+}

@@ -1,0 +1,81 @@
+//! What can go wrong in access, and what whoever asked is told.
+
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::reply::WireError;
+use borealis_event_store::{AppendError, StoreError};
+use borealis_service_kit::auth::AuthError;
+use borealis_service_kit::keys::KeyFileError;
+use borealis_service_kit::operator::wire_error;
+
+use crate::aggregate::Rejection;
+use crate::opaque::OpaqueError;
+use crate::stored::StoredError;
+
+/// Says why access could not do what it was asked, or could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// A rule forbids it.
+    #[error("{0}")]
+    Rejected(Rejection),
+    /// The log did not take it.
+    #[error("the change could not be written")]
+    Append(#[from] AppendError),
+    /// The log cannot be read.
+    #[error("the log cannot be read")]
+    Store(#[from] StoreError),
+    /// An event cannot be written or read.
+    #[error("an event cannot be written or read")]
+    Stored(#[from] StoredError),
+    /// A biscuit could not be minted.
+    #[error("a biscuit could not be minted")]
+    Mint(#[from] AuthError),
+    /// A key file cannot be used.
+    #[error("a key file cannot be used")]
+    Key(#[from] KeyFileError),
+    /// The stored OPAQUE set-up is damaged.
+    #[error("the stored OPAQUE set-up is damaged")]
+    OpaqueSetup(#[source] OpaqueError),
+    /// The file of the set-up secret cannot be removed.
+    #[error("the file of the set-up secret cannot be removed")]
+    SecretFile(#[source] std::io::Error),
+    /// The pipe to the supervisor cannot be used.
+    #[error("the inherited pipe of BOREALIS_BOOTSTRAP_FD cannot be used")]
+    Pipe(#[source] std::io::Error),
+}
+
+impl From<Rejection> for AccessError {
+    fn from(rejection: Rejection) -> Self {
+        AccessError::Rejected(rejection)
+    }
+}
+
+impl From<AccessError> for WireError {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::Rejected(rejection) => WireError::new(code_of(rejection), rejection.to_string()),
+            AccessError::Append(error) => wire_error(&error),
+            AccessError::Store(_) => WireError::new(Code::StorageFailed, "the store failed"),
+            other => {
+                tracing::error!(error = %borealis_service_kit::run::chain(&other), "access could not answer");
+                WireError::new(Code::Internal, "access could not answer")
+            }
+        }
+    }
+}
+
+const fn code_of(rejection: Rejection) -> Code {
+    match rejection {
+        Rejection::SetupDone | Rejection::SecretWrong => Code::SetupClosed,
+        Rejection::OperatorUnknown => Code::NoLongerPermitted,
+        Rejection::SessionUnknown => Code::TokenInvalid,
+        Rejection::SessionEnded => Code::TokenRevoked,
+        Rejection::SessionExpired => Code::TokenExpired,
+        Rejection::RightMissing => Code::RightMissing,
+        Rejection::GrantEnded | Rejection::LifetimeTooShort => Code::InvalidField,
+    }
+}
+
+/// Says which field of a body is no message of OPAQUE.
+pub(crate) fn malformed(error: OpaqueError) -> WireError {
+    WireError::new(Code::InvalidField, error.to_string())
+}

@@ -1,0 +1,133 @@
+//! `grant-mint`: the right to act later on exactly one signed request.
+//!
+//! No biscuit comes with it: the scheduler, which asks, got one that is narrowed to itself. access knows the session that
+//! signed and judges by that. The same request gives the same grant again.
+
+use std::sync::Arc;
+
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::messages::access::{Grant, MintGrant};
+use borealis_bus_schema::operator::{FRESHNESS_MS, OperatorCall, Proof};
+use borealis_bus_schema::order::Digest;
+use borealis_bus_schema::reply::{Reply, WireError};
+use borealis_bus_schema::routes;
+use borealis_bus_schema::subjects::Service;
+use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::service::InternalCtx;
+
+use crate::aggregate::{Command, Event, GrantFacts};
+use crate::error::AccessError;
+use crate::service::{Access, CommandKey};
+
+/// Mints the grant.
+///
+/// Errors: `signature_missing`, `wrong_action` for another request than one that makes a job, `token_invalid`,
+/// `token_revoked` and `token_expired` for the session, `signature_invalid`, `signature_expired`, `right_missing`,
+/// `id_reused`.
+pub async fn handle(access: Arc<Access>, ctx: InternalCtx, ask: MintGrant) -> Reply<Grant> {
+    let proof = signed(&ask.call)?;
+    let now = ctx.now;
+    let call_digest = Digest(ask.call.digest());
+    if let Some(grant) = minted_before(&access, proof, call_digest)? {
+        // Only whoever has the signed request gets the grant again.
+        verify(&ask.call, proof, &grant.session_key)?;
+        return answer(&access, grant, now);
+    }
+    let session_key = {
+        let state = access.state().await;
+        state
+            .live_session(&proof.session, now)
+            .map_err(AccessError::from)?
+            .session_key
+    };
+    verify(&ask.call, proof, &session_key)?;
+    if now.since_ms(proof.issued_at).saturating_abs() > FRESHNESS_MS {
+        return Err(WireError::new(
+            Code::SignatureExpired,
+            "the signature is older, or further ahead, than allowed",
+        ));
+    }
+    let command = Command::MintGrant {
+        session: proof.session,
+        command: proof.command,
+        call_digest,
+        expires_at: ask.expires_at,
+    };
+    let key = CommandKey {
+        id: *proof.command.as_bytes(),
+        digest: call_digest.0,
+        answer: Vec::new(),
+    };
+    let (events, _) = access.execute(command, key).await?;
+    answer(&access, the_grant(events)?, now)
+}
+
+fn signed(call: &OperatorCall) -> Reply<&Proof> {
+    let route = routes::of_verb(Service::Scheduler, "jobs-create");
+    let proof = call.proof.as_ref().ok_or_else(|| {
+        WireError::new(
+            Code::SignatureMissing,
+            "a grant is given for a request that the session key signed",
+        )
+    })?;
+    match route.and_then(|route| route.matches(&call.method, &call.path)) {
+        Some(_) => Ok(proof),
+        None => Err(WireError::new(
+            Code::WrongAction,
+            "a grant is given for a request that makes a job",
+        )),
+    }
+}
+
+fn verify(call: &OperatorCall, proof: &Proof, key: &borealis_bus_schema::forms::PublicKey) -> Reply<()> {
+    call.verify(proof, key)
+        .map_err(|_| WireError::new(Code::SignatureInvalid, "the signature does not fit the request"))
+}
+
+fn minted_before(access: &Access, proof: &Proof, call_digest: Digest) -> Reply<Option<GrantFacts>> {
+    let Some(record) = access
+        .log
+        .command(proof.command.as_bytes())
+        .map_err(AccessError::from)?
+    else {
+        return Ok(None);
+    };
+    if record.digest != call_digest.0 {
+        return Err(WireError::new(
+            Code::IdReused,
+            "the command id was used before for another command",
+        ));
+    }
+    let events = access.events_of(&borealis_event_store::Appended {
+        first: record.first,
+        last: record.last,
+        answer: record.answer,
+        replayed: true,
+    })?;
+    Ok(events.into_iter().find_map(granted))
+}
+
+fn granted(event: Event) -> Option<GrantFacts> {
+    match event {
+        Event::GrantMinted(grant) => Some(grant),
+        _ => None,
+    }
+}
+
+fn the_grant(events: Vec<Event>) -> Reply<GrantFacts> {
+    events
+        .into_iter()
+        .find_map(granted)
+        .ok_or_else(|| WireError::new(Code::Internal, "no grant was minted"))
+}
+
+fn answer(access: &Access, grant: GrantFacts, now: Timestamp) -> Reply<Grant> {
+    if now >= grant.expires_at {
+        return Err(WireError::new(Code::TokenExpired, "the grant of this request is over"));
+    }
+    let token = access.mint_grant(&grant)?;
+    Ok(Grant {
+        grant: grant.grant,
+        token,
+    })
+}

@@ -1,0 +1,128 @@
+//! `login`: a password is proved by OPAQUE and a session is bound to a key.
+//!
+//! Who exists cannot be learnt: an unknown name gets an exchange that fails like one with a wrong password.
+
+use std::sync::Arc;
+
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::ids::SessionId;
+use borealis_bus_schema::messages::access::{Login, LoginAnswer};
+use borealis_bus_schema::reply::{Reply, WireError};
+use borealis_service_kit::operator::PublicCtx;
+use borealis_service_kit::random;
+use rand::rngs::OsRng;
+
+use crate::aggregate::{Command, Event, Username};
+use crate::error::malformed;
+use crate::logins;
+use crate::opaque::{Opaque, OpaqueError};
+use crate::service::{Access, CommandKey};
+use crate::throttle::peer_key;
+
+/// Answers a step of a log-in.
+///
+/// Errors: `login_failed` whatever does not fit, `throttled`, `overloaded`, `invalid_field` for a message that is none.
+pub async fn handle(access: Arc<Access>, ctx: PublicCtx) -> Reply<LoginAnswer> {
+    match ctx.body()? {
+        Login::Start {
+            username,
+            login_request,
+            session_public_key,
+        } => start(&access, &ctx, &username, &login_request, session_public_key).await,
+        Login::Finish {
+            login_id,
+            login_finalization,
+            key_binding,
+        } => finish(&access, &ctx, &login_id, &login_finalization, &key_binding).await,
+    }
+}
+
+async fn start(
+    access: &Access,
+    ctx: &PublicCtx,
+    username: &str,
+    login_request: &str,
+    session_key: PublicKey,
+) -> Reply<LoginAnswer> {
+    // A name that nobody can have takes the same way as one that nobody has.
+    let username: String = username.trim().to_lowercase().chars().take(64).collect();
+    let peer = peer_key(&ctx.call.peer);
+    let (operator, record, known) = {
+        let state = access.state().await;
+        match Username::new(&username).and_then(|name| state.operator(&name)) {
+            Some((id, operator)) => (Some(id), operator.record.clone(), operator.known_peers.contains(&peer)),
+            None => (None, None, false),
+        }
+    };
+    let attempt = access
+        .logins(|logins| logins.throttle.admit(&username, &peer, known, ctx.now))
+        .map_err(|refused| WireError::new(Code::Throttled, refused.to_string()))?;
+    let (login_response, exchange) = access
+        .opaque
+        .start(&mut OsRng, &username, record.as_deref(), login_request)
+        .map_err(malformed)?;
+    let login_id = random::id();
+    let login = logins::Login {
+        username,
+        operator,
+        session_key,
+        exchange,
+        attempt,
+        began_at: ctx.now,
+    };
+    access
+        .logins(|logins| logins.keep(login_id, login))
+        .map_err(|full| WireError::new(Code::Overloaded, full.to_string()))?;
+    Ok(LoginAnswer::Started {
+        login_id,
+        login_response,
+    })
+}
+
+async fn finish(
+    access: &Access,
+    ctx: &PublicCtx,
+    login_id: &SessionId,
+    login_finalization: &str,
+    key_binding: &str,
+) -> Reply<LoginAnswer> {
+    let login = access
+        .logins(|logins| logins.take(login_id, ctx.now))
+        .ok_or_else(failed)?;
+    let secret = Opaque::finish(login.exchange, &login.username, login_finalization).map_err(|error| match error {
+        OpaqueError::Refused => failed(),
+        OpaqueError::Malformed { .. } => malformed(error),
+    })?;
+    if !secret.binds(&login.session_key, key_binding) {
+        return Err(failed());
+    }
+    let operator = login.operator.ok_or_else(failed)?;
+    let command = Command::StartSession {
+        operator,
+        session_key: login.session_key,
+        peer: peer_key(&ctx.call.peer),
+    };
+    let (events, _) = access.execute(command, CommandKey::once()).await?;
+    access.logins(|logins| logins.throttle.give_back(&login.attempt));
+    let Some(Event::SessionStarted {
+        session, expires_at, ..
+    }) = events.first()
+    else {
+        return Err(WireError::new(Code::Internal, "no session was begun"));
+    };
+    let begun = access
+        .mint_session(*session, operator, login.session_key, *expires_at)
+        .await?;
+    tracing::info!(operator = %operator, session = %begun.session, "an operator logged in");
+    Ok(LoginAnswer::Finished {
+        token: begun.token,
+        session_id: begun.session,
+        username: begun.username,
+        expires_at: begun.expires_at,
+    })
+}
+
+fn failed() -> WireError {
+    WireError::new(Code::LoginFailed, "user name and password do not fit")
+}

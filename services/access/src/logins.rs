@@ -1,0 +1,128 @@
+//! Log-ins between their two steps: few, short, and each good for one try.
+
+use std::collections::BTreeMap;
+
+use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::ids::{OperatorId, SessionId};
+use borealis_bus_schema::time::Timestamp;
+
+use crate::opaque::Pending;
+use crate::throttle::{Attempt, Throttle};
+
+/// Is how long the second step may take, in milliseconds: stretching a password takes seconds on a slow machine.
+const LIFE_MS: i64 = 60_000;
+
+/// Is how many log-ins may be between their steps.
+const MAX_PENDING: usize = 2_048;
+
+/// Is a log-in after its first step.
+pub struct Login {
+    /// The name as it was given, in its one form.
+    pub username: String,
+    /// Whose it is; none for a name that nobody has.
+    pub operator: Option<OperatorId>,
+    /// The key that the session is to be bound to.
+    pub session_key: PublicKey,
+    /// The server's half of the exchange.
+    pub exchange: Pending,
+    /// The attempt it costs.
+    pub attempt: Attempt,
+    /// When it began.
+    pub began_at: Timestamp,
+}
+
+/// Holds what log-ins need between requests; lost at a restart, which costs a user one more try.
+#[derive(Default)]
+pub struct Logins {
+    /// Counts attempts.
+    pub throttle: Throttle,
+    pending: BTreeMap<SessionId, Login>,
+}
+
+/// Says that too many log-ins are between their steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many log-ins are under way")]
+pub struct Full;
+
+impl Logins {
+    /// Keeps a log-in until its second step.
+    ///
+    /// Errors: [`Full`].
+    pub fn keep(&mut self, id: SessionId, login: Login) -> Result<(), Full> {
+        if self.pending.len() >= MAX_PENDING {
+            let now = login.began_at;
+            self.pending.retain(|_, other| now.since_ms(other.began_at) < LIFE_MS);
+        }
+        if self.pending.len() >= MAX_PENDING {
+            return Err(Full);
+        }
+        self.pending.insert(id, login);
+        Ok(())
+    }
+
+    /// Takes a log-in out, once; none when it is unknown or took too long.
+    pub fn take(&mut self, id: &SessionId, now: Timestamp) -> Option<Login> {
+        self.pending
+            .remove(id)
+            .filter(|login| now.since_ms(login.began_at) < LIFE_MS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::opaque::{Opaque, Suite};
+    use opaque_ke::ClientLogin;
+    use rand::SeedableRng;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_unix_ms(1_800_000_000_000 + ms)
+    }
+
+    fn login(began_at: Timestamp, exchange: &Pending) -> Login {
+        let attempt = Throttle::default().admit("ada", "192.0.2.1", true, began_at).unwrap();
+        Login {
+            username: "ada".into(),
+            operator: None,
+            session_key: PublicKey::from_bytes([1; 32]),
+            exchange: exchange.clone(),
+            attempt,
+            began_at,
+        }
+    }
+
+    fn exchange() -> Pending {
+        use base64::Engine;
+        let rng = &mut rand::rngs::StdRng::seed_from_u64(1);
+        let request = ClientLogin::<Suite>::start(rng, b"p").unwrap().message.serialize();
+        let request = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(request);
+        Opaque::generate(rng).start(rng, "ada", None, &request).unwrap().1
+    }
+
+    fn id(n: u32) -> SessionId {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        SessionId::from_bytes(bytes)
+    }
+
+    #[test]
+    fn a_log_in_is_good_for_one_second_step_within_a_minute() {
+        let (mut logins, exchange) = (Logins::default(), exchange());
+        logins.keep(id(1), login(at(0), &exchange)).unwrap();
+        logins.keep(id(2), login(at(0), &exchange)).unwrap();
+        assert!(logins.take(&id(1), at(LIFE_MS - 1)).is_some());
+        assert!(logins.take(&id(1), at(LIFE_MS - 1)).is_none());
+        assert!(logins.take(&id(2), at(LIFE_MS)).is_none());
+        assert!(logins.take(&id(3), at(0)).is_none());
+    }
+
+    #[test]
+    fn their_number_is_bounded_and_old_ones_make_room() {
+        let (mut logins, exchange) = (Logins::default(), exchange());
+        for n in 0..u32::try_from(MAX_PENDING).unwrap() {
+            logins.keep(id(n), login(at(0), &exchange)).unwrap();
+        }
+        assert_eq!(logins.keep(id(9_999), login(at(1), &exchange)), Err(Full));
+        assert_eq!(logins.keep(id(9_999), login(at(LIFE_MS), &exchange)), Ok(()));
+    }
+}

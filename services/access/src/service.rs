@@ -1,0 +1,289 @@
+//! The service itself: one state, one writer, and what it signs with.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::ids::{OperatorId, SessionId};
+use borealis_bus_schema::routes::Right;
+use borealis_bus_schema::time::Timestamp;
+use borealis_event_store::{Append, Appended, EventLog, NewEvent, StreamId, StreamWrite};
+use borealis_service_kit::auth::{self, BiscuitRoot, SessionClaims, Sites};
+use borealis_service_kit::clock::Clock;
+use borealis_service_kit::random;
+use borealis_service_kit::revocation::RevocationSet;
+use tokio::sync::MutexGuard;
+use zeroize::Zeroizing;
+
+use crate::aggregate::{Command, Event, Facts, GrantFacts, Setup, Standing, State, decide, evolve};
+use crate::error::AccessError;
+use crate::logins::Logins;
+use crate::opaque::Opaque;
+use crate::setup_link::SetupLink;
+use crate::stored;
+
+/// Is how many events are read at once when the state is rebuilt.
+const PAGE_EVENTS: usize = 1_000;
+
+/// Names a command and the answer that a repetition gets.
+pub struct CommandKey {
+    /// The id.
+    pub id: [u8; 16],
+    /// What tells a repetition from another command.
+    pub digest: [u8; 32],
+    /// The answer.
+    pub answer: Vec<u8>,
+}
+
+impl CommandKey {
+    /// Names a command that nobody repeats.
+    pub fn once() -> Self {
+        Self {
+            id: random::bytes(),
+            digest: [0; 32],
+            answer: Vec::new(),
+        }
+    }
+}
+
+/// Is a session as it was just begun.
+pub struct NewSession {
+    /// The session.
+    pub session: SessionId,
+    /// Its biscuit, base64url.
+    pub token: String,
+    /// The operator's name.
+    pub username: String,
+    /// When it ends at the latest.
+    pub expires_at: Timestamp,
+}
+
+/// Is everything that access's handlers share.
+pub struct Access {
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Proves passwords.
+    pub opaque: Opaque,
+    link: SetupLink,
+    root: BiscuitRoot,
+    revoked: Arc<RevocationSet>,
+    state: tokio::sync::Mutex<State>,
+    logins: Mutex<Logins>,
+}
+
+/// Is what access is made of.
+pub struct Parts {
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Proves passwords.
+    pub opaque: Opaque,
+    /// Where the secret of the set-up link stands.
+    pub link: SetupLink,
+    /// The key that signs biscuits.
+    pub root: BiscuitRoot,
+    /// What access itself refuses by.
+    pub revoked: Arc<RevocationSet>,
+}
+
+impl Access {
+    /// Rebuilds the state from the log and makes a set-up link where there is no operator.
+    ///
+    /// Errors: [`AccessError`], when an event or a file cannot be read.
+    pub async fn open(parts: Parts) -> Result<Self, AccessError> {
+        let state = rebuild(parts.log.as_ref(), &parts.revoked)?;
+        let access = Self {
+            log: parts.log,
+            clock: parts.clock,
+            opaque: parts.opaque,
+            link: parts.link,
+            root: parts.root,
+            revoked: parts.revoked,
+            state: tokio::sync::Mutex::new(state),
+            logins: Mutex::default(),
+        };
+        access.renew_link().await?;
+        Ok(access)
+    }
+
+    /// Makes a set-up link unless there is an operator, or a link whose secret is still at hand.
+    async fn renew_link(&self) -> Result<(), AccessError> {
+        let setup = self.state.lock().await.setup;
+        if setup == Setup::Done {
+            return self.link.remove();
+        }
+        if self.link.read(setup)?.is_some() {
+            return Ok(());
+        }
+        let secret = self.link.renew(random::bytes())?;
+        self.execute(Command::OpenSetup { secret }, CommandKey::once()).await?;
+        tracing::info!("a set-up link was made; it works until the first operator exists");
+        Ok(())
+    }
+
+    /// Returns the secret of the set-up link while there is no operator.
+    ///
+    /// Errors: the file is not private.
+    pub async fn setup_secret(&self) -> Result<Option<Zeroizing<String>>, AccessError> {
+        let setup = self.state.lock().await.setup;
+        self.link.read(setup)
+    }
+
+    /// Forgets the secret of the set-up link.
+    pub fn close_link(&self) {
+        if let Err(error) = self.link.remove() {
+            tracing::warn!(%error, "the set-up secret is worthless, but its file could not be removed");
+        }
+    }
+
+    /// Gives the state to look at; nothing changes while it is held.
+    pub async fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().await
+    }
+
+    /// Works on the log-ins under way.
+    pub fn logins<T>(&self, work: impl FnOnce(&mut Logins) -> T) -> T {
+        work(&mut self.logins.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Decides a command, writes what happened and applies it, one command after the other.
+    ///
+    /// Errors: [`AccessError::Rejected`], [`AccessError::Append`], [`AccessError::Store`].
+    pub async fn execute(&self, command: Command, key: CommandKey) -> Result<(Vec<Event>, Appended), AccessError> {
+        let mut state = self.state.lock().await;
+        let facts = Facts {
+            now: self.clock.now(),
+            id: random::bytes(),
+        };
+        state.forget_ended(facts.now);
+        let events = decide(&state, command, &facts)?;
+        let append = Append {
+            command_id: key.id,
+            command_digest: key.digest,
+            at_ms: facts.now.unix_ms(),
+            writes: self.writes(&events)?,
+            answer: key.answer,
+        };
+        let appended = self.log.append(append).await?;
+        if appended.replayed {
+            return Ok((self.events_of(&appended)?, appended));
+        }
+        for event in &events {
+            if let Event::SessionEnded { session, .. } = event {
+                self.revoked.end_session(*session);
+            }
+            *state = evolve(std::mem::take(&mut *state), event);
+        }
+        Ok((events, appended))
+    }
+
+    /// Reads what an earlier append wrote.
+    ///
+    /// Errors: [`AccessError::Store`], [`AccessError::Stored`].
+    pub fn events_of(&self, appended: &Appended) -> Result<Vec<Event>, AccessError> {
+        let count = usize::try_from(appended.last.saturating_sub(appended.first).saturating_add(1)).unwrap_or(1);
+        let records = self.log.read_all(appended.first.saturating_sub(1), count)?;
+        let mut events = Vec::new();
+        for record in records {
+            if let Some(body) = &record.body {
+                events.push(stored::decode(&record.kind, body)?);
+            }
+        }
+        Ok(events)
+    }
+
+    fn writes(&self, events: &[Event]) -> Result<Vec<StreamWrite>, AccessError> {
+        let mut by_stream: BTreeMap<StreamId, Vec<NewEvent>> = BTreeMap::new();
+        for event in events {
+            let (stream, event) = stored::encode(event)?;
+            by_stream.entry(stream).or_default().push(event);
+        }
+        let mut writes = Vec::new();
+        for (stream, events) in by_stream {
+            let expected = self.log.stream_version(&stream)?;
+            writes.push(StreamWrite {
+                stream,
+                expected,
+                events,
+            });
+        }
+        Ok(writes)
+    }
+
+    /// Mints the biscuit of a session.
+    ///
+    /// Errors: [`AccessError::Mint`], [`AccessError::Rejected`].
+    pub async fn mint_session(
+        &self,
+        session: SessionId,
+        operator: OperatorId,
+        session_key: PublicKey,
+        expires_at: Timestamp,
+    ) -> Result<NewSession, AccessError> {
+        let Standing {
+            username,
+            rights,
+            sites,
+        } = self.state.lock().await.standing(&operator)?;
+        let claims = SessionClaims {
+            operator,
+            username,
+            session,
+            session_key,
+            rights: rights.into_iter().map(|right| (right, sites.clone())).collect(),
+            expires_at,
+        };
+        let token = auth::mint_session(&self.root, &claims)?;
+        Ok(NewSession {
+            session,
+            token,
+            username: claims.username,
+            expires_at,
+        })
+    }
+
+    /// Mints the biscuit of a grant, as often as it is asked for.
+    ///
+    /// Errors: [`AccessError::Mint`].
+    pub fn mint_grant(&self, grant: &GrantFacts) -> Result<String, AccessError> {
+        let reach: BTreeMap<Right, Sites> = BTreeMap::from([(Right::JobsRun, grant.sites.clone())]);
+        let claims = SessionClaims {
+            operator: grant.author,
+            username: grant.username.clone(),
+            session: grant.session,
+            session_key: grant.session_key,
+            rights: reach,
+            expires_at: grant.expires_at,
+        };
+        Ok(auth::mint_grant(
+            &self.root,
+            &claims,
+            grant.grant,
+            &grant.call_digest.0,
+        )?)
+    }
+}
+
+/// Applies every event of the log, from position zero.
+fn rebuild(log: &dyn EventLog, revoked: &RevocationSet) -> Result<State, AccessError> {
+    let (mut state, mut after) = (State::default(), 0);
+    loop {
+        let records = log.read_all(after, PAGE_EVENTS)?;
+        let Some(last) = records.last() else {
+            return Ok(state);
+        };
+        after = last.position;
+        for record in &records {
+            // What retention dropped is too old to decide by.
+            let Some(body) = &record.body else { continue };
+            let event = stored::decode(&record.kind, body)?;
+            if let Event::SessionEnded { session, .. } = &event {
+                revoked.end_session(*session);
+            }
+            state = evolve(state, &event);
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! The stored forms of access's events, apart from the domain's, one struct per version.
+//!
+//! Shape: CBOR maps. An event's kind names form and version: `SessionStarted` is version 1, a second version would be
+//! `SessionStarted2` with an upcast from the first. `SessionEnded` and `GrantMinted` are read by others too and hold all
+//! fields of the shared forms.
+
+use std::collections::BTreeSet;
+
+use borealis_bus_schema::codec::{self, CodecError};
+use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::ids::{CommandId, GrantId, OperatorId, SessionId, SiteName};
+use borealis_bus_schema::messages::shared_events::{SessionEnded, SharedEvent};
+use borealis_bus_schema::order::Digest;
+use borealis_bus_schema::routes::Right;
+use borealis_bus_schema::time::Timestamp;
+use borealis_event_store::{NewEvent, StreamId};
+use borealis_service_kit::auth::Sites;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::aggregate::{Event, GrantFacts, Username};
+
+/// Lists the kinds whose bodies never leave access.
+pub const SECRET_KINDS: &[&str] = &["PasswordSet"];
+
+/// Says why a stored event cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoredError {
+    /// The codec refused.
+    #[error("the body of {kind} does not fit its form")]
+    Body {
+        /// The event's kind.
+        kind: String,
+        /// What the codec said.
+        #[source]
+        source: CodecError,
+    },
+    /// A field holds what it cannot hold.
+    #[error("{kind} has a field with a value that does not exist")]
+    Field {
+        /// The event's kind.
+        kind: String,
+    },
+    /// This version does not know the kind; a newer one wrote it.
+    #[error("the kind {kind} is not known to this version")]
+    UnknownKind {
+        /// The kind.
+        kind: String,
+    },
+    /// The stream's name is none.
+    #[error("the name of a stream does not fit")]
+    Stream(#[from] borealis_event_store::InvalidStreamId),
+}
+
+#[derive(Serialize, Deserialize)]
+struct SetupOpenedV1 {
+    secret: Digest,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SetupUsedV1 {
+    operator: OperatorId,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OperatorCreatedV1 {
+    operator: OperatorId,
+    username: String,
+    rights: Vec<String>,
+    sites: Vec<String>,
+    peer: String,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PasswordSetV1 {
+    operator: OperatorId,
+    #[serde(with = "serde_bytes")]
+    record: Vec<u8>,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SessionStartedV1 {
+    session: SessionId,
+    operator: OperatorId,
+    session_key: PublicKey,
+    peer: String,
+    at: Timestamp,
+    expires_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BootstrapSessionStartedV1 {
+    session: SessionId,
+    session_key: PublicKey,
+    at: Timestamp,
+    expires_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct GrantMintedV1 {
+    grant: GrantId,
+    author: OperatorId,
+    /// Lower hex.
+    call_digest: Digest,
+    expires_at: Timestamp,
+    username: String,
+    session: SessionId,
+    session_key: PublicKey,
+    command: CommandId,
+    sites: Vec<String>,
+}
+
+/// Brings an event to its stored form, with the stream it belongs to.
+///
+/// Errors: [`StoredError::Body`] for a body that is too large.
+pub fn encode(event: &Event) -> Result<(StreamId, NewEvent), StoredError> {
+    let (stream, kind, body) = match event.clone() {
+        Event::SetupOpened { secret, at } => (
+            "setup".to_owned(),
+            "SetupOpened",
+            codec::encode(&SetupOpenedV1 { secret, at }),
+        ),
+        Event::SetupUsed { operator, at } => (
+            "setup".to_owned(),
+            "SetupUsed",
+            codec::encode(&SetupUsedV1 { operator, at }),
+        ),
+        Event::OperatorCreated {
+            operator,
+            username,
+            rights,
+            sites,
+            peer,
+            at,
+        } => {
+            let body = OperatorCreatedV1 {
+                operator,
+                username: username.as_str().to_owned(),
+                rights: rights.iter().map(|right| right.as_str().to_owned()).collect(),
+                sites: sites.names(),
+                peer,
+                at,
+            };
+            (of_operator(&operator), "OperatorCreated", codec::encode(&body))
+        }
+        Event::PasswordSet { operator, record, at } => {
+            let body = PasswordSetV1 { operator, record, at };
+            (of_operator(&operator), "PasswordSet", codec::encode(&body))
+        }
+        Event::SessionStarted {
+            session,
+            operator,
+            session_key,
+            peer,
+            at,
+            expires_at,
+        } => {
+            let body = SessionStartedV1 {
+                session,
+                operator,
+                session_key,
+                peer,
+                at,
+                expires_at,
+            };
+            (of_session(&session), "SessionStarted", codec::encode(&body))
+        }
+        Event::BootstrapSessionStarted {
+            session,
+            session_key,
+            at,
+            expires_at,
+        } => {
+            let body = BootstrapSessionStartedV1 {
+                session,
+                session_key,
+                at,
+                expires_at,
+            };
+            (of_session(&session), "BootstrapSessionStarted", codec::encode(&body))
+        }
+        Event::SessionEnded { session, reason, at } => {
+            let body = SessionEnded { session, reason, at };
+            (of_session(&session), SessionEnded::KIND, codec::encode(&body))
+        }
+        Event::GrantMinted(grant) => {
+            let stream = format!("grant-{}", grant.grant);
+            let body = GrantMintedV1 {
+                grant: grant.grant,
+                author: grant.author,
+                call_digest: grant.call_digest,
+                expires_at: grant.expires_at,
+                username: grant.username,
+                session: grant.session,
+                session_key: grant.session_key,
+                command: grant.command,
+                sites: grant.sites.names(),
+            };
+            (stream, "GrantMinted", codec::encode(&body))
+        }
+    };
+    let body = body.map_err(|source| StoredError::Body {
+        kind: kind.to_owned(),
+        source,
+    })?;
+    let kind = kind.to_owned();
+    Ok((StreamId::new(&stream)?, NewEvent { kind, body }))
+}
+
+/// Reads a stored event of any version.
+///
+/// Errors: [`StoredError`]; nothing may be decided without the event.
+pub fn decode(kind: &str, body: &[u8]) -> Result<Event, StoredError> {
+    let field = || StoredError::Field { kind: kind.to_owned() };
+    Ok(match kind {
+        "SetupOpened" => {
+            let SetupOpenedV1 { secret, at } = read(kind, body)?;
+            Event::SetupOpened { secret, at }
+        }
+        "SetupUsed" => {
+            let SetupUsedV1 { operator, at } = read(kind, body)?;
+            Event::SetupUsed { operator, at }
+        }
+        "OperatorCreated" => {
+            let stored: OperatorCreatedV1 = read(kind, body)?;
+            let rights: Result<BTreeSet<Right>, String> = stored.rights.iter().map(|text| text.parse()).collect();
+            Event::OperatorCreated {
+                operator: stored.operator,
+                username: Username::new(&stored.username).ok_or_else(field)?,
+                rights: rights.map_err(|_| field())?,
+                sites: read_sites(&stored.sites).ok_or_else(field)?,
+                peer: stored.peer,
+                at: stored.at,
+            }
+        }
+        "PasswordSet" => {
+            let PasswordSetV1 { operator, record, at } = read(kind, body)?;
+            Event::PasswordSet { operator, record, at }
+        }
+        "SessionStarted" => {
+            let stored: SessionStartedV1 = read(kind, body)?;
+            Event::SessionStarted {
+                session: stored.session,
+                operator: stored.operator,
+                session_key: stored.session_key,
+                peer: stored.peer,
+                at: stored.at,
+                expires_at: stored.expires_at,
+            }
+        }
+        "BootstrapSessionStarted" => {
+            let stored: BootstrapSessionStartedV1 = read(kind, body)?;
+            Event::BootstrapSessionStarted {
+                session: stored.session,
+                session_key: stored.session_key,
+                at: stored.at,
+                expires_at: stored.expires_at,
+            }
+        }
+        SessionEnded::KIND => {
+            let SessionEnded { session, reason, at } = read(kind, body)?;
+            Event::SessionEnded { session, reason, at }
+        }
+        "GrantMinted" => {
+            let stored: GrantMintedV1 = read(kind, body)?;
+            Event::GrantMinted(GrantFacts {
+                grant: stored.grant,
+                author: stored.author,
+                username: stored.username,
+                session: stored.session,
+                session_key: stored.session_key,
+                command: stored.command,
+                call_digest: stored.call_digest,
+                sites: read_sites(&stored.sites).ok_or_else(field)?,
+                expires_at: stored.expires_at,
+            })
+        }
+        _ => return Err(StoredError::UnknownKind { kind: kind.to_owned() }),
+    })
+}
+
+fn read<T: DeserializeOwned>(kind: &str, body: &[u8]) -> Result<T, StoredError> {
+    codec::decode(body).map_err(|source| StoredError::Body {
+        kind: kind.to_owned(),
+        source,
+    })
+}
+
+fn read_sites(names: &[String]) -> Option<Sites> {
+    if names.iter().any(|name| name == "*") {
+        return Some(Sites::All);
+    }
+    names
+        .iter()
+        .map(|name| SiteName::new(name).ok())
+        .collect::<Option<_>>()
+        .map(Sites::Some)
+}
+
+fn of_operator(operator: &OperatorId) -> String {
+    format!("operator-{operator}")
+}
+
+fn of_session(session: &SessionId) -> String {
+    format!("session-{session}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use borealis_bus_schema::messages::shared_events::GrantMinted;
+    use serde_json::{Value, json};
+    use std::path::Path;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_unix_ms(1_800_000_000_000 + ms)
+    }
+
+    fn one_of_each() -> Vec<Event> {
+        let (operator, session) = (OperatorId::from_bytes([1; 16]), SessionId::from_bytes([2; 16]));
+        let session_key = PublicKey::from_bytes([3; 32]);
+        vec![
+            Event::SetupOpened {
+                secret: Digest([4; 32]),
+                at: at(0),
+            },
+            Event::SetupUsed { operator, at: at(1) },
+            Event::OperatorCreated {
+                operator,
+                username: Username::new("ada").unwrap(),
+                rights: [Right::JobsRun, Right::DevicesRead].into(),
+                sites: Sites::Some([SiteName::default_site()].into()),
+                peer: "192.0.2.1".into(),
+                at: at(1),
+            },
+            Event::PasswordSet {
+                operator,
+                record: vec![5; 4],
+                at: at(1),
+            },
+            Event::SessionStarted {
+                session,
+                operator,
+                session_key,
+                peer: "192.0.2.1".into(),
+                at: at(2),
+                expires_at: at(3),
+            },
+            Event::BootstrapSessionStarted {
+                session,
+                session_key,
+                at: at(2),
+                expires_at: at(3),
+            },
+            Event::SessionEnded {
+                session,
+                reason: "log-out".into(),
+                at: at(4),
+            },
+            Event::GrantMinted(GrantFacts {
+                grant: GrantId::from_bytes([6; 16]),
+                author: operator,
+                username: "ada".into(),
+                session,
+                session_key,
+                command: CommandId::from_bytes([7; 16]),
+                call_digest: Digest([8; 32]),
+                sites: Sites::All,
+                expires_at: at(5),
+            }),
+        ]
+    }
+
+    #[test]
+    fn every_event_reads_back() {
+        for event in one_of_each() {
+            let (_, stored) = encode(&event).unwrap();
+            assert_eq!(decode(&stored.kind, &stored.body).unwrap(), event);
+        }
+    }
+
+    fn json_of<T: DeserializeOwned + Serialize>(body: &[u8]) -> Value {
+        serde_json::to_value(codec::decode::<T>(body).unwrap()).unwrap()
+    }
+    fn fields(stored: &NewEvent) -> Value {
+        let body = &stored.body;
+        match stored.kind.as_str() {
+            "SetupOpened" => json_of::<SetupOpenedV1>(body),
+            "SetupUsed" => json_of::<SetupUsedV1>(body),
+            "OperatorCreated" => json_of::<OperatorCreatedV1>(body),
+            "PasswordSet" => json_of::<PasswordSetV1>(body),
+            "SessionStarted" => json_of::<SessionStartedV1>(body),
+            "BootstrapSessionStarted" => json_of::<BootstrapSessionStartedV1>(body),
+            "SessionEnded" => json_of::<SessionEnded>(body),
+            "GrantMinted" => json_of::<GrantMintedV1>(body),
+            other => panic!("{other} has no golden form"),
+        }
+    }
+
+    /// Golden files are append-only: written when `BOREALIS_GEN=1` and missing, compared otherwise.
+    #[test]
+    fn golden_bytes_stay_readable() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+        for event in one_of_each() {
+            let (stream, stored) = encode(&event).unwrap();
+            let path = folder.join(format!("{}.v1.json", stored.kind));
+            if !path.exists() && std::env::var_os("BOREALIS_GEN").is_some() {
+                let fields = fields(&stored);
+                let golden = json!({"stream": stream.as_str(), "kind": stored.kind, "cbor": hex::encode(&stored.body), "fields": fields});
+                std::fs::create_dir_all(&folder).unwrap();
+                std::fs::write(&path, format!("{golden:#}\n")).unwrap();
+            }
+            let golden =
+                std::fs::read(&path).unwrap_or_else(|_| panic!("{} is missing; `just gen` adds it", path.display()));
+            let golden: Value = serde_json::from_slice(&golden).unwrap();
+            let body = hex::decode(golden["cbor"].as_str().unwrap()).unwrap();
+            assert_eq!(decode(golden["kind"].as_str().unwrap(), &body).unwrap(), event);
+            assert_eq!(
+                (stream.as_str(), body),
+                (golden["stream"].as_str().unwrap(), stored.body)
+            );
+        }
+    }
+
+    #[test]
+    fn what_others_read_fits_the_shared_form() {
+        for event in one_of_each() {
+            let (_, stored) = encode(&event).unwrap();
+            match event {
+                Event::GrantMinted(facts) => {
+                    let shared: GrantMinted = codec::decode(&stored.body).unwrap();
+                    assert_eq!((stored.kind.as_str(), shared.grant), (GrantMinted::KIND, facts.grant));
+                    assert_eq!(shared.call_digest, facts.call_digest.to_string());
+                }
+                Event::SessionEnded { session, .. } => {
+                    assert_eq!(codec::decode::<SessionEnded>(&stored.body).unwrap().session, session);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn a_kind_of_a_newer_version_stops_everything() {
+        assert!(matches!(
+            decode("SessionStarted9", b""),
+            Err(StoredError::UnknownKind { .. })
+        ));
+        assert!(matches!(
+            decode("SessionStarted", b"\xff"),
+            Err(StoredError::Body { .. })
+        ));
+    }
+}

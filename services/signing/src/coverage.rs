@@ -1,0 +1,273 @@
+//! What a signed request covers: the last word on whether an order does exactly what its author asked for.
+//!
+//! Everything a device will do (targets, role, verb, language, script, arguments, environment, timeout, output limit, run)
+//! is read from the bytes that the author's session key signed; an order that says anything else is refused. The caller of
+//! signing may leave the script's text out of its orders; the text that is signed is always the author's.
+
+use std::collections::BTreeSet;
+
+use borealis_bus_schema::codec::{self, CodecError};
+use borealis_bus_schema::forms::{PublicKey, VerifyError};
+use borealis_bus_schema::ids::{CommandId, GrantId, Guid, JobId, OperatorId, RoleName, RunId, VerbName};
+use borealis_bus_schema::messages::scheduler::{CreateJob, MAX_EXPIRES_IN_MS, OUTPUT_LIMIT_BYTES};
+use borealis_bus_schema::operator::OperatorCall;
+use borealis_bus_schema::order::{CLOCK_SKEW_MS, Context, Digest, MAX_VALIDITY_MS, Order, OrderBody, ScriptBody};
+use borealis_bus_schema::routes;
+use borealis_bus_schema::subjects::Service;
+use borealis_bus_schema::time::Timestamp;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+/// Is the only attempt there is until runs can be repeated.
+const FIRST_ATTEMPT: u32 = 1;
+
+/// Is what a verified grant says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    /// The grant.
+    pub grant: GrantId,
+    /// Its author.
+    pub author: OperatorId,
+    /// The key that signed the request.
+    pub session_key: PublicKey,
+    /// The digest of the request.
+    pub call_digest: [u8; 32],
+    /// When the grant ends.
+    pub expires_at: Timestamp,
+}
+
+/// States the rule that a request to sign breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The request carries no signature.
+    #[error("the operator's request carries no signature")]
+    CallUnsigned,
+    /// The signature is not the key's that the grant binds.
+    #[error("the operator's request is not signed by the key that the grant binds")]
+    CallSignature(#[source] VerifyError),
+    /// The grant was given for another request.
+    #[error("the grant was given for another request")]
+    OtherCall,
+    /// The request is none that makes a job.
+    #[error("the operator's request does not make a job")]
+    NotAJob,
+    /// The request's body cannot be read.
+    #[error("the operator's request cannot be read: {0}")]
+    CallBody(String),
+    /// The request names an act that signing does not know.
+    #[error("the operator's request names role {role} and verb {verb}, which signing does not sign")]
+    UnknownAct {
+        /// The role.
+        role: RoleName,
+        /// The verb.
+        verb: VerbName,
+    },
+    /// A batch is empty or too large.
+    #[error("a batch has 1 to {max} orders, this one has {size}", max = borealis_bus_schema::merkle::MAX_LEAVES)]
+    BatchSize {
+        /// How many came.
+        size: usize,
+    },
+    /// An order differs from the request.
+    #[error("the order for device {guid} differs from the operator's request in {what}")]
+    Differs {
+        /// Its device.
+        guid: Guid,
+        /// The first field that differs.
+        what: &'static str,
+    },
+    /// An order is for a device that the request does not name.
+    #[error("the operator's request does not name device {guid}")]
+    NotATarget {
+        /// The device.
+        guid: Guid,
+    },
+    /// An order's times are not those that may be signed now.
+    #[error("the order for device {guid} {why}")]
+    Times {
+        /// Its device.
+        guid: Guid,
+        /// What is wrong with them.
+        why: &'static str,
+    },
+}
+
+impl From<CodecError> for Refusal {
+    fn from(error: CodecError) -> Self {
+        Refusal::CallBody(error.to_string())
+    }
+}
+
+/// Is what one signed request allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// The command of the request.
+    pub command: CommandId,
+    /// The job it makes.
+    pub job: JobId,
+    /// The digest of the request.
+    pub call: Digest,
+    targets: Targets,
+    role: RoleName,
+    verb: VerbName,
+    context: Context,
+    body: OrderBody,
+    run_ends_at: Timestamp,
+    grant_ends_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Targets {
+    All,
+    These(BTreeSet<Guid>),
+}
+
+impl Coverage {
+    /// Reads a request that the grant covers.
+    ///
+    /// The signature's age does not matter: the grant says until when the request may be acted upon.
+    ///
+    /// Errors: the first rule of [`Refusal`] that it breaks.
+    pub fn read(call: &OperatorCall, granted: &Granted) -> Result<Self, Refusal> {
+        let proof = call.proof.as_ref().ok_or(Refusal::CallUnsigned)?;
+        call.verify(proof, &granted.session_key)
+            .map_err(Refusal::CallSignature)?;
+        let call_digest = call.digest();
+        if call_digest != granted.call_digest {
+            return Err(Refusal::OtherCall);
+        }
+        let route = routes::of_verb(Service::Scheduler, "jobs-create");
+        if route
+            .and_then(|route| route.matches(&call.method, &call.path))
+            .is_none()
+        {
+            return Err(Refusal::NotAJob);
+        }
+        let asked: CreateJob = codec::decode_json(&call.body, codec::MAX_BODY_BYTES)?;
+        let waits_ms = i64::try_from(asked.expires_in_ms.min(MAX_EXPIRES_IN_MS)).unwrap_or(0);
+        Ok(Self {
+            command: proof.command,
+            job: JobId::of_command(&proof.command),
+            call: Digest(call_digest),
+            body: body_of(&asked)?,
+            targets: if asked.targets.all {
+                Targets::All
+            } else {
+                Targets::These(asked.targets.guids.into_iter().collect())
+            },
+            role: asked.role,
+            verb: asked.verb,
+            context: asked.context,
+            // The scheduler counts from when it took the request, which is within the signature's freshness.
+            run_ends_at: proof.issued_at.plus_ms(waits_ms).plus_ms(CLOCK_SKEW_MS),
+            grant_ends_at: granted.expires_at,
+        })
+    }
+
+    /// Compares an order with the request and returns it as it is to be signed, under the signing key's name.
+    ///
+    /// Errors: the first rule of [`Refusal`] that it breaks.
+    pub fn cover(&self, order: Order, key_id: &str, now: Timestamp) -> Result<Order, Refusal> {
+        let guid = order.guid;
+        let same = |equal: bool, what| {
+            if equal {
+                Ok(())
+            } else {
+                Err(Refusal::Differs { guid, what })
+            }
+        };
+        if let Targets::These(these) = &self.targets
+            && !these.contains(&guid)
+        {
+            return Err(Refusal::NotATarget { guid });
+        }
+        same(order.run == RunId::of_job(&self.job, &guid), "its run")?;
+        same(order.attempt == FIRST_ATTEMPT, "its attempt")?;
+        same(order.context == self.context, "its context")?;
+        same(order.role == self.role, "its role")?;
+        let body = self.body_to_sign(&order)?;
+        self.check_times(&order, now)?;
+        Ok(Order {
+            body,
+            key_id: key_id.to_owned(),
+            ..order
+        })
+    }
+
+    fn body_to_sign(&self, order: &Order) -> Result<OrderBody, Refusal> {
+        let guid = order.guid;
+        let differs = |what| Refusal::Differs { guid, what };
+        match (&order.body, &self.body) {
+            // Whoever may begin a run may end it; a cancel order names its own run and no other.
+            (OrderBody::Cancel { run }, OrderBody::Script(_))
+                if *run == order.run && order.verb == VerbName::cancel() =>
+            {
+                Ok(order.body.clone())
+            }
+            (OrderBody::Cancel { .. }, _) => Err(differs("the run to end")),
+            _ if order.verb != self.verb => Err(differs("its verb")),
+            (OrderBody::Script(theirs), OrderBody::Script(asked)) => {
+                first_difference(theirs, asked).map_or_else(|| Ok(self.body.clone()), |what| Err(differs(what)))
+            }
+            (theirs, asked) if theirs == asked => Ok(self.body.clone()),
+            _ => Err(differs("its body")),
+        }
+    }
+
+    fn check_times(&self, order: &Order, now: Timestamp) -> Result<(), Refusal> {
+        let guid = order.guid;
+        let why = if order.issued_at.since_ms(now).saturating_abs() > CLOCK_SKEW_MS {
+            "was not issued now"
+        } else if order.expires_at <= now {
+            "is over already"
+        } else if order.expires_at.since_ms(order.issued_at) > MAX_VALIDITY_MS {
+            "would be valid for longer than a day"
+        } else if order.expires_at > self.grant_ends_at {
+            "would outlive its grant"
+        } else if order.expires_at > self.run_ends_at {
+            "would outlive its run"
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::Times { guid, why })
+    }
+}
+
+/// Builds what the request tells devices to do.
+fn body_of(asked: &CreateJob) -> Result<OrderBody, Refusal> {
+    let unknown = || Refusal::UnknownAct {
+        role: asked.role.clone(),
+        verb: asked.verb.clone(),
+    };
+    match (asked.role.as_str(), asked.verb.as_str(), &asked.script) {
+        ("agent", "ping", None) => Ok(OrderBody::Ping),
+        ("script", "run", Some(script)) => Ok(OrderBody::Script(ScriptBody {
+            language: asked.language.ok_or_else(unknown)?,
+            script: script.as_bytes().to_vec(),
+            digest: Digest::of(script.as_bytes()),
+            args: asked.args.clone(),
+            env: asked.env.clone(),
+            timeout_ms: asked.timeout_ms,
+            output_limit_bytes: OUTPUT_LIMIT_BYTES,
+        })),
+        _ => Err(unknown()),
+    }
+}
+
+/// Names the first field in which a script differs from the one asked for; its text may be left out.
+fn first_difference(theirs: &ScriptBody, asked: &ScriptBody) -> Option<&'static str> {
+    let pairs = [
+        (theirs.language == asked.language, "the language"),
+        (theirs.digest == asked.digest, "the script's digest"),
+        (theirs.script.is_empty() || theirs.script == asked.script, "the script"),
+        (theirs.args == asked.args, "the arguments"),
+        (theirs.env == asked.env, "the environment"),
+        (theirs.timeout_ms == asked.timeout_ms, "the timeout"),
+        (
+            theirs.output_limit_bytes == asked.output_limit_bytes,
+            "the output limit",
+        ),
+    ];
+    pairs.into_iter().find_map(|(same, what)| (!same).then_some(what))
+}

@@ -1,0 +1,300 @@
+//! Each field of an order, changed alone, is refused by its name.
+
+use super::*;
+use borealis_bus_schema::ids::{OrderId, SessionId};
+use borealis_bus_schema::operator::Proof;
+use borealis_bus_schema::order::Language;
+use ed25519_dalek::SigningKey;
+use serde_json::{Value, json};
+
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_unix_ms(1_800_000_000_000)
+}
+pub(crate) fn author_key() -> SigningKey {
+    SigningKey::from_bytes(&[1; 32])
+}
+pub(crate) fn guid(n: u8) -> Guid {
+    Guid::from_random([n; 16])
+}
+fn command() -> CommandId {
+    CommandId::from_bytes([3; 16])
+}
+fn asked() -> Value {
+    json!({
+        "targets": {"guids": [guid(1), guid(2)]}, "language": "sh", "script": "echo hi",
+        "args": ["a"], "env": {"K": "v"}, "timeout_ms": 60_000, "expires_in_ms": 3_600_000,
+    })
+}
+pub(crate) fn call_of(body: &Value) -> OperatorCall {
+    let (path, body) = ("/api/v1/jobs", body.to_string().into_bytes());
+    let session = SessionId::from_bytes([2; 16]);
+    let proof = Proof::new(&author_key(), session, command(), now(), "POST", path, &body);
+    OperatorCall {
+        method: "POST".into(),
+        path: path.into(),
+        body,
+        proof: Some(proof),
+        peer: "192.0.2.1".into(),
+    }
+}
+pub(crate) fn granted_for(call: &OperatorCall) -> Granted {
+    Granted {
+        grant: GrantId::from_bytes([4; 16]),
+        author: OperatorId::from_bytes([5; 16]),
+        session_key: PublicKey::of(&author_key()),
+        call_digest: call.digest(),
+        expires_at: now().plus_ms(3_600_000),
+    }
+}
+fn coverage() -> Coverage {
+    let call = call_of(&asked());
+    Coverage::read(&call, &granted_for(&call)).unwrap()
+}
+pub(crate) fn order_for(guid: Guid) -> Order {
+    Order {
+        order: OrderId::from_bytes([6; 16]),
+        run: RunId::of_job(&JobId::of_command(&command()), &guid),
+        attempt: 1,
+        guid,
+        context: Context::System,
+        role: RoleName::script(),
+        verb: VerbName::run(),
+        body: OrderBody::Script(ScriptBody {
+            language: Language::Sh,
+            script: b"echo hi".to_vec(),
+            digest: Digest::of(b"echo hi"),
+            args: vec!["a".into()],
+            env: [("K".to_owned(), "v".to_owned())].into(),
+            timeout_ms: 60_000,
+            output_limit_bytes: OUTPUT_LIMIT_BYTES,
+        }),
+        issued_at: now(),
+        expires_at: now().plus_ms(60_000),
+        key_id: "whatever the caller says".into(),
+    }
+}
+fn with_script(change: impl FnOnce(&mut ScriptBody)) -> Order {
+    let mut order = order_for(guid(1));
+    if let OrderBody::Script(script) = &mut order.body {
+        change(script);
+    }
+    order
+}
+fn refusal(order: Order) -> Refusal {
+    coverage().cover(order, "k", now()).unwrap_err()
+}
+fn differs(order: Order) -> &'static str {
+    match refusal(order) {
+        Refusal::Differs { what, .. } => what,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_order_that_does_what_was_asked_is_signed_under_our_key() {
+    let covered = coverage().cover(order_for(guid(1)), "ours", now()).unwrap();
+    assert_eq!(
+        (covered.key_id.as_str(), covered.body),
+        ("ours", order_for(guid(1)).body)
+    );
+}
+
+#[test]
+fn a_script_left_out_is_filled_in_from_the_request() {
+    let covered = coverage()
+        .cover(with_script(|s| s.script.clear()), "ours", now())
+        .unwrap();
+    assert_eq!(covered.body, order_for(guid(1)).body);
+}
+
+#[test]
+fn every_field_of_the_script_counts() {
+    assert_eq!(differs(with_script(|s| s.script = b"echo ho".to_vec())), "the script");
+    assert_eq!(
+        differs(with_script(|s| s.digest = Digest::of(b"x"))),
+        "the script's digest"
+    );
+    assert_eq!(differs(with_script(|s| s.language = Language::Bash)), "the language");
+    assert_eq!(differs(with_script(|s| s.args.push("b".into()))), "the arguments");
+    assert_eq!(
+        differs(with_script(|s| {
+            s.env.insert("LD_PRELOAD".into(), "x".into());
+        })),
+        "the environment"
+    );
+    assert_eq!(differs(with_script(|s| s.timeout_ms += 1)), "the timeout");
+    assert_eq!(differs(with_script(|s| s.output_limit_bytes += 1)), "the output limit");
+}
+
+#[test]
+fn every_other_field_counts() {
+    let order = || order_for(guid(1));
+    let run = RunId::of_job(&JobId::of_command(&command()), &guid(2));
+    assert_eq!(differs(Order { run, ..order() }), "its run");
+    assert_eq!(differs(Order { attempt: 2, ..order() }), "its attempt");
+    assert_eq!(
+        differs(Order {
+            context: Context::CurrentUser,
+            ..order()
+        }),
+        "its context"
+    );
+    assert_eq!(
+        differs(Order {
+            role: RoleName::agent(),
+            ..order()
+        }),
+        "its role"
+    );
+    assert_eq!(
+        differs(Order {
+            verb: VerbName::ping(),
+            ..order()
+        }),
+        "its verb"
+    );
+    assert_eq!(
+        differs(Order {
+            body: OrderBody::Ping,
+            ..order()
+        }),
+        "its body"
+    );
+    assert_eq!(refusal(order_for(guid(9))), Refusal::NotATarget { guid: guid(9) });
+}
+
+#[test]
+fn all_devices_are_targets_when_asked_for() {
+    let mut everywhere = asked();
+    everywhere["targets"] = json!({"all": true});
+    let call = call_of(&everywhere);
+    let coverage = Coverage::read(&call, &granted_for(&call)).unwrap();
+    assert!(coverage.cover(order_for(guid(9)), "k", now()).is_ok());
+}
+
+#[test]
+fn times_are_now_short_and_within_grant_and_run() {
+    let order = || order_for(guid(1));
+    let why = |order| match refusal(order) {
+        Refusal::Times { why, .. } => why,
+        other => panic!("{other:?}"),
+    };
+    for ms in [-60_001, 60_001] {
+        let issued_at = now().plus_ms(ms);
+        assert_eq!(why(Order { issued_at, ..order() }), "was not issued now");
+    }
+    let until = |ms| Order {
+        expires_at: now().plus_ms(ms),
+        ..order()
+    };
+    assert_eq!(why(until(0)), "is over already");
+    assert_eq!(why(until(MAX_VALIDITY_MS + 1)), "would be valid for longer than a day");
+    assert_eq!(why(until(3_600_001)), "would outlive its grant");
+    let call = call_of(&asked());
+    let granted = Granted {
+        expires_at: now().plus_ms(MAX_VALIDITY_MS),
+        ..granted_for(&call)
+    };
+    let longer = Coverage::read(&call, &granted).unwrap();
+    assert!(longer.cover(until(3_600_000 + CLOCK_SKEW_MS), "k", now()).is_ok());
+    assert!(longer.cover(until(3_600_001 + CLOCK_SKEW_MS), "k", now()).is_err());
+}
+
+#[test]
+fn a_run_is_ended_only_by_naming_itself() {
+    let cancel = |run| Order {
+        verb: VerbName::cancel(),
+        body: OrderBody::Cancel { run },
+        ..order_for(guid(1))
+    };
+    assert!(coverage().cover(cancel(order_for(guid(1)).run), "k", now()).is_ok());
+    assert_eq!(differs(cancel(order_for(guid(2)).run)), "the run to end");
+    let as_run = Order {
+        verb: VerbName::run(),
+        ..cancel(order_for(guid(1)).run)
+    };
+    assert_eq!(differs(as_run), "the run to end");
+}
+
+#[test]
+fn the_request_is_the_granted_one_signed_by_the_granted_key() {
+    let call = call_of(&asked());
+    let read = |call: &OperatorCall, granted: &Granted| Coverage::read(call, granted).unwrap_err();
+    let unsigned = OperatorCall {
+        proof: None,
+        ..call.clone()
+    };
+    assert_eq!(read(&unsigned, &granted_for(&call)), Refusal::CallUnsigned);
+    let other_key = Granted {
+        session_key: PublicKey::of(&SigningKey::from_bytes(&[9; 32])),
+        ..granted_for(&call)
+    };
+    assert!(matches!(read(&call, &other_key), Refusal::CallSignature(_)));
+    let mut altered = call.clone();
+    altered.body = asked().to_string().replace("echo hi", "echo ho").into_bytes();
+    assert!(matches!(
+        read(&altered, &granted_for(&altered)),
+        Refusal::CallSignature(_)
+    ));
+    let mut wider = asked();
+    wider["targets"] = json!({"all": true});
+    assert_eq!(read(&call_of(&wider), &granted_for(&call)), Refusal::OtherCall);
+}
+
+#[test]
+fn only_a_request_that_makes_a_job_is_signed_for() {
+    let signed = |method: &str, path: &str, body: &Value| {
+        let body = body.to_string().into_bytes();
+        let proof = Proof::new(
+            &author_key(),
+            SessionId::from_bytes([2; 16]),
+            command(),
+            now(),
+            method,
+            path,
+            &body,
+        );
+        OperatorCall {
+            method: method.into(),
+            path: path.into(),
+            body,
+            proof: Some(proof),
+            peer: String::new(),
+        }
+    };
+    let refused = |call: OperatorCall| Coverage::read(&call, &granted_for(&call)).unwrap_err();
+    assert_eq!(refused(signed("POST", "/api/v1/codes", &asked())), Refusal::NotAJob);
+    assert_eq!(refused(signed("POST", "/api/v1/jobs?x=1", &asked())), Refusal::NotAJob);
+    assert_eq!(refused(signed("PUT", "/api/v1/jobs", &asked())), Refusal::NotAJob);
+    let unreadable = json!({"targets": {}, "surprise": 1});
+    assert!(matches!(
+        refused(signed("POST", "/api/v1/jobs", &unreadable)),
+        Refusal::CallBody(_)
+    ));
+    for (role, verb) in [("script", "ping"), ("agent", "run"), ("terminal", "open")] {
+        let body = json!({"targets": {"all": true}, "role": role, "verb": verb, "language": "sh", "script": "x"});
+        assert!(matches!(
+            refused(signed("POST", "/api/v1/jobs", &body)),
+            Refusal::UnknownAct { .. }
+        ));
+    }
+}
+
+#[test]
+fn a_ping_has_no_body() {
+    let call = call_of(&json!({"targets": {"all": true}, "role": "agent", "verb": "ping"}));
+    let coverage = Coverage::read(&call, &granted_for(&call)).unwrap();
+    let ping = Order {
+        role: RoleName::agent(),
+        verb: VerbName::ping(),
+        body: OrderBody::Ping,
+        ..order_for(guid(7))
+    };
+    assert_eq!(coverage.cover(ping.clone(), "k", now()).unwrap().body, OrderBody::Ping);
+    let cancel = Order {
+        verb: VerbName::cancel(),
+        body: OrderBody::Cancel { run: ping.run },
+        ..ping
+    };
+    assert!(coverage.cover(cancel, "k", now()).is_err());
+}
