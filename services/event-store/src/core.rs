@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockRea
 
 use tokio::sync::watch;
 
+use crate::commands::Commands;
 use crate::database::Database;
 use crate::error::Chain;
 use crate::index::Index;
@@ -116,7 +117,7 @@ impl Core {
         let recent = self.tail().command(id);
         match recent {
             Some(entry) => Ok(Some(entry)),
-            None => self.index.command(id),
+            None => self.index.commands.get(id),
         }
     }
 
@@ -239,10 +240,12 @@ impl std::fmt::Debug for Core {
 /// Starts the shared part from an open database: finds the head and rebuilds the tail from the rows behind the indexes.
 pub(crate) fn load(database: &Database) -> Result<(Rows, Index), StoreError> {
     let rows = Rows(database.tree("events")?);
+    let meta = database.tree("meta")?;
+    let commands = Commands::open(database.tree("commands")?, meta.clone())?;
     let index = Index {
         streams: database.tree("streams")?,
-        commands: database.tree("commands")?,
-        meta: database.tree("meta")?,
+        commands,
+        meta,
     };
     index.check_layout()?;
     Ok((rows, index))

@@ -1,14 +1,12 @@
 //! The indexes on disk: a stream's positions and the commands made, written behind the commits.
 //!
 //! `streams` holds the positions of a stream in chunks: key `stream ‖ 0 ‖ first position`, value `1 ‖ varint distance*`.
-//! `commands` holds `command id → 1 ‖ last position ‖ at_ms`. `meta` holds how far both have come. Writing a part twice
-//! changes nothing, so a kill in the middle of a round only repeats it.
+//! `commands` is told of in `commands.rs`. `meta` holds how far both have come. Writing a part twice changes nothing, so a
+//! kill in the middle of a round only repeats it.
 
-use std::sync::Arc;
-
-use crate::row::{Cursor, Item, put_varint};
-use crate::rows::Rows;
-use crate::tail::{CommandEntry, TailPart};
+use crate::commands::Commands;
+use crate::row::{Cursor, put_varint};
+use crate::tail::TailPart;
 use crate::{Position, StoreError, StreamId, Version};
 
 const FORMAT: u8 = 1;
@@ -16,10 +14,7 @@ const FORMAT: u8 = 1;
 const CHUNK_POSITIONS: usize = 256;
 /// Rows written to the database in one batch.
 const BATCH_ROWS: usize = 256;
-/// Commits looked at for expiry in one round, as a multiple of a small round's size.
-const EXPIRY_STEP: u64 = 65_536;
 const INDEXED: &[u8] = b"indexed";
-const EXPIRED: &[u8] = b"expired";
 const IMPORTING: &[u8] = b"importing";
 const LAYOUT_KEY: &[u8] = b"layout";
 /// Layout of the whole store that this version writes.
@@ -33,10 +28,10 @@ pub(crate) struct Indexed {
 }
 
 /// The index trees.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Index {
     pub(crate) streams: sled::Tree,
-    pub(crate) commands: sled::Tree,
+    pub(crate) commands: Commands,
     pub(crate) meta: sled::Tree,
 }
 
@@ -135,41 +130,23 @@ impl Index {
         Ok(found)
     }
 
-    /// Looks a command up as far as they are indexed.
-    pub(crate) fn command(&self, id: &[u8; 16]) -> Result<Option<CommandEntry>, StoreError> {
-        let Some(bytes) = self
-            .commands
-            .get(id)
-            .map_err(StoreError::database("look a command up"))?
-        else {
-            return Ok(None);
-        };
-        read_command(&bytes)
-            .map(Some)
-            .map_err(|reason| StoreError::Broken { position: 0, reason })
-    }
-
     /// Writes a part of the tail, then how far the indexes have come with it.
-    pub(crate) fn write(&self, part: &Arc<TailPart>, log_time_ms: i64) -> Result<(), StoreError> {
-        let mut batch = Batches::new(&self.streams);
+    pub(crate) fn write(&self, part: &TailPart, log_time_ms: i64) -> Result<(), StoreError> {
+        let base = self.indexed()?.position + 1;
+        let mut rows = Batches::new(&self.streams);
         for (stream, positions) in &part.streams {
-            self.add_positions(&mut batch, stream, positions)?;
+            self.add_positions(&mut rows, stream, positions)?;
         }
-        batch.finish()?;
-        let mut batch = Batches::new(&self.commands);
-        for (id, entry) in &part.commands {
-            let mut value = vec![FORMAT];
-            value.extend_from_slice(&entry.last.to_be_bytes());
-            value.extend_from_slice(&entry.at_ms.to_be_bytes());
-            batch.insert(id.to_vec(), value)?;
-        }
-        batch.finish()?;
+        rows.finish()?;
+        let mut meta = sled::Batch::default();
+        let run = self.commands.write(base, &part.commands, &mut meta)?;
         let mut value = part.last.to_be_bytes().to_vec();
         value.extend_from_slice(&log_time_ms.to_be_bytes());
+        meta.insert(INDEXED, value);
         self.meta
-            .insert(INDEXED, value)
+            .apply_batch(meta)
             .map_err(StoreError::database("write the index position"))?;
-        Ok(())
+        self.commands.take(run, &part.commands, log_time_ms)
     }
 
     fn add_positions(
@@ -211,56 +188,6 @@ impl Index {
             _ => Ok(None),
         }
     }
-
-    /// Removes commands that are not remembered any more, a bounded step at a time, in the order of the log.
-    pub(crate) fn expire(&self, rows: &Rows, up_to: Position, log_time_ms: i64) -> Result<(), StoreError> {
-        let stored = self
-            .meta
-            .get(EXPIRED)
-            .map_err(StoreError::database("read the expiry position"))?;
-        let after = stored
-            .and_then(|bytes| bytes.as_ref().try_into().ok())
-            .map_or(0, u64::from_be_bytes);
-        let up_to = up_to.min(after.saturating_add(EXPIRY_STEP));
-        let mut reached = after;
-        let mut batch = Batches::new(&self.commands);
-        rows.walk(after, |item| {
-            let Item::Commit(last, mark) = item else {
-                return Ok(std::ops::ControlFlow::Continue(()));
-            };
-            let entry = CommandEntry {
-                last: *last,
-                at_ms: mark.at_ms,
-            };
-            if *last > up_to || entry.is_live(log_time_ms) {
-                return Ok(std::ops::ControlFlow::Break(()));
-            }
-            if self.command(mark.command_id)? == Some(entry) {
-                batch.remove(mark.command_id.to_vec())?;
-            }
-            reached = *last;
-            Ok(std::ops::ControlFlow::Continue(()))
-        })?;
-        batch.finish()?;
-        if reached > after {
-            self.meta
-                .insert(EXPIRED, &reached.to_be_bytes())
-                .map_err(StoreError::database("write the expiry position"))?;
-        }
-        Ok(())
-    }
-}
-
-fn read_command(bytes: &[u8]) -> Result<CommandEntry, &'static str> {
-    let mut cursor = Cursor(bytes);
-    if cursor.byte()? != FORMAT {
-        return Err("the format of a command's row is not known");
-    }
-    let last = u64::from_be_bytes(*cursor.array()?);
-    Ok(CommandEntry {
-        last,
-        at_ms: i64::from_be_bytes(*cursor.array()?),
-    })
 }
 
 fn chunk_prefix(stream: &StreamId) -> Vec<u8> {
@@ -328,14 +255,14 @@ impl Chunk {
 }
 
 /// Writes rows of one tree in batches of bounded size.
-struct Batches<'a> {
+pub(crate) struct Batches<'a> {
     tree: &'a sled::Tree,
     batch: sled::Batch,
     rows: usize,
 }
 
 impl<'a> Batches<'a> {
-    fn new(tree: &'a sled::Tree) -> Self {
+    pub(crate) fn new(tree: &'a sled::Tree) -> Self {
         Self {
             tree,
             batch: sled::Batch::default(),
@@ -343,12 +270,12 @@ impl<'a> Batches<'a> {
         }
     }
 
-    fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), StoreError> {
+    pub(crate) fn insert(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), StoreError> {
         self.batch.insert(key, value);
         self.count()
     }
 
-    fn remove(&mut self, key: Vec<u8>) -> Result<(), StoreError> {
+    pub(crate) fn remove(&mut self, key: Vec<u8>) -> Result<(), StoreError> {
         self.batch.remove(key);
         self.count()
     }
@@ -365,7 +292,7 @@ impl<'a> Batches<'a> {
             .map_err(StoreError::database("write an index"))
     }
 
-    fn finish(mut self) -> Result<(), StoreError> {
+    pub(crate) fn finish(mut self) -> Result<(), StoreError> {
         if self.rows > 0 { self.apply() } else { Ok(()) }
     }
 }

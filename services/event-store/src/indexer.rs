@@ -29,11 +29,10 @@ impl Indexer {
             .name("store-indexer".to_owned())
             .spawn(move || {
                 while let Ok((part, log_time_ms)) = incoming.recv() {
-                    let last = part.last;
                     let written = core.guarded("write the indexes", || {
                         core.index.write(&part, log_time_ms)?;
                         core.tail_mut().thaw();
-                        core.index.expire(&core.rows, last, log_time_ms)
+                        Ok(())
                     });
                     if written.is_err() || report.send(()).is_err() {
                         break;

@@ -24,6 +24,7 @@ mod log;
 mod row;
 mod rows;
 
+mod commands;
 mod database;
 mod index;
 mod tail;

@@ -355,17 +355,15 @@ fn check_sizes(append: &Append) -> Result<usize, AppendError> {
         }
     };
     let mut total = 64 + at_most("the answer", append.answer.len(), MAX_ANSWER_BYTES)?;
-    for (index, write) in append.writes.iter().enumerate() {
-        if append
-            .writes
-            .iter()
-            .take(index)
-            .any(|earlier| earlier.stream == write.stream)
-        {
-            return Err(AppendError::Invalid {
-                reason: "a stream is named twice",
-            });
-        }
+    let mut streams: Vec<&StreamId> = append.writes.iter().map(|write| &write.stream).collect();
+    streams.sort_unstable();
+    streams.dedup();
+    if streams.len() < append.writes.len() {
+        return Err(AppendError::Invalid {
+            reason: "a stream is named twice",
+        });
+    }
+    for write in &append.writes {
         total += write.stream.as_str().len();
         for event in &write.events {
             total += at_most("an event's kind", event.kind.len(), MAX_KIND_BYTES)?;
