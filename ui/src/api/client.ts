@@ -4,6 +4,7 @@ import { randomId, utf8 } from "./encoding";
 import { ApiError, endsSession, fromProblem, LOCAL_CODES, networkError } from "./errors";
 import { loadSession } from "./keys";
 import { signatureHeader } from "./signing";
+import type { CountedPage } from "./types";
 
 export const API = "/api/v1";
 
@@ -43,6 +44,24 @@ export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
   } catch (error) {
     if (endsSession(error)) sessionEnded();
     throw error;
+  }
+}
+
+/** Reads a list to its end, page by page, but no more than the limit. */
+export async function getAll<T>(
+  pathOf: (cursor: string | null) => string,
+  limit: number,
+  signal?: AbortSignal,
+): Promise<{ items: T[]; total: number }> {
+  const items: T[] = [];
+  let cursor: string | null = null;
+  for (;;) {
+    // Each page begins where the one before ended.
+    // oxlint-disable-next-line no-await-in-loop
+    const page: CountedPage<T> = await get(pathOf(cursor), signal);
+    items.push(...page.items);
+    cursor = page.next_cursor ?? null;
+    if (cursor === null || items.length >= limit) return { items, total: page.total ?? items.length };
   }
 }
 

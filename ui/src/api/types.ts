@@ -119,7 +119,7 @@ export interface Page<T> {
 }
 
 export interface CountedPage<T> extends Page<T> {
-  total: number;
+  total?: number;
 }
 
 export interface Job {

@@ -16,9 +16,10 @@ const part = encodeURIComponent;
 export const paths = {
   session: "/session",
   logout: "/logout",
-  codes: "/codes",
+  mintCode: "/codes",
+  codes: (cursor: string | null) => withQuery("/codes", { cursor }),
   revokeCode: (id: string) => `/codes/${part(id)}/revoke`,
-  approvals: (state?: string) => withQuery("/approvals", { state }),
+  approvals: (query: { state?: string; cursor?: string | null }) => withQuery("/approvals", query),
   approve: (id: string) => `/approvals/${part(id)}/approve`,
   deny: (id: string) => `/approvals/${part(id)}/deny`,
   devices: (query: { cursor?: string | null; limit?: number; q?: string }) => withQuery("/devices", query),

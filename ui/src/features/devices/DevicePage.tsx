@@ -1,4 +1,5 @@
 import { Button, Tabs } from "@mantine/core";
+import { useHotkeys } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, useNavigate } from "@tanstack/react-router";
 import { describe } from "../../api/errors";
@@ -31,6 +32,8 @@ export function DevicePage() {
   const session = useQuery(sessionQuery).data;
   const device = query.data;
   const why = refusal(session, "jobs.run");
+  const run = (): void => void navigate({ to: "/run", search: searchFor([guid]) });
+  useHotkeys([["r", () => (why ? undefined : run())]]);
 
   return (
     <Page
@@ -48,7 +51,7 @@ export function DevicePage() {
           leftSection={<Icon name="player-play" />}
           disabled={why !== undefined}
           title={why ?? (device && device.presence !== "online" ? words.queuedUntil : undefined)}
-          onClick={() => void navigate({ to: "/run", search: searchFor([guid]) })}
+          onClick={run}
         >
           {words.run}
         </Button>

@@ -110,7 +110,7 @@ export function DevicesPage() {
     const seen = new Set<string>();
     return (data?.pages ?? []).flatMap((page) => page.items).filter((row) => !seen.has(row.guid) && seen.add(row.guid));
   }, [data]);
-  const total = data?.pages.at(-1)?.total ?? 0;
+  const total = data?.pages.at(-1)?.total ?? rows.length;
   const columns = useMemo(() => columnsOf(!hasNextPage), [hasNextPage]);
 
   const more = useCallback(() => {
@@ -128,6 +128,7 @@ export function DevicesPage() {
   };
 
   const run = (): void => void navigate({ to: "/run", search: searchFor([...selected]) });
+  useHotkeys([["r", () => (selected.size > 0 ? run() : undefined)]]);
 
   return (
     <Page

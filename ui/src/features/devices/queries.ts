@@ -1,10 +1,10 @@
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
-import { get } from "../../api/client";
+import { get, getAll } from "../../api/client";
 import type { CountedPage, Device, DeviceDetail } from "../../api/types";
 import { paths } from "../../lib/paths";
 
 const PAGE = 200;
-const ALL_PAGE = 1_000;
+const ALL_PAGE = 500;
 /** More devices than this are not loaded to split them; the server still runs on all. */
 const ALL_LIMIT = 20_000;
 
@@ -29,22 +29,17 @@ export function devicesQuery(q: string) {
 /** Every device, to choose from and to split by presence. */
 export const everyDeviceQuery = queryOptions({
   queryKey: deviceKeys.every,
-  queryFn: async ({ signal }): Promise<{ items: Device[]; total: number }> => {
-    const items: Device[] = [];
-    let cursor: string | null = null;
-    for (;;) {
-      const page: CountedPage<Device> = await get(paths.devices({ cursor, limit: ALL_PAGE }), signal);
-      items.push(...page.items);
-      cursor = page.next_cursor;
-      if (!cursor || items.length >= ALL_LIMIT) return { items, total: page.total };
-    }
-  },
+  queryFn: ({ signal }) =>
+    getAll<Device>((cursor) => paths.devices({ cursor, limit: ALL_PAGE }), ALL_LIMIT, signal),
   staleTime: 5_000,
 });
 
 export const deviceCountQuery = queryOptions({
   queryKey: deviceKeys.count,
-  queryFn: async ({ signal }) => (await get<CountedPage<Device>>(paths.devices({ limit: 1 }), signal)).total,
+  queryFn: async ({ signal }) => {
+    const page = await get<CountedPage<Device>>(paths.devices({ limit: 1 }), signal);
+    return page.total ?? page.items.length;
+  },
 });
 
 export function deviceQuery(guid: string) {

@@ -1,5 +1,5 @@
 import { queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
-import { change, get } from "../../api/client";
+import { change, getAll } from "../../api/client";
 import type { Approval, InstallerCode, MintedCode, MintRequest } from "../../api/types";
 import { paths } from "../../lib/paths";
 
@@ -9,20 +9,24 @@ export const enrolmentKeys = {
   pending: ["approvals", "pending"] as const,
 };
 
+/** More than this nobody reads on one page. */
+const MOST = 1_000;
+
 export const codesQuery = queryOptions({
   queryKey: enrolmentKeys.codes,
-  queryFn: async ({ signal }) => (await get<{ items: InstallerCode[] }>(paths.codes, signal)).items,
+  queryFn: async ({ signal }) => (await getAll<InstallerCode>(paths.codes, MOST, signal)).items,
 });
 
 export const pendingApprovalsQuery = queryOptions({
   queryKey: enrolmentKeys.pending,
-  queryFn: async ({ signal }) => (await get<{ items: Approval[] }>(paths.approvals("pending"), signal)).items,
+  queryFn: async ({ signal }) =>
+    (await getAll<Approval>((cursor) => paths.approvals({ state: "pending", cursor }), MOST, signal)).items,
 });
 
 export function useMintCode() {
   const client = useQueryClient();
   return useMutation({
-    mutationFn: (request: MintRequest) => change<MintedCode>(paths.codes, request),
+    mutationFn: (request: MintRequest) => change<MintedCode>(paths.mintCode, request),
     // The whole code stands in the answer: it must not outlive the dialog.
     gcTime: 0,
     onSuccess: () => client.invalidateQueries({ queryKey: enrolmentKeys.codes }),

@@ -13,7 +13,7 @@ import { PasswordRules } from "./PasswordRules";
 import { forgetSetupSecret, takeSetupSecret } from "./secret";
 import { words } from "./words";
 
-const USERNAME = /^[a-z0-9._@-]{2,64}$/;
+const USERNAME = /^[a-z0-9][a-z0-9._@-]{0,63}$/;
 
 export function SetupPage() {
   const router = useRouter();

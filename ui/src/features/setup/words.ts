@@ -3,7 +3,7 @@ export const words = {
   lead: "Choose the name and password of the first operator. The password is proved to the server, never sent; nobody can read it back to you.",
   username: "User name",
   usernameHint: "Lower case; it names you in every audit row.",
-  usernameBad: "2 to 64 of these: a to z, 0 to 9, dot, dash, underscore, @",
+  usernameBad: "Up to 64 of a to z, 0 to 9, dot, dash, underscore and @, a letter or digit first",
   password: "Password",
   confirm: "Password again",
   submit: "Set password",

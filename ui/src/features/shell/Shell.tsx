@@ -1,6 +1,6 @@
 import { useHotkeys } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
-import { Link, Outlet, useNavigate } from "@tanstack/react-router";
+import { Link, Outlet } from "@tanstack/react-router";
 import { lazy, Suspense, useState } from "react";
 import { zoneName } from "../../lib/time";
 import { Icon, type IconName } from "../../ui/Icon";
@@ -57,9 +57,7 @@ export function Shell() {
 
 function ShellFrame() {
   const [palette, setPalette] = useState(false);
-  const navigate = useNavigate();
   useHotkeys([["mod+K", () => setPalette(true)]], []);
-  useHotkeys([["r", () => void navigate({ to: "/run" })]]);
   return (
     <div className={classes.shell}>
       <a href="#content" className={classes.skip}>

@@ -1,7 +1,7 @@
 import { QueryClient } from "@tanstack/react-query";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { LiveEvent } from "../../api/types";
-import { keysTouched, patchPresence, Refresher } from "./liveEvents";
+import { keysTouched, Refresher, Told } from "./liveEvents";
 
 function event(service: string, aggregate: string, past: string, data: Record<string, unknown> = {}): LiveEvent {
   return { type: "event", service, aggregate, past, data, at: "2026-11-22T10:00:00.000Z" };
@@ -21,10 +21,31 @@ describe("an event", () => {
     const key = ["devices", "list", ""];
     const pages = [{ items: [{ guid: "g", presence: "offline" }], next_cursor: null, total: 1 }];
     client.setQueryData(key, { pages, pageParams: [null] });
-    patchPresence(client, event("inventory", "device", "presence-changed", { guid: "g", presence: "<b>" }));
+    const tell = (presence: string): void => {
+      const told = new Told();
+      told.take(event("inventory", "device", "presence-changed", { guid: "g", presence }));
+      told.apply(client);
+    };
+    tell("<b>");
     expect(client.getQueryData(key)).toEqual({ pages, pageParams: [null] });
-    patchPresence(client, event("inventory", "device", "presence-changed", { guid: "g", presence: "online" }));
+    tell("online");
     expect(JSON.stringify(client.getQueryData(key))).toContain('"presence":"online"');
+  });
+
+  it("moves a run forward only", () => {
+    const client = new QueryClient();
+    const key = ["jobs", "runs", "j"];
+    client.setQueryData(key, { pages: [{ items: [{ run: "r", state: "queued" }], next_cursor: null }], pageParams: [null] });
+    const state = (...events: [string, string][]): string => {
+      const told = new Told();
+      for (const [past, to] of events) told.take(event("scheduler", "run", past, { job: "j", run: "r", state: to }));
+      told.apply(client);
+      return /"state":"(\w+)"/.exec(JSON.stringify(client.getQueryData(key)))?.[1] ?? "";
+    };
+    expect(state(["cancel-requested", "running"])).toBe("queued");
+    expect(state(["running", "running"], ["delivered", "delivered"])).toBe("running");
+    expect(state(["ended", "failed"], ["running", "running"])).toBe("failed");
+    expect(state(["ended", "succeeded"])).toBe("failed");
   });
 });
 
@@ -41,6 +62,19 @@ describe("re-reading", () => {
     vi.advanceTimersByTime(500);
     expect(invalidate).toHaveBeenCalledOnce();
     vi.advanceTimersByTime(5_000);
+    expect(invalidate).toHaveBeenCalledOnce();
+  });
+
+  it("waits while an older read is under way, and is not forgotten", () => {
+    const client = new QueryClient();
+    const invalidate = vi.spyOn(client, "invalidateQueries").mockResolvedValue();
+    const fetching = vi.spyOn(client, "isFetching").mockReturnValue(1);
+    const refresher = new Refresher(client);
+    refresher.take(event("enrollment", "approval", "requested", { id: "a" }));
+    vi.advanceTimersByTime(1_000);
+    expect(invalidate).not.toHaveBeenCalled();
+    fetching.mockReturnValue(0);
+    vi.advanceTimersByTime(250);
     expect(invalidate).toHaveBeenCalledOnce();
   });
 });
