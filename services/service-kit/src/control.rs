@@ -3,28 +3,33 @@
 //! Shape: a Unix socket of mode 600, `Server/State/<service>/control.sock`; one JSON line asks ([`ControlRequest`]), JSON lines
 //! answer ([`ControlLine`]): any number of `line`, then one `done` or `error`.
 
+use std::future::Future;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use borealis_bus_schema::subjects::Service;
-use borealis_event_store::{BoxFuture, EventLog, EventRecord, GENESIS, body_digest, chain_hash};
+use borealis_event_store::{BoxFuture, EventLog, EventRecord, OpenOptions, SledLog, StoreError, VerifyReport, verify};
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::paths::Paths;
+use crate::run::chain;
 
 /// Rebuilds a service's views from position zero; gives how many events were read.
 pub type RebuildViews = Arc<dyn Fn() -> BoxFuture<'static, Result<u64, String>> + Send + Sync>;
 
 /// Is the longest request line in bytes.
 const REQUEST_BYTES: u64 = 4_096;
+/// Is about how large one piece of an export is.
+const PIECE_BYTES: usize = 48 << 10;
 /// Is how many events are read at once.
 const PAGE: usize = 500;
 
@@ -45,9 +50,12 @@ pub enum ControlError {
     /// What came back is no answer.
     #[error("the service answered something that cannot be read")]
     Malformed,
-    /// The service said no.
+    /// The service, or the store itself, said no.
     #[error("{0}")]
     Refused(String),
+    /// The store of a service that does not run cannot be opened.
+    #[error("the event store cannot be opened")]
+    Store(#[from] StoreError),
 }
 
 /// Is one request.
@@ -64,6 +72,8 @@ pub enum ControlRequest {
     /// Checks the whole chain.
     Verify,
     /// Prints every event with its body.
+    Events,
+    /// Gives the whole log in the form that an import takes, in pieces; see [`export_piece`].
     Export,
     /// Throws the views away and builds them again.
     RebuildViews,
@@ -109,7 +119,7 @@ impl Drop for ControlServer {
 pub fn serve(
     paths: &Paths,
     service: Service,
-    log: Arc<dyn EventLog>,
+    store: SledLog,
     rebuild: Option<RebuildViews>,
 ) -> Result<ControlServer, ControlError> {
     let path = paths.control_sock(service);
@@ -128,9 +138,9 @@ pub fn serve(
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let (log, rebuild) = (Arc::clone(&log), rebuild.clone());
+                    let (store, rebuild) = (store.clone(), rebuild.clone());
                     tokio::spawn(async move {
-                        if let Err(error) = answer(stream, log, rebuild).await {
+                        if let Err(error) = answer(stream, store, rebuild).await {
                             tracing::debug!(%error, "a control request ended early");
                         }
                     });
@@ -145,6 +155,11 @@ pub fn serve(
     Ok(ControlServer { task, path })
 }
 
+/// Takes the lines of an answer.
+trait Sink: Send {
+    fn line(&mut self, value: Value) -> impl Future<Output = io::Result<()>> + Send;
+}
+
 struct Out(tokio::net::unix::OwnedWriteHalf);
 
 impl Out {
@@ -155,20 +170,28 @@ impl Out {
     }
 }
 
-async fn answer(stream: UnixStream, log: Arc<dyn EventLog>, rebuild: Option<RebuildViews>) -> io::Result<()> {
+impl Sink for Out {
+    async fn line(&mut self, value: Value) -> io::Result<()> {
+        self.send(&ControlLine::Line { value }).await
+    }
+}
+
+struct Print<F>(F);
+
+impl<F: FnMut(Value) -> io::Result<()> + Send> Sink for Print<F> {
+    async fn line(&mut self, value: Value) -> io::Result<()> {
+        (self.0)(value)
+    }
+}
+
+async fn answer(stream: UnixStream, store: SledLog, rebuild: Option<RebuildViews>) -> io::Result<()> {
     let (input, output) = stream.into_split();
     let mut out = Out(output);
     let mut line = String::new();
     BufReader::new(input.take(REQUEST_BYTES)).read_line(&mut line).await?;
     let last = match serde_json::from_str(&line) {
         Err(_) => Err("this is no request".to_owned()),
-        Ok(ControlRequest::Tail { after, follow }) => tail(&mut out, log, after, follow).await?,
-        Ok(ControlRequest::Verify) => verify(log).await,
-        Ok(ControlRequest::Export) => export(&mut out, log).await?,
-        Ok(ControlRequest::RebuildViews) => match rebuild {
-            None => Ok(json!({"views": 0})),
-            Some(rebuild) => rebuild().await.map(|events| json!({"events": events})),
-        },
+        Ok(request) => perform(store, request, rebuild, &mut out).await?,
     };
     let last = match last {
         Ok(value) => ControlLine::Done { value },
@@ -177,16 +200,35 @@ async fn answer(stream: UnixStream, log: Arc<dyn EventLog>, rebuild: Option<Rebu
     out.send(&last).await
 }
 
+/// Does what is asked; the outer error is the sink's.
+async fn perform(
+    store: SledLog,
+    request: ControlRequest,
+    rebuild: Option<RebuildViews>,
+    out: &mut impl Sink,
+) -> io::Result<Result<Value, String>> {
+    match request {
+        ControlRequest::Tail { after, follow } => tail(out, Arc::new(store), after, follow).await,
+        ControlRequest::Verify => Ok(verified(store).await),
+        ControlRequest::Events => events(out, Arc::new(store)).await,
+        ControlRequest::Export => export(out, store).await,
+        ControlRequest::RebuildViews => match rebuild {
+            None => Ok(Err("this service has no views to rebuild".to_owned())),
+            Some(rebuild) => Ok(rebuild().await.map(|events| json!({"events": events}))),
+        },
+    }
+}
+
 async fn page(log: &Arc<dyn EventLog>, after: u64) -> Result<Vec<EventRecord>, String> {
     let log = Arc::clone(log);
     tokio::task::spawn_blocking(move || log.read_all(after, PAGE))
         .await
         .map_err(|error| error.to_string())?
-        .map_err(|error| crate::run::chain(&error))
+        .map_err(|error| chain(&error))
 }
 
 async fn tail(
-    out: &mut Out,
+    out: &mut impl Sink,
     log: Arc<dyn EventLog>,
     after: Option<u64>,
     follow: bool,
@@ -203,8 +245,7 @@ async fn tail(
             let Some(last) = events.last() else { break };
             after = last.position;
             for event in &events {
-                let value = event_line(event, false);
-                out.send(&ControlLine::Line { value }).await?;
+                out.line(event_line(event, false)).await?;
             }
         }
         if !follow || heads.changed().await.is_err() {
@@ -213,55 +254,26 @@ async fn tail(
     }
 }
 
-/// Reads everything and hashes it again; the log checks its rows by itself on the way.
-async fn verify(log: Arc<dyn EventLog>) -> Result<Value, String> {
-    let head = log.head();
-    let (mut position, mut hash, mut dropped) = (0u64, GENESIS, 0u64);
-    while position < head.position {
-        let events = page(&log, position).await?;
-        if events.is_empty() {
-            return Err(format!("events are missing behind position {position}"));
-        }
-        for event in events.iter().filter(|event| event.position <= head.position) {
-            hash = check(position, &hash, event)?;
-            position = event.position;
-            dropped += u64::from(event.body.is_none());
-        }
-    }
-    if hash != head.hash {
-        return Err(format!("the chain does not end in the head at position {position}"));
-    }
-    Ok(json!({"position": position, "hash": hex::encode(hash), "dropped": dropped, "whole": true}))
+async fn verified(store: SledLog) -> Result<Value, String> {
+    let report = tokio::task::spawn_blocking(move || verify(&store, &[]))
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|error| chain(&error))?;
+    Ok(report_line(&report))
 }
 
-fn check(before: u64, hash: &[u8; 32], event: &EventRecord) -> Result<[u8; 32], String> {
-    let at = before.saturating_add(1);
-    let broken = |what: &str| Err(format!("position {at}: {what}"));
-    if event.position != at {
-        return broken("the event is missing");
-    }
-    if let Some(body) = &event.body
-        && body_digest(body) != event.body_digest
-    {
-        return broken("the body was altered");
-    }
-    let next = chain_hash(
-        hash,
-        at,
-        event.stream.as_str(),
-        event.version,
-        &event.kind,
-        event.at_ms,
-        &event.body_digest,
-    );
-    if next == event.hash {
-        Ok(next)
-    } else {
-        broken("the hash does not fit")
-    }
+/// Gives the outcome of a check as `verify` prints it.
+pub fn report_line(report: &VerifyReport) -> Value {
+    json!({
+        "whole": true,
+        "checked": report.checked,
+        "dropped": report.dropped,
+        "position": report.head.position,
+        "hash": hex::encode(report.head.hash),
+    })
 }
 
-async fn export(out: &mut Out, log: Arc<dyn EventLog>) -> io::Result<Result<Value, String>> {
+async fn events(out: &mut impl Sink, log: Arc<dyn EventLog>) -> io::Result<Result<Value, String>> {
     let end = log.head().position;
     let mut after = 0;
     while after < end {
@@ -270,8 +282,7 @@ async fn export(out: &mut Out, log: Arc<dyn EventLog>) -> io::Result<Result<Valu
             Err(message) => return Ok(Err(message)),
         };
         for event in events.iter().filter(|event| event.position <= end) {
-            let value = event_line(event, true);
-            out.send(&ControlLine::Line { value }).await?;
+            out.line(event_line(event, true)).await?;
         }
         match events.last() {
             Some(last) => after = last.position,
@@ -281,9 +292,46 @@ async fn export(out: &mut Out, log: Arc<dyn EventLog>) -> io::Result<Result<Valu
     Ok(Ok(json!({"events": end})))
 }
 
+/// Hands an export on in pieces, as the store writes it on a thread of its own.
+async fn export(out: &mut impl Sink, store: SledLog) -> io::Result<Result<Value, String>> {
+    let (sender, mut pieces) = mpsc::channel::<Vec<u8>>(4);
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut writer = io::BufWriter::with_capacity(PIECE_BYTES, Pieces(sender));
+        borealis_event_store::export(&store, &mut writer)
+    });
+    while let Some(piece) = pieces.recv().await {
+        out.line(json!({"export_base64": BASE64.encode(&piece)})).await?;
+    }
+    Ok(match writing.await {
+        Ok(Ok(head)) => Ok(json!({"position": head.position, "hash": hex::encode(head.hash)})),
+        Ok(Err(error)) => Err(chain(&error)),
+        Err(error) => Err(error.to_string()),
+    })
+}
+
+struct Pieces(mpsc::Sender<Vec<u8>>);
+
+impl io::Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0
+            .blocking_send(bytes.to_vec())
+            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads a line of an export back; `None` for what is none.
+pub fn export_piece(line: &Value) -> Option<Vec<u8>> {
+    BASE64.decode(line.get("export_base64")?.as_str()?.as_bytes()).ok()
+}
+
 /// Gives an event as `tail` and `export` print it.
 ///
-/// Shape: `{position, stream, version, kind, at, body_digest, hash, dropped}`, with `body_base64` in exports.
+/// Shape: `{position, stream, version, kind, at_ms, body_digest, hash, dropped}`, with `body_base64` in exports.
 fn event_line(event: &EventRecord, with_body: bool) -> Value {
     let mut value = json!({
         "position": event.position,
@@ -330,6 +378,33 @@ pub async fn ask(
 fn failed(path: &Path, did: &'static str) -> impl FnOnce(io::Error) -> ControlError {
     let path = path.to_owned();
     move |source| ControlError::Io { path, did, source }
+}
+
+/// Does the same without the service, on the store itself, which no process may have open.
+///
+/// Errors: [`ControlError::Store`], [`ControlError::Refused`].
+pub async fn ask_off_line(
+    paths: &Paths,
+    service: Service,
+    request: ControlRequest,
+    rebuild: Option<RebuildViews>,
+    print: impl FnMut(Value) -> io::Result<()> + Send,
+) -> Result<Value, ControlError> {
+    let folder = paths.state(service);
+    // Looking must not make a store where none is.
+    if !folder.join("db").exists() {
+        return Err(ControlError::Refused(format!("{service} has no event store here")));
+    }
+    let opened = folder.clone();
+    let opening = tokio::task::spawn_blocking(move || SledLog::open(&opened, OpenOptions::new()));
+    let store = opening
+        .await
+        .map_err(|error| ControlError::Refused(error.to_string()))??;
+    let outcome = perform(store.clone(), request, rebuild, &mut Print(print)).await;
+    store.flush_and_close().await?;
+    outcome
+        .map_err(failed(&folder, "printed"))?
+        .map_err(ControlError::Refused)
 }
 
 /// Tells whether a failed request means that the service does not run.

@@ -1,15 +1,14 @@
 //! What no longer counts although its token is still good: ended sessions, revoked grants, disabled operators.
 //!
-//! Access feeds its own set from its own log; every other service feeds one by [following](crate::follow) access. Kinds and
-//! bodies: `SessionEnded {session}`, `GrantRevoked {grant}`, `OperatorDisabled {operator}`, `OperatorEnabled {operator}`;
-//! other kinds and other fields are ignored.
+//! Access feeds its own set from its own log; every other service feeds one by [following](crate::follow) access. The
+//! kinds that count are [`SessionEnded`], [`GrantRevoked`] and [`OperatorDisabled`]; others are ignored.
 
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
 
 use borealis_bus_schema::codec::{self, CodecError};
 use borealis_bus_schema::ids::{GrantId, OperatorId, SessionId};
-use serde::Deserialize;
+use borealis_bus_schema::messages::shared_events::{GrantRevoked, OperatorDisabled, SessionEnded, SharedEvent as _};
 
 /// Remembers what was revoked.
 #[derive(Debug, Default)]
@@ -20,19 +19,6 @@ struct Sets {
     sessions: HashSet<SessionId>,
     grants: HashSet<GrantId>,
     operators: HashSet<OperatorId>,
-}
-
-#[derive(Deserialize)]
-struct OfSession {
-    session: SessionId,
-}
-#[derive(Deserialize)]
-struct OfGrant {
-    grant: GrantId,
-}
-#[derive(Deserialize)]
-struct OfOperator {
-    operator: OperatorId,
 }
 
 impl RevocationSet {
@@ -53,10 +39,6 @@ impl RevocationSet {
     pub fn disable_operator(&self, operator: OperatorId) {
         self.write(|sets| sets.operators.insert(operator));
     }
-    /// Lets a disabled operator in again.
-    pub fn enable_operator(&self, operator: OperatorId) {
-        self.write(|sets| sets.operators.remove(&operator));
-    }
 
     /// Tells whether a session has ended.
     pub fn session_ended(&self, session: &SessionId) -> bool {
@@ -76,10 +58,9 @@ impl RevocationSet {
     /// Errors: the codec's, when a kind that revokes has a body that cannot be read; nothing may be decided then.
     pub fn apply(&self, kind: &str, body: &[u8]) -> Result<(), CodecError> {
         match kind {
-            "SessionEnded" => self.end_session(codec::decode::<OfSession>(body)?.session),
-            "GrantRevoked" => self.revoke_grant(codec::decode::<OfGrant>(body)?.grant),
-            "OperatorDisabled" => self.disable_operator(codec::decode::<OfOperator>(body)?.operator),
-            "OperatorEnabled" => self.enable_operator(codec::decode::<OfOperator>(body)?.operator),
+            SessionEnded::KIND => self.end_session(codec::decode::<SessionEnded>(body)?.session),
+            GrantRevoked::KIND => self.revoke_grant(codec::decode::<GrantRevoked>(body)?.grant),
+            OperatorDisabled::KIND => self.disable_operator(codec::decode::<OperatorDisabled>(body)?.operator),
             _ => {}
         }
         Ok(())
@@ -96,28 +77,33 @@ impl RevocationSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
+    use borealis_bus_schema::time::Timestamp;
 
     #[test]
     fn events_of_access_revoke_and_others_do_nothing() {
         let (set, session) = (RevocationSet::new(), SessionId::from_bytes([1; 16]));
-        let body = codec::encode(&BTreeMap::from([
-            ("session", session.to_string()),
-            ("reason", "log-out".into()),
-        ]));
+        let ended = SessionEnded {
+            session,
+            reason: "log-out".into(),
+            at: Timestamp::from_unix_ms(0),
+        };
         set.apply("SessionStarted", b"rubbish").unwrap();
         assert!(!set.session_ended(&session));
-        set.apply("SessionEnded", &body.unwrap()).unwrap();
+        set.apply("SessionEnded", &codec::encode(&ended).unwrap()).unwrap();
         assert!(set.session_ended(&session));
         assert!(set.apply("GrantRevoked", b"rubbish").is_err());
     }
 
     #[test]
-    fn an_operator_comes_back() {
+    fn a_disabled_operator_is_known() {
         let (set, operator) = (RevocationSet::new(), OperatorId::from_bytes([2; 16]));
-        set.disable_operator(operator);
+        let disabled = OperatorDisabled {
+            operator,
+            reason: "left".into(),
+            at: Timestamp::from_unix_ms(0),
+        };
+        set.apply("OperatorDisabled", &codec::encode(&disabled).unwrap())
+            .unwrap();
         assert!(set.operator_disabled(&operator));
-        set.enable_operator(operator);
-        assert!(!set.operator_disabled(&operator));
     }
 }

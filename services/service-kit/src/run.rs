@@ -306,7 +306,7 @@ async fn run_on(main: ServiceMain, base: Arc<Base>) -> Result<(), RunError> {
         access,
     };
     let built = (main.build)(deps).await?;
-    let control = control::serve(&base.paths, base.service, Arc::clone(&log), built.rebuild_views)?;
+    let control = control::serve(&base.paths, base.service, store, built.rebuild_views)?;
     let served = built.builder.run(base.shutdown.clone()).await;
     drop(control);
     let closed = close(&log).await;

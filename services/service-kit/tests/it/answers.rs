@@ -7,9 +7,10 @@ use std::time::Duration;
 use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::{CommandId, VerbName};
-use borealis_bus_schema::messages::access::MintGrant;
 use borealis_bus_schema::messages::device::TellResult;
+use borealis_bus_schema::messages::library::PutScript;
 use borealis_bus_schema::operator::OperatorAnswer;
+use borealis_bus_schema::order::Language;
 use borealis_bus_schema::reply::{self, WireError};
 use borealis_bus_schema::subjects::{Service, Subject};
 use borealis_event_store::{EventLog, NewEvent, StreamId, StreamWrite};
@@ -244,24 +245,23 @@ async fn too_much_at_once_is_overload_and_a_stop_finishes_what_was_begun() {
 async fn only_those_who_may_ask_are_answered() {
     let all = Deployment::start().await;
     let service = all
-        .serve(Service::Access, |builder| {
-            builder.internal::<MintGrant, _, _>(async |_, _| Err(WireError::new(Code::NotFound, "reached")))
+        .serve(Service::Library, |builder| {
+            builder.internal::<PutScript, _, _>(async |_, _| Err(WireError::new(Code::NotFound, "reached")))
         })
         .await;
-    let call = all.call(Service::Scheduler, "jobs-create", "", b"{}");
-    let ask = MintGrant {
-        call,
-        expires_at: SystemClock.now(),
+    let ask = PutScript {
+        language: Language::Sh,
+        script: b"uname".to_vec(),
     };
+    let code = async |bus: &Bus, options| bus.request(&ask, options).await.err().unwrap().code;
     let options = all.options(Service::Scheduler, "jobs-create");
     let gateway = all.connect(Service::Gateway).await;
-    let refused = gateway.request(&ask, options.clone()).await.err().unwrap();
-    assert_eq!(refused.code, Code::RightMissing);
+    assert_eq!(code(&gateway, options.clone()).await, Code::RightMissing);
     let scheduler = all.connect(Service::Scheduler).await;
-    let reached = scheduler.request(&ask, options).await.err().unwrap();
-    assert_eq!(reached.code, Code::NotFound);
-    let unnarrowed = scheduler.request(&ask, RequestOptions::default()).await.err().unwrap();
-    assert_eq!(unnarrowed.code, Code::TokenMissing);
+    assert_eq!(code(&scheduler, options).await, Code::NotFound);
+    assert_eq!(code(&scheduler, RequestOptions::default()).await, Code::TokenMissing);
+    let elsewhere = all.options(Service::Inventory, "devices-list");
+    assert_eq!(code(&scheduler, elsewhere).await, Code::WrongService);
     service.stop().await;
 }
 

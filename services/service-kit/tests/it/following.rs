@@ -1,6 +1,5 @@
 //! Events cross services verified, or not at all.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use borealis_bus_schema::codec;
@@ -8,6 +7,7 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::{Form, Signed};
 use borealis_bus_schema::ids::{SessionId, VerbName};
 use borealis_bus_schema::messages::events::{EventsPage, EventsRead, Head};
+use borealis_bus_schema::messages::shared_events::SessionEnded;
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::reply;
 use borealis_bus_schema::subjects::{Service, Subject};
@@ -40,7 +40,12 @@ async fn follow(
 }
 
 fn ended(session: SessionId) -> Vec<u8> {
-    codec::encode(&BTreeMap::from([("session", session)])).unwrap()
+    let ended = SessionEnded {
+        session,
+        reason: "log-out".into(),
+        at: SystemClock.now(),
+    };
+    codec::encode(&ended).unwrap()
 }
 
 #[tokio::test]
