@@ -36,6 +36,10 @@ fn main() {
         ["fill", folder, events] => fill(Path::new(folder), events.parse().unwrap()),
         ["scan", folder] => scan(Path::new(folder)),
         ["append", folder, appends] => append(Path::new(folder), appends.parse().unwrap()),
+        ["replay", folder, events] => result(&format!(
+            "{:?}",
+            replay_filled(Path::new(folder), events.parse().unwrap())
+        )),
         [] => bench(400_000),
         [appends, ..] => bench(appends.replace('_', "").parse().unwrap()),
     }
@@ -281,6 +285,11 @@ impl View for Latest {
 fn replay(folder: &Path, events: u64) -> (f64, f64) {
     progress(&format!("filling {events} events over {STREAMS} streams"));
     fill(folder, events);
+    replay_filled(folder, events)
+}
+
+/// Replays a filled store.
+fn replay_filled(folder: &Path, events: u64) -> (f64, f64) {
     progress("replaying them into a view, chain checked");
     let log = SledLog::open(folder, OpenOptions::new()).unwrap();
     let view = SledView::open(&log, Latest).unwrap();

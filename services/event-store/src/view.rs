@@ -16,7 +16,7 @@ use crate::{EventRecord, GENESIS, Head, Position, SledLog, StoreError};
 /// Largest value of a view's row in bytes; aim at 2 KiB.
 pub const MAX_VIEW_ROW_BYTES: usize = 32 * 1024;
 /// Events applied before a batch is written.
-const BATCH_EVENTS: usize = 16_384;
+const BATCH_EVENTS: usize = 65_536;
 /// Bytes of changed rows before a batch is written.
 const BATCH_BYTES: usize = 1 << 20;
 /// Rows removed at once when a view is thrown away.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use borealis_event_store::{
-    Append, AppendError, Appended, COMMAND_LIFE_MS, EventLog, NewEvent, OpenOptions, SledLog, StreamWrite,
+    Append, AppendError, Appended, COMMAND_LIFE_MS, Compaction, EventLog, EventRecord, NewEvent, OpenOptions, SledLog,
+    SledView, StreamWrite, Summary, VerifyReport, View, ViewBatch, ViewError, export, import, verify,
 };
 use futures_util::future::join_all;
 use proptest::prelude::*;
@@ -33,6 +34,13 @@ enum Step {
     /// Commands that are sent together.
     Commands(Vec<Draft>),
     Reopen,
+    /// Drops the bodies of a stream up to a position.
+    Compact {
+        stream: u8,
+        upto: u8,
+    },
+    /// Lets the view catch up.
+    View,
     ReadAll {
         after: u8,
         limit: u8,
@@ -75,14 +83,16 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => prop::collection::vec(draft(), 1..12).prop_map(Step::Commands),
         1 => Just(Step::Reopen),
+        1 => (0..STREAMS, any::<u8>()).prop_map(|(stream, upto)| Step::Compact { stream, upto }),
+        1 => Just(Step::View),
         2 => (any::<u8>(), 0u8..40).prop_map(|(after, limit)| Step::ReadAll { after, limit }),
         2 => (0..STREAMS, any::<u8>(), 0u8..40)
             .prop_map(|(stream, after, limit)| Step::ReadStream { stream, after, limit }),
     ]
 }
 
-/// An event as the model knows it: stream, kind, body, time.
-type ModelEvent = (String, String, Vec<u8>, i64);
+/// An event as the model knows it: stream, kind, body when it was not dropped, time.
+type ModelEvent = (String, String, Option<Vec<u8>>, i64);
 /// A command as the model knows it: digest, time, what it was answered.
 type ModelCommand = ([u8; 32], i64, Appended);
 
@@ -137,7 +147,7 @@ impl Model {
             for event in &write.events {
                 let name = write.stream.to_string();
                 self.events
-                    .push((name, event.kind.clone(), event.body.clone(), append.at_ms));
+                    .push((name, event.kind.clone(), Some(event.body.clone()), append.at_ms));
             }
         }
         let last = self.events.len() as u64;
@@ -155,6 +165,74 @@ impl Model {
         }
         Outcome::Made(appended)
     }
+
+    /// Does what a compaction does; gives how many bodies went.
+    fn compact(&mut self, compaction: &Compaction) -> u64 {
+        self.now_ms = self.now_ms.max(compaction.at_ms);
+        let mut dropped = 0;
+        for summary in &compaction.summaries {
+            let name = summary.stream.to_string();
+            for (index, event) in self.events.iter_mut().enumerate() {
+                if event.0 == name && (index as u64) < compaction.upto && event.2.take().is_some() {
+                    dropped += 1;
+                }
+            }
+            self.events.push((
+                name,
+                "Summarised".to_owned(),
+                Some(summary.body.clone()),
+                compaction.at_ms,
+            ));
+        }
+        dropped
+    }
+}
+
+/// Digests of all events, by stream.
+struct Digests;
+
+impl View for Digests {
+    const NAME: &'static str = "digests";
+
+    fn apply(&self, batch: &mut ViewBatch<'_>, event: &EventRecord) -> Result<(), ViewError> {
+        let key = event.stream.as_str().as_bytes();
+        let mut row = batch.get(key)?.unwrap_or_default();
+        row.extend_from_slice(&event.body_digest[..4]);
+        batch.put(key, row)
+    }
+}
+
+fn export_of(view: &SledView<Digests>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    view.export(&mut bytes).unwrap();
+    bytes
+}
+
+/// Checks that the view is the same when it is made anew, and what verifying, exporting and importing say.
+fn check_upkeep(log: &SledLog, model: &Model) {
+    let view = SledView::open(log, Digests).unwrap();
+    view.catch_up().unwrap();
+    let grown = export_of(&view);
+    view.rebuild().unwrap();
+    assert!(
+        export_of(&view) == grown,
+        "the view is another one when it is made anew"
+    );
+    let dropped = model.events.iter().filter(|event| event.2.is_none()).count() as u64;
+    let report = verify(log, &[log.head()]).unwrap();
+    assert_eq!(
+        report,
+        VerifyReport {
+            checked: model.events.len() as u64,
+            dropped,
+            head: log.head()
+        }
+    );
+    let mut bytes = Vec::new();
+    export(log, &mut bytes).unwrap();
+    let copy = Place::new();
+    import(copy.path(), &mut bytes.as_slice()).unwrap();
+    check_all(&copy.open_with(OpenOptions::new().tail_events(5)), model);
 }
 
 fn name(number: u8) -> String {
@@ -229,12 +307,7 @@ fn check_read(log: &SledLog, model: &Model, after: u64, limit: usize) {
     for (record, (index, event)) in found.into_iter().zip(expected) {
         assert_eq!((record.position, record.version), (index as u64 + 1, index as u64 + 1));
         assert_eq!(
-            (
-                record.stream.to_string(),
-                record.kind,
-                record.body.unwrap(),
-                record.at_ms
-            ),
+            (record.stream.to_string(), record.kind, record.body, record.at_ms),
             *event
         );
     }
@@ -246,10 +319,7 @@ fn check_stream(log: &SledLog, model: &Model, number: u8, after: u64, limit: usi
     let expected: Vec<_> = model.events.iter().enumerate().filter(of_stream).take(limit).collect();
     assert_eq!(found.len(), expected.len());
     for (record, (index, event)) in found.into_iter().zip(expected) {
-        assert_eq!(
-            (record.version, record.body.unwrap()),
-            (index as u64 + 1, event.2.clone())
-        );
+        assert_eq!((record.version, record.body), (index as u64 + 1, event.2.clone()));
     }
 }
 
@@ -281,6 +351,28 @@ fn play(steps: &[Step], tail_events: usize) {
                 log = place.open_with(options());
                 check_all(&log, &model);
             }
+            Step::Compact { stream: number, upto } => {
+                salt += 1;
+                clock_ms += 1;
+                let target = stream(&name(*number));
+                let expected = model.version(target.as_str());
+                let body = format!("summary {salt}").into_bytes();
+                let compaction = Compaction {
+                    command_id: id(1_000 + salt as u64),
+                    at_ms: clock_ms,
+                    upto: u64::from(*upto),
+                    summaries: vec![Summary {
+                        stream: target,
+                        expected,
+                        body,
+                    }],
+                };
+                let dropped = model.compact(&compaction);
+                assert_eq!(block_on(log.compact(compaction)).unwrap().dropped, dropped);
+            }
+            Step::View => {
+                SledView::open(&log, Digests).unwrap().catch_up().unwrap();
+            }
             Step::ReadAll { after, limit } => check_read(&log, &model, u64::from(*after), usize::from(*limit)),
             Step::ReadStream { stream, after, limit } => {
                 check_stream(&log, &model, *stream, u64::from(*after), usize::from(*limit));
@@ -288,6 +380,7 @@ fn play(steps: &[Step], tail_events: usize) {
         }
     }
     check_all(&log, &model);
+    check_upkeep(&log, &model);
     assert_eq!(blobs(&place.path()), 0);
 }
 
