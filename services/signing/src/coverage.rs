@@ -91,6 +91,14 @@ pub enum Refusal {
         /// What is wrong with them.
         why: &'static str,
     },
+    /// An order would be valid for longer than its author asked for.
+    #[error("the order for device {guid} would outlive its {what}")]
+    Outlives {
+        /// Its device.
+        guid: Guid,
+        /// What ends before it.
+        what: &'static str,
+    },
 }
 
 impl From<CodecError> for Refusal {
@@ -218,19 +226,23 @@ impl Coverage {
     fn check_times(&self, order: &Order, now: Timestamp) -> Result<(), Refusal> {
         let guid = order.guid;
         let why = if order.issued_at.since_ms(now).saturating_abs() > CLOCK_SKEW_MS {
-            "was not issued now"
+            Some("was not issued now")
         } else if order.expires_at <= now {
-            "is over already"
+            Some("is over already")
         } else if order.expires_at.since_ms(order.issued_at) > MAX_VALIDITY_MS {
-            "would be valid for longer than a day"
-        } else if order.expires_at > self.grant_ends_at {
-            "would outlive its grant"
-        } else if order.expires_at > self.run_ends_at {
-            "would outlive its run"
+            Some("would be valid for longer than a day")
         } else {
-            return Ok(());
+            None
         };
-        Err(Refusal::Times { guid, why })
+        if let Some(why) = why {
+            return Err(Refusal::Times { guid, why });
+        }
+        for (end, what) in [(self.grant_ends_at, "grant"), (self.run_ends_at, "run")] {
+            if order.expires_at > end {
+                return Err(Refusal::Outlives { guid, what });
+            }
+        }
+        Ok(())
     }
 }
 

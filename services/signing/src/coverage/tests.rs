@@ -189,7 +189,8 @@ fn times_are_now_short_and_within_grant_and_run() {
     };
     assert_eq!(why(until(0)), "is over already");
     assert_eq!(why(until(MAX_VALIDITY_MS + 1)), "would be valid for longer than a day");
-    assert_eq!(why(until(3_600_001)), "would outlive its grant");
+    let outlives = |what| Refusal::Outlives { guid: guid(1), what };
+    assert_eq!(refusal(until(3_600_001)), outlives("grant"));
     let call = call_of(&asked());
     let granted = Granted {
         expires_at: now().plus_ms(MAX_VALIDITY_MS),
@@ -197,7 +198,10 @@ fn times_are_now_short_and_within_grant_and_run() {
     };
     let longer = Coverage::read(&call, &granted).unwrap();
     assert!(longer.cover(until(3_600_000 + CLOCK_SKEW_MS), "k", now()).is_ok());
-    assert!(longer.cover(until(3_600_001 + CLOCK_SKEW_MS), "k", now()).is_err());
+    assert_eq!(
+        longer.cover(until(3_600_001 + CLOCK_SKEW_MS), "k", now()),
+        Err(outlives("run"))
+    );
 }
 
 #[test]

@@ -1,0 +1,123 @@
+//! `orders-sign`: signatures over orders that a grant and a signed request cover.
+//!
+//! Nothing is taken on trust from whoever asks: the grant is verified with the biscuit root, the request with the key that
+//! the grant binds, each order with the request, each device with enrollment's log. What is signed is durable before it is
+//! answered. A batch is signed as a whole or not at all.
+
+use std::sync::Arc;
+
+use borealis_bus_schema::merkle::MAX_LEAVES;
+use borealis_bus_schema::messages::shared_events::DeviceStatus;
+use borealis_bus_schema::messages::signing::{OrdersSigned, SignOrders};
+use borealis_bus_schema::order::{Order, SignedOrder, sign_batch};
+use borealis_bus_schema::reply::Reply;
+use borealis_bus_schema::routes::{Need, Right};
+use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::auth::{Caller, STALE_AFTER_MS};
+use borealis_service_kit::service::InternalCtx;
+
+use crate::aggregate::SignBatch;
+use crate::coverage::{Coverage, Granted, Refusal};
+use crate::error::SigningError;
+use crate::service::Signing;
+
+/// Is how large the answer may be, in bytes, so that it fits a message of the bus.
+const MAX_ANSWER_BYTES: usize = 900_000;
+
+/// Is about what an order takes in the answer besides its bytes and its path.
+const ENVELOPE_BYTES: usize = 160;
+
+/// Signs a batch.
+///
+/// Errors: those of the authoriser for the grant; `stale`; `signature_missing`, `signature_invalid`, `malformed` for the
+/// request; `grant_mismatch` for an order that does something else; `invalid_field` for its times; `not_found`,
+/// `device_quarantined`, `device_revoked`, `device_decommissioned`, `out_of_scope` for its device; `already_signed`;
+/// `too_large` for an answer that would not fit.
+pub async fn handle(signing: Arc<Signing>, ctx: InternalCtx, ask: SignOrders) -> Reply<OrdersSigned> {
+    let token = Some(ask.grant.as_str()).filter(|token| !token.is_empty());
+    let caller = signing.authoriser.authorise(token, Need::Right(Right::JobsRun), None)?;
+    Ok(sign(&signing, &caller, ask, ctx.now).await?)
+}
+
+async fn sign(
+    signing: &Signing,
+    caller: &Caller,
+    ask: SignOrders,
+    now: Timestamp,
+) -> Result<OrdersSigned, SigningError> {
+    let granted = granted(caller)?;
+    if !signing.enrollment.fresh_within(STALE_AFTER_MS) {
+        return Err(SigningError::Stale);
+    }
+    let size = ask.orders.len();
+    if !(1..=MAX_LEAVES).contains(&size) {
+        return Err(Refusal::BatchSize { size }.into());
+    }
+    let coverage = Coverage::read(&ask.call, &granted)?;
+    check_devices(signing, caller, &ask.orders)?;
+    let cover = |order| coverage.cover(order, &signing.key_id, now);
+    let orders = ask
+        .orders
+        .into_iter()
+        .map(cover)
+        .collect::<Result<Vec<Order>, Refusal>>()?;
+    // Nobody sees these before they are durable.
+    let signed = sign_batch(&signing.key, &orders)?;
+    check_size(&signed)?;
+    let batch = SignBatch {
+        job: coverage.job,
+        command: coverage.command,
+        call: coverage.call,
+        grant: granted.grant,
+        author: granted.author,
+        key_id: signing.key_id.clone(),
+        orders,
+    };
+    signing.record(&batch, now).await?;
+    tracing::info!(job = %batch.job, grant = %batch.grant, orders = signed.len(), "orders were signed");
+    Ok(OrdersSigned { orders: signed })
+}
+
+fn granted(caller: &Caller) -> Result<Granted, SigningError> {
+    match (caller.grant, caller.call_digest) {
+        (Some(grant), Some(call_digest)) => Ok(Granted {
+            grant,
+            author: caller.operator,
+            session_key: caller.session_key,
+            call_digest,
+            expires_at: caller.expires_at,
+        }),
+        _ => Err(SigningError::NoGrant),
+    }
+}
+
+/// Checks that every device may get orders, and from this author.
+fn check_devices(signing: &Signing, caller: &Caller, orders: &[Order]) -> Result<(), SigningError> {
+    let found = signing.devices.look(orders.iter().map(|order| &order.guid));
+    for (order, device) in orders.iter().zip(found) {
+        let guid = order.guid;
+        let device = device.ok_or(SigningError::NoDevice { guid })?;
+        if !caller.may(Right::JobsRun, &device.site) {
+            return Err(SigningError::OutOfScope { guid });
+        }
+        if device.status != DeviceStatus::Active {
+            let status = device.status;
+            return Err(SigningError::NotActive { guid, status });
+        }
+    }
+    Ok(())
+}
+
+fn check_size(signed: &[SignedOrder]) -> Result<(), SigningError> {
+    let size_bytes = signed
+        .iter()
+        .map(|order| order.order.len() + order.path.len() + ENVELOPE_BYTES)
+        .sum::<usize>();
+    if size_bytes > MAX_ANSWER_BYTES {
+        return Err(SigningError::AnswerTooLarge {
+            size_bytes,
+            limit_bytes: MAX_ANSWER_BYTES,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! What signing's handlers share: the key, the log, and what other services' logs say.
+
+use std::sync::Arc;
+
+use borealis_bus_schema::ids::JobId;
+use borealis_bus_schema::time::Timestamp;
+use borealis_event_store::{Append, AppendError, EventLog, StreamId, StreamWrite, Version};
+use borealis_service_kit::auth::Authoriser;
+use borealis_service_kit::follow::Follower;
+use borealis_service_kit::random;
+use ed25519_dalek::SigningKey;
+
+use crate::aggregate::{Event, Facts, SignBatch, State, decide, evolve};
+use crate::devices::Devices;
+use crate::error::SigningError;
+use crate::stored;
+
+/// Is how often a batch is decided anew when another batch of its job was written first.
+const MAX_CONFLICTS: u32 = 16;
+
+/// Is everything that signing works with.
+pub struct Signing {
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// The code-signing key.
+    pub key: SigningKey,
+    /// The key's name.
+    pub key_id: String,
+    /// Verifies grants.
+    pub authoriser: Arc<Authoriser>,
+    /// The devices.
+    pub devices: Arc<Devices>,
+    /// Keeps the devices fresh.
+    pub enrollment: Follower,
+}
+
+impl Signing {
+    /// Decides a batch and makes it durable.
+    ///
+    /// Errors: [`SigningError::Rejected`], [`SigningError::Append`], [`SigningError::Store`].
+    pub async fn record(&self, batch: &SignBatch, now: Timestamp) -> Result<(), SigningError> {
+        let mut conflicts = 0;
+        loop {
+            let (state, stream, version) = self.job(&batch.job)?;
+            let events = decide(&state, batch, &Facts { now })?;
+            match append(self.log.as_ref(), &events, Some((&stream, version)), now).await {
+                Err(SigningError::Append(AppendError::Conflict { .. })) if conflicts < MAX_CONFLICTS => conflicts += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Reads what a job is bound to: its first event says it.
+    fn job(&self, job: &JobId) -> Result<(State, StreamId, Version), SigningError> {
+        let stream = stored::of_job(job)?;
+        let version = self.log.stream_version(&stream)?;
+        let first = self.log.read_stream(&stream, 0, 1)?;
+        let state = match first.first() {
+            None => State::New,
+            Some(record) => match &record.body {
+                Some(body) => evolve(State::New, &stored::decode(&record.kind, body)?),
+                None => State::Closed,
+            },
+        };
+        Ok((state, stream, version))
+    }
+}
+
+/// Appends events, each to its stream; the version of one of them may be given, the others' are looked up.
+///
+/// Errors: [`SigningError::Append`], [`SigningError::Store`], [`SigningError::Stored`].
+pub async fn append(
+    log: &dyn EventLog,
+    events: &[Event],
+    known: Option<(&StreamId, Version)>,
+    now: Timestamp,
+) -> Result<(), SigningError> {
+    let mut writes: Vec<StreamWrite> = Vec::new();
+    for event in events {
+        let (stream, event) = stored::encode(event)?;
+        if let Some(write) = writes.iter_mut().find(|write| write.stream == stream) {
+            write.events.push(event);
+            continue;
+        }
+        let expected = match known {
+            Some((known, version)) if *known == stream => version,
+            _ => log.stream_version(&stream)?,
+        };
+        writes.push(StreamWrite {
+            stream,
+            expected,
+            events: vec![event],
+        });
+    }
+    let append = Append {
+        command_id: random::bytes(),
+        command_digest: [0; 32],
+        at_ms: now.unix_ms(),
+        writes,
+        answer: Vec::new(),
+    };
+    log.append(append).await?;
+    Ok(())
+}
