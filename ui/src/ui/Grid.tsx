@@ -146,7 +146,7 @@ export function Grid<T extends RowData>(props: GridProps<T>) {
     } else if (event.key === "Enter" && row && onOpen) {
       event.preventDefault();
       onOpen(row.original);
-    } else if ((event.key === " " || event.key === "x") && row && selectable && !event.ctrlKey) {
+    } else if ((event.key === " " || event.key.toLowerCase() === "x") && row && selectable && !event.ctrlKey) {
       event.preventDefault();
       toggle(row.id, event.shiftKey);
     } else if (event.key === "a" && (event.ctrlKey || event.metaKey) && selectable) {
