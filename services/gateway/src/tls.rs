@@ -1,0 +1,36 @@
+//! The gateway's TLS: its own leaf, signed by the deployment's CA, by rustls with ring.
+
+use std::sync::Arc;
+
+use borealis_bus_schema::subjects::Service;
+use borealis_service_kit::{keys, paths::Paths};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use tokio_rustls::TlsAcceptor;
+
+use crate::error::RunError;
+
+/// Reads leaf, chain and key of the gateway.
+///
+/// Errors: [`RunError::LeafKey`], [`RunError::Certificate`].
+pub(crate) fn acceptor(paths: &Paths) -> Result<TlsAcceptor, RunError> {
+    let holder = Service::Gateway.name();
+    let (pem_path, key_path) = (paths.leaf_pem(holder), paths.leaf_key(holder));
+    let bad = |reason: String| RunError::Certificate {
+        path: pem_path.clone(),
+        reason,
+    };
+    let key = keys::read_private_text(&key_path, "private key of the certificate").map_err(RunError::LeafKey)?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|e| bad(e.to_string()))?;
+    let pem = std::fs::read(&pem_path).map_err(|e| bad(e.to_string()))?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let chain = chain.map_err(|e| bad(e.to_string()))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| bad(e.to_string()))?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|e| bad(e.to_string()))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
