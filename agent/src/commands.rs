@@ -1,0 +1,116 @@
+//! The command line: `run`, `status`, `simulate`.
+
+pub mod run;
+pub mod simulate;
+pub mod status;
+
+use borealis_bus_schema::order::Context;
+use clap::{Args, Parser, Subcommand};
+use std::path::{Path, PathBuf};
+
+/// Is the agent's command line.
+#[derive(Debug, Parser)]
+#[command(name = "borealis-agent", version, about = "The Borealis agent", max_term_width = 120)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Lists what the program does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Enrols this machine if needed, connects, and does what operators order.
+    Run(RunArgs),
+    /// Tells how the agent of a root stands.
+    Status(StatusArgs),
+    /// Runs many simulated devices in one process, with real connections.
+    Simulate(SimulateArgs),
+}
+
+/// Names the place where everything is kept.
+#[derive(Debug, Clone, Args)]
+pub struct Place {
+    /// Folder under which everything is kept (default: where the program is installed)
+    #[arg(long, value_name = "DIR", env = "BOREALIS_ROOT")]
+    pub root: Option<PathBuf>,
+    /// Folder of the logs (default: Logs under the root)
+    #[arg(long, value_name = "DIR")]
+    pub logs: Option<PathBuf>,
+}
+
+impl Place {
+    /// Returns the root: the one given, else the folder above the program's own.
+    pub fn root(&self) -> PathBuf {
+        self.root.clone().unwrap_or_else(|| {
+            let program = std::env::current_exe().unwrap_or_default();
+            program
+                .parent()
+                .and_then(Path::parent)
+                .unwrap_or(Path::new("."))
+                .to_owned()
+        })
+    }
+}
+
+/// Tells where the server is, and how a device becomes one of its.
+#[derive(Debug, Clone, Args)]
+pub struct Server {
+    /// The server's address, https://HOST:PORT
+    #[arg(long, value_name = "URL", env = "BOREALIS_SERVER_URL")]
+    pub server_url: Option<String>,
+    /// Installer code, or @FILE with it; needed only until this machine is enrolled
+    #[arg(long, value_name = "CODE", env = "BOREALIS_INSTALLER_CODE", hide_env_values = true)]
+    pub installer_code: Option<String>,
+}
+
+/// Holds the options of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Where the server is.
+    #[command(flatten)]
+    pub server: Server,
+    /// Where everything is kept.
+    #[command(flatten)]
+    pub place: Place,
+    /// With which rights to act: SYSTEM or CURRENTUSER (default: what this process has)
+    #[arg(long)]
+    pub context: Option<Context>,
+}
+
+/// Holds the options of `status`.
+#[derive(Debug, Clone, Args)]
+pub struct StatusArgs {
+    /// Where everything is kept.
+    #[command(flatten)]
+    pub place: Place,
+    /// With which rights the agent acts.
+    #[arg(long)]
+    pub context: Option<Context>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Holds the options of `simulate`.
+#[derive(Debug, Clone, Args)]
+pub struct SimulateArgs {
+    /// How many devices
+    #[arg(long, value_name = "N")]
+    pub devices: usize,
+    /// Where the server is.
+    #[command(flatten)]
+    pub server: Server,
+    /// Where everything is kept.
+    #[command(flatten)]
+    pub place: Place,
+    /// What the devices tell of themselves: small or none
+    #[arg(long, default_value = "none", value_parser = ["small", "none"])]
+    pub facts: String,
+    /// Really run scripts; else they are refused as not_permitted_on_device
+    #[arg(long)]
+    pub run_scripts: bool,
+    /// Print JSON (the only form there is)
+    #[arg(long)]
+    pub json: bool,
+}

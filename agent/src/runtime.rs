@@ -1,0 +1,405 @@
+//! The shell: one loop that feeds the core and does what it says.
+//!
+//! Everything that happens arrives here: orders and the state of the connection, what roles tell, answers of the server,
+//! time, renewal, the wish to stop. [`crate::journal::drive`] runs the core; the rest of this module is its hands.
+
+mod renewal;
+mod speech;
+
+use crate::clock::Clocks;
+use crate::core::record::Record;
+use crate::core::{Core, CoreConfig, Input, Output, ReplyTo};
+use crate::identity::Device;
+use crate::identity::api::Api;
+use crate::journal::{Journal, drive};
+use crate::process::spool;
+use crate::random;
+use crate::roles::{Action, Hands, RoleEvent, Roles};
+use crate::transport::{Bus, BusConfig, BusError, Incoming, Link};
+use borealis_bus_schema::forms::Signed;
+use borealis_bus_schema::ids::{DeploymentId, IdError};
+use borealis_bus_schema::messages::enrollment::Credentials;
+use borealis_bus_schema::order::Context;
+use borealis_bus_schema::time::Timestamp;
+use renewal::{Renewal, RenewalEvent};
+use speech::Speaker;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// Is how long a stop may take before it is forced.
+const STOP_PATIENCE: Duration = Duration::from_secs(9);
+
+/// Is how long a stopping agent waits for the server to take its last results.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// Keeps what an agent may not forget.
+pub trait Keeper: Send {
+    /// Keeps fresh credentials before they are used.
+    ///
+    /// Errors: a text that says what could not be kept.
+    fn credentials(&mut self, deployment: DeploymentId, credentials: &Credentials) -> Result<(), String>;
+    /// Keeps a newer key set.
+    ///
+    /// Errors: as [`Keeper::credentials`].
+    fn key_set(&mut self, signed: &Signed) -> Result<(), String>;
+    /// Learns how the agent stands, whenever that changes.
+    fn status(&mut self, status: &Standing);
+}
+
+/// Tells how an agent stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether the bus is there.
+    pub connected: bool,
+    /// Whether the server answered the hello.
+    pub welcome: bool,
+    /// By how much the device's clock is ahead of the server's.
+    pub skew_ms: Option<i64>,
+    /// How many runs are under way.
+    pub running: usize,
+    /// How many runs wait.
+    pub queued: usize,
+}
+
+/// Is what an agent is made of.
+pub struct Parts {
+    /// The enrolled device.
+    pub device: Device,
+    /// With which rights it acts.
+    pub context: Context,
+    /// Its journal.
+    pub journal: Box<dyn Journal>,
+    /// What the journal held.
+    pub records: Vec<Record>,
+    /// What it can do.
+    pub roles: Roles,
+    /// The folder of its runs.
+    pub work: PathBuf,
+    /// The program that wraps a run.
+    pub wrapper: PathBuf,
+    /// What it may not forget.
+    pub keeper: Box<dyn Keeper>,
+    /// How the server is asked over HTTPS; made when it is needed and dropped afterwards.
+    pub api: Arc<dyn Fn() -> Option<Api> + Send + Sync>,
+    /// How many runs may be under way at once.
+    pub max_running: usize,
+}
+
+/// Says why an agent ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was to stop.
+    Stopped,
+    /// The server does not know the device any more: it has to enrol again.
+    Disowned,
+}
+
+/// Says why an agent could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The bus cannot be used.
+    #[error("the bus cannot be used")]
+    Bus(#[from] BusError),
+    /// A role is misnamed.
+    #[error("a role is misnamed")]
+    Role(#[from] IdError),
+}
+
+/// Runs an agent until it is stopped or disowned.
+///
+/// Errors: [`RunError`] for what can never work; outages are waited out.
+pub async fn run(parts: Parts, stop: watch::Receiver<bool>) -> Result<Ended, RunError> {
+    Shell::new(parts).await?.live(stop).await
+}
+
+struct Shell {
+    core: Core,
+    journal: Box<dyn Journal>,
+    clocks: Clocks,
+    bus: Bus,
+    links: UnboundedReceiver<Link>,
+    heard: UnboundedReceiver<Input>,
+    told: UnboundedReceiver<RoleEvent>,
+    speaker: Speaker,
+    roles: Roles,
+    hands: Hands,
+    keeper: Box<dyn Keeper>,
+    renewal: Renewal,
+    deployment: DeploymentId,
+    jwt: Arc<RwLock<String>>,
+    standing: Option<Standing>,
+    connected: bool,
+    reconnect_wanted: bool,
+    stopped_at: Option<Instant>,
+}
+
+impl Shell {
+    async fn new(parts: Parts) -> Result<Self, RunError> {
+        let Parts {
+            device,
+            context,
+            journal,
+            records,
+            roles,
+            work,
+            wrapper,
+            keeper,
+            api,
+            max_running,
+        } = parts;
+        let seed = random::spread();
+        let config = CoreConfig {
+            guid: device.guid,
+            contexts: vec![context],
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            roles: roles.specs(context)?,
+            code_signing_root: device.trust.code_signing_root,
+            key_set: device.key_set.clone(),
+            max_running,
+            jitter_seed: seed,
+        };
+        let core = Core::new(config, Box::new(device.keys.clone()), records);
+        let jwt = Arc::new(RwLock::new(device.credentials.bus_jwt.clone()));
+        let (link_sender, links) = unbounded_channel();
+        let bus = Bus::connect(BusConfig {
+            urls: device.credentials.bus_urls.clone(),
+            guid: device.guid,
+            keys: device.keys.clone(),
+            ca_pem: device.trust.ca_pem.clone(),
+            jwt: Arc::clone(&jwt),
+            links: link_sender,
+            jitter_seed: seed.rotate_left(17),
+        })
+        .await?;
+        let (hear, heard) = unbounded_channel();
+        let (tell, told) = unbounded_channel();
+        let speaker = Speaker::new(bus.voice(), hear);
+        Ok(Self {
+            core,
+            journal,
+            clocks: Clocks::new(),
+            bus,
+            links,
+            heard,
+            told,
+            speaker,
+            roles,
+            hands: Hands { tell, work, wrapper },
+            keeper,
+            deployment: device.trust.deployment,
+            renewal: Renewal::new(device, api, seed),
+            jwt,
+            standing: None,
+            connected: false,
+            reconnect_wanted: false,
+            stopped_at: None,
+        })
+    }
+
+    async fn live(mut self, mut stop: watch::Receiver<bool>) -> Result<Ended, RunError> {
+        self.feed(Input::Began).await;
+        let mut stop_by: Option<Instant> = None;
+        loop {
+            self.report();
+            if self.is_finished(stop_by) {
+                break;
+            }
+            let wake = self.wake_at(stop_by);
+            tokio::select! {
+                biased;
+                changed = stop.changed(), if stop_by.is_none() => {
+                    if changed.is_err() || *stop.borrow() {
+                        tracing::info!("the agent stops");
+                        stop_by = Some(Instant::now() + STOP_PATIENCE);
+                        self.feed(Input::Stop).await;
+                    }
+                }
+                Some(link) = self.links.recv() => self.link(link).await,
+                Some(event) = self.told.recv() => self.role_told(event).await,
+                Some(input) = self.heard.recv() => self.feed(input).await,
+                incoming = self.bus.next() => match incoming {
+                    Some(order) => self.order(order).await,
+                    None if stop_by.is_some() => break,
+                    None => {
+                        // The library gave the subscription up; a new connection is made from the outside.
+                        tracing::error!("the connection was given up");
+                        break;
+                    }
+                },
+                event = self.renewal.next(self.core.is_streaming()), if stop_by.is_none() => {
+                    if self.renewed(event).await {
+                        self.roles.stop();
+                        self.bus.close().await;
+                        return Ok(Ended::Disowned);
+                    }
+                }
+                () = sleep_until(wake) => self.feed(Input::Tick).await,
+            }
+        }
+        self.roles.stop();
+        self.bus.close().await;
+        Ok(Ended::Stopped)
+    }
+
+    /// Tells whether a stopping agent has done what it can.
+    fn is_finished(&self, stop_by: Option<Instant>) -> bool {
+        let Some(stop_by) = stop_by else { return false };
+        let now = Instant::now();
+        let is_heard = |at| !self.connected || !self.core.is_streaming() || now >= at + LAST_WORDS;
+        now >= stop_by || self.stopped_at.is_some_and(is_heard)
+    }
+
+    fn wake_at(&self, stop_by: Option<Instant>) -> Instant {
+        let core = self
+            .core
+            .deadline_ms()
+            .map(|at| Instant::from_std(self.clocks.instant_of(at)));
+        let wake = core.unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
+        match stop_by {
+            Some(_) => wake.min(Instant::now() + Duration::from_millis(100)),
+            None => wake,
+        }
+    }
+
+    async fn feed(&mut self, input: Input) {
+        let outputs = drive(&mut self.core, &mut *self.journal, input, self.clocks.now());
+        for output in outputs {
+            self.perform(output).await;
+        }
+        if self.reconnect_wanted && !self.core.is_streaming() {
+            self.reconnect_wanted = false;
+            self.bus.reconnect().await;
+        }
+    }
+
+    async fn perform(&mut self, output: Output) {
+        match output {
+            // `drive` writes these itself.
+            Output::Append { .. } => {}
+            Output::Reply { to, reply } => self.speaker.answer(to, &reply).await,
+            Output::SendHello(signed) => self.speaker.hello(&signed),
+            Output::KeepKeySet(signed) => {
+                if let Err(error) = self.keeper.key_set(&signed) {
+                    tracing::error!(error, "a newer key set cannot be kept");
+                }
+            }
+            Output::Start(order) => self.roles.begin(order, &self.hands),
+            Output::End { key, why } => self.roles.handle(&Action::End(key, why), &self.hands),
+            Output::EndLeftovers(key) => self.roles.handle(&Action::EndLeftovers(key), &self.hands),
+            Output::SendState { role, state } => self.speaker.state(&role, &state).await,
+            Output::SendOutput {
+                key,
+                role,
+                stream,
+                offset,
+                len,
+            } => {
+                self.speaker.output(&self.hands.work, key, role, stream, offset, len);
+            }
+            Output::SendResult { key, role, result } => self.speaker.result(key, role, result),
+            Output::Forget(key) => {
+                if let Err(error) = spool::remove(&self.hands.work, key) {
+                    tracing::warn!(run = %key, error = %error, "a run's folder cannot be removed");
+                }
+            }
+            Output::GatherFacts => self.roles.handle(&Action::Gather, &self.hands),
+            Output::SendFacts(signed) => self.speaker.facts(&signed),
+            Output::Stopped => self.stopped_at = Some(Instant::now()),
+        }
+    }
+
+    async fn order(&mut self, incoming: Incoming) {
+        let Incoming {
+            role,
+            verb,
+            body,
+            reply,
+        } = incoming;
+        let reply = ReplyTo(reply);
+        self.feed(Input::Order {
+            role,
+            verb,
+            body,
+            reply,
+        })
+        .await;
+    }
+
+    async fn link(&mut self, link: Link) {
+        match link {
+            Link::Up => {
+                tracing::info!("connected to the bus");
+                self.connected = true;
+                self.feed(Input::Connected).await;
+            }
+            Link::Down => {
+                tracing::warn!("the connection to the bus is gone");
+                self.connected = false;
+                self.feed(Input::Disconnected).await;
+            }
+            // Expired or revoked: only the server's own route can tell which.
+            Link::Refused => self.renewal.hurry(),
+        }
+    }
+
+    async fn role_told(&mut self, event: RoleEvent) {
+        let input = match event {
+            RoleEvent::Started(key) => Input::Started(key),
+            RoleEvent::Grew(key, stream, size) => Input::OutputGrew { key, stream, size },
+            RoleEvent::Exited(key, exit) => Input::Exited { key, exit },
+            RoleEvent::LeftoversEnded(key, exit) => Input::LeftoversEnded { key, exit },
+            RoleEvent::Facts(facts) => Input::Facts(facts),
+        };
+        self.feed(input).await;
+    }
+
+    /// Takes a renewal's outcome; returns whether the device was disowned.
+    async fn renewed(&mut self, event: RenewalEvent) -> bool {
+        match event {
+            RenewalEvent::Disowned => return true,
+            RenewalEvent::Failed => {}
+            RenewalEvent::Renewed(renewed) => {
+                let credentials = renewed.credentials;
+                if let Err(error) = self.keeper.credentials(self.deployment, &credentials) {
+                    tracing::error!(error, "fresh credentials cannot be kept");
+                }
+                self.jwt
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone_from(&credentials.bus_jwt);
+                self.speaker.set_voice(self.bus.voice());
+                let server_time: Timestamp = credentials.server_time;
+                self.renewal.took(credentials);
+                self.feed(Input::ServerTime(server_time)).await;
+                if let Some(signed) = renewed.key_set.signed() {
+                    self.feed(Input::KeySet(signed)).await;
+                }
+                self.reconnect_wanted = true;
+                self.feed(Input::Tick).await;
+            }
+        }
+        false
+    }
+
+    fn report(&mut self) {
+        let (running, queued) = self.core.load();
+        let standing = Standing {
+            connected: self.connected,
+            welcome: self.core.is_welcome(),
+            skew_ms: self.core.skew_ms(),
+            running,
+            queued,
+        };
+        if self.standing != Some(standing) {
+            self.standing = Some(standing);
+            self.keeper.status(&standing);
+        }
+    }
+}
+
+/// Hears what the server answers, as inputs of the core.
+type Hear = UnboundedSender<Input>;
