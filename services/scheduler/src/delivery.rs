@@ -27,7 +27,7 @@ use tracing::{debug, info, warn};
 
 use crate::book::{Job, RunKey, Slot};
 use crate::commit;
-use crate::orders::{self, Act, Wanted, Warrant};
+use crate::orders::{self, Act, Ends, Wanted, Warrant};
 use crate::run::{Command, End};
 use crate::scheduler::Scheduler;
 
@@ -42,6 +42,9 @@ const AWAY_MS: i64 = 60_000;
 /// How long after its life and its timeout a run that nobody reports on is given up, in milliseconds.
 const GIVE_UP_MS: i64 = 24 * 3_600_000;
 const MAX_ORDERS_AT_ONCE: usize = 4_096;
+
+/// Is a job with those of its runs that want an order, by their place in the job.
+type Batch = (Arc<Job>, Vec<(u32, Wanted)>);
 
 /// Returns how long to wait after a try that failed: one second, doubled each time, a minute at most.
 fn pause_ms(tries: u32) -> i64 {
@@ -71,7 +74,7 @@ impl Scheduler {
             if due.is_empty() {
                 continue;
             }
-            let mut batches: BTreeMap<JobId, (Arc<Job>, Vec<(u32, Wanted)>)> = BTreeMap::new();
+            let mut batches: BTreeMap<JobId, Batch> = BTreeMap::new();
             for key in due {
                 let Some(job) = self.book.job(&key.job) else { continue };
                 if let Some(wanted) = self.look_at(&job, key, now).await {
@@ -137,8 +140,10 @@ impl Scheduler {
             .await;
             return None;
         }
+        // A run that began in time and outlives its order's time is asked after no more; its device tells how it ended.
+        let asked = queued || slot.state.cancel_requested || now < ends;
         match device {
-            Some(device) if device.status == DeviceStatus::Active && device.online => {
+            Some(device) if device.status == DeviceStatus::Active && device.online && asked => {
                 slot.in_flight = true;
                 let act = if slot.state.cancel_requested {
                     Act::Cancel
@@ -206,7 +211,12 @@ impl Scheduler {
         let warrant: Warrant = self.warrant(&job.created.file).await?;
         let request = Arc::new(orders::request_of(&warrant.call)?);
         let now = self.clock.now();
-        let build = |(_, wanted): &(u32, Wanted)| orders::build(&request, wanted, now, job.created.expires_at);
+        let ends = Ends::of(
+            job.created.created_at,
+            job.created.expires_at,
+            job.created.what.timeout_ms,
+        );
+        let build = |(_, wanted): &(u32, Wanted)| orders::build(&request, wanted, now, ends);
         // A message holds a megabyte: scripts are long, pings are short.
         let script_bytes =
             request.script.as_ref().map_or(0, String::len) + warrant.call.body.len() / wanted.len().max(1);

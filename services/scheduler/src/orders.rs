@@ -2,7 +2,7 @@
 
 use borealis_bus_schema::codec::{self, CodecError};
 use borealis_bus_schema::ids::{Guid, OrderId, RunId, VerbName};
-use borealis_bus_schema::messages::scheduler::{CreateJob, OUTPUT_LIMIT_BYTES};
+use borealis_bus_schema::messages::scheduler::{CreateJob, MAX_EXPIRES_IN_MS, OUTPUT_LIMIT_BYTES};
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::order::{Digest, Language, MAX_VALIDITY_MS, Order, OrderBody, ScriptBody};
 use borealis_bus_schema::time::Timestamp;
@@ -53,20 +53,42 @@ pub struct Wanted {
     pub order: OrderId,
 }
 
+/// Says until when a job may act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// When a run that did not begin ends.
+    pub run: Timestamp,
+    /// When the grant ends: runs that began in time are over by then.
+    pub grant: Timestamp,
+}
+
+impl Ends {
+    /// Computes both ends of a job.
+    pub fn of(created_at: Timestamp, run: Timestamp, timeout_ms: u64) -> Self {
+        let timeout_ms = i64::try_from(timeout_ms).unwrap_or(i64::MAX);
+        let last = created_at.plus_ms(MAX_EXPIRES_IN_MS.cast_signed());
+        Self {
+            run,
+            grant: run.plus_ms(timeout_ms).plus_ms(3_600_000).min(last),
+        }
+    }
+}
+
 /// Builds the order of a run; the key id is the signer's to fill in.
 ///
-/// The order ends with the run's life or after a day, whatever comes first; an order to end a run always lives an hour.
-pub fn build(request: &CreateJob, wanted: &Wanted, now: Timestamp, run_ends: Timestamp) -> Order {
+/// The order ends with the run's life or after a day, whatever comes first; an order to end a run lives ten minutes, while
+/// the grant does. The script's text is left out: the signer takes it from the author's request.
+pub fn build(request: &CreateJob, wanted: &Wanted, now: Timestamp, ends: Ends) -> Order {
     let (verb, body, expires_at) = match wanted.act {
         Act::Begin => (
             request.verb.clone(),
             body_of(request),
-            run_ends.min(now.plus_ms(MAX_VALIDITY_MS)),
+            ends.run.min(now.plus_ms(MAX_VALIDITY_MS)),
         ),
         Act::Cancel => (
             VerbName::cancel(),
             OrderBody::Cancel { run: wanted.run },
-            now.plus_ms(3_600_000),
+            ends.grant.min(now.plus_ms(600_000)),
         ),
     };
     Order {
@@ -89,7 +111,7 @@ fn body_of(request: &CreateJob) -> OrderBody {
         None => OrderBody::Ping,
         Some(script) => OrderBody::Script(ScriptBody {
             language: request.language.unwrap_or(Language::Sh),
-            script: script.clone().into_bytes(),
+            script: Vec::new(),
             digest: Digest::of(script.as_bytes()),
             args: request.args.clone(),
             env: request.env.clone(),
@@ -144,18 +166,30 @@ mod tests {
     #[test]
     fn an_order_ends_with_its_run_and_after_a_day_at_most() {
         let request = request(Some("echo"));
-        assert_eq!(build(&request, &wanted(Act::Begin), at(0), at(100)).expires_at, at(100));
-        let long = build(&request, &wanted(Act::Begin), at(0), at(MAX_VALIDITY_MS * 3));
+        let ends = |run| Ends {
+            run: at(run),
+            grant: at(run + 900_000),
+        };
+        assert_eq!(
+            build(&request, &wanted(Act::Begin), at(0), ends(100)).expires_at,
+            at(100)
+        );
+        let long = build(&request, &wanted(Act::Begin), at(0), ends(MAX_VALIDITY_MS * 3));
         assert_eq!(long.expires_at, at(MAX_VALIDITY_MS));
     }
 
     #[test]
     fn a_ping_has_no_script_and_a_cancel_names_the_run() {
         assert_eq!(
-            build(&request(None), &wanted(Act::Begin), at(0), at(1)).body,
+            build(&request(None), &wanted(Act::Begin), at(0), Ends::of(at(0), at(1), 5)).body,
             OrderBody::Ping
         );
-        let cancel = build(&request(Some("x")), &wanted(Act::Cancel), at(0), at(1));
+        let cancel = build(
+            &request(Some("x")),
+            &wanted(Act::Cancel),
+            at(0),
+            Ends::of(at(0), at(1), 5),
+        );
         assert_eq!(
             (cancel.verb.as_str(), cancel.body),
             (
@@ -165,6 +199,6 @@ mod tests {
                 }
             )
         );
-        assert_eq!(cancel.expires_at, at(3_600_000));
+        assert_eq!(cancel.expires_at, at(600_000));
     }
 }

@@ -22,7 +22,7 @@ use borealis_service_kit::operator::OperatorCtx;
 use crate::book::{Job, Target};
 use crate::commit::job_stream;
 use crate::job::{self, Created, What};
-use crate::orders::Warrant;
+use crate::orders::{Ends, Warrant};
 use crate::scheduler::Scheduler;
 use crate::stored::Stored;
 use crate::targets;
@@ -41,7 +41,7 @@ impl Scheduler {
         let expires_at = now.plus_ms(lives_ms);
         let mint = MintGrant {
             call: ctx.call.clone(),
-            expires_at,
+            expires_at: Ends::of(now, expires_at, wanted.timeout_ms).grant,
         };
         let options = RequestOptions {
             correlation: Some(ctx.correlation),
