@@ -11,6 +11,7 @@ mod support;
 
 mod append;
 mod files;
+mod full;
 mod kill;
 mod model;
 mod syscalls;

@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -134,6 +134,11 @@ impl Probe {
         let signal = std::os::unix::process::ExitStatusExt::signal(&status);
         assert_eq!(signal, Some(9), "the process ended by itself before the kill: {status}");
         rest
+    }
+
+    /// Waits for a process that has said its last word.
+    pub fn ended(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
     }
 
     /// Ends the input, waits for a clean end, gives what it had still said.
