@@ -332,7 +332,7 @@ pub fn export_piece(line: &Value) -> Option<Vec<u8>> {
 /// Gives an event as `tail` and `export` print it.
 ///
 /// Shape: `{position, stream, version, kind, at_ms, body_digest, hash, dropped}`, with `body_base64` in exports.
-fn event_line(event: &EventRecord, with_body: bool) -> Value {
+pub fn event_line(event: &EventRecord, with_body: bool) -> Value {
     let mut value = json!({
         "position": event.position,
         "stream": event.stream.as_str(),

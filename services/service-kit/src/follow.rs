@@ -33,6 +33,8 @@ const AHEAD_MS: i64 = 5_000;
 const PAGE_EVENTS: u32 = 500;
 /// Is how long one page may take.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Is how often somebody who waits for freshness looks.
+const LOOK: Duration = Duration::from_millis(20);
 /// Is the pause after something failed.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -84,6 +86,13 @@ impl Freshness {
     pub fn within(&self, ms: i64) -> bool {
         let at = self.at_ms.load(Ordering::SeqCst);
         at != i64::MIN && self.clock.now().unix_ms().saturating_sub(at) <= ms
+    }
+
+    /// Waits until everything up to a head at most that many milliseconds old has been taken in.
+    pub async fn wait(&self, ms: i64) {
+        while !self.within(ms) {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Says that everything up to a head of that instant has been taken in; never goes back.
@@ -206,12 +215,7 @@ impl Follower {
 
     /// Waits until it has caught up with a fresh head, at most for a time; tells whether it did.
     pub async fn caught_up(&self, within: Duration) -> bool {
-        let wait = async {
-            while !self.fresh.within(AHEAD_MS) {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(within, wait).await.is_ok()
+        tokio::time::timeout(within, self.fresh.wait(AHEAD_MS)).await.is_ok()
     }
 }
 

@@ -184,7 +184,7 @@ pub struct Deps {
 impl Deps {
     /// Begins the service.
     pub fn builder(&self) -> ServiceBuilder {
-        ServiceBuilder::new(
+        let builder = ServiceBuilder::new(
             self.base.service,
             self.base.paths.clone(),
             self.bus.clone(),
@@ -192,7 +192,11 @@ impl Deps {
             Arc::clone(&self.base.clock),
             Arc::clone(&self.authoriser),
         )
-        .head_key(self.service_key.clone())
+        .head_key(self.service_key.clone());
+        match &self.access {
+            Some(access) => builder.ready_when(access.freshness()),
+            None => builder,
+        }
     }
 
     /// Returns a service's key from the trust file.

@@ -27,9 +27,10 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::auth::{Authoriser, Caller};
+use crate::auth::{Authoriser, Caller, STALE_AFTER_MS};
 use crate::bus::{Bus, BusError, Incomings};
 use crate::clock::Clock;
+use crate::follow::Freshness;
 use crate::heads;
 use crate::keys::{self, KeyFileError};
 use crate::operator::{OperatorCtx, PublicCtx, is_public, unencodable};
@@ -142,9 +143,6 @@ pub enum ServeError {
     /// The service's own key cannot be read.
     #[error("the service's key cannot be read")]
     Key(#[from] KeyFileError),
-    /// The ready file cannot be written.
-    #[error("the ready file cannot be written")]
-    Ready(#[source] std::io::Error),
 }
 
 /// Collects what a service does, then runs it.
@@ -160,6 +158,7 @@ pub struct ServiceBuilder {
     tells: Vec<TellHandler>,
     secret_kinds: BTreeSet<&'static str>,
     limits: Limits,
+    ready_when: Option<Freshness>,
     wrong: Option<ServeError>,
 }
 
@@ -185,6 +184,7 @@ impl ServiceBuilder {
             tells: Vec::new(),
             secret_kinds: BTreeSet::new(),
             limits: Limits::default(),
+            ready_when: None,
             wrong: None,
         }
     }
@@ -207,6 +207,13 @@ impl ServiceBuilder {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Lets it count as ready only once what it decides by is fresh; until then it answers `stale`.
+    #[must_use]
+    pub fn ready_when(mut self, fresh: Freshness) -> Self {
+        self.ready_when = Some(fresh);
         self
     }
 
@@ -347,11 +354,16 @@ impl ServiceBuilder {
             Arc::clone(&self.clock),
             shutdown.clone(),
         ));
-        let ready = ReadyMark::write(&self.paths, self.service).map_err(ServeError::Ready)?;
+        let ready = tokio::spawn(mark_ready(
+            self.paths.clone(),
+            self.service,
+            self.ready_when.take(),
+            shutdown.clone(),
+        ));
         tracing::info!(service = name, "serving");
         let bus = self.bus.clone();
         self.serve(requests, announcements, tells, &shutdown).await;
-        drop(ready);
+        ready.abort();
         heads.abort();
         if let Err(error) = bus.flush().await {
             tracing::warn!(%error, "the last answers may not have left");
@@ -390,6 +402,24 @@ impl ServiceBuilder {
         shutdown.wait().await;
         while loops.join_next().await.is_some() {}
         core.drained(DRAIN, limits).await;
+    }
+}
+
+/// Says that the service answers, from when it can until the shutdown begins.
+async fn mark_ready(paths: Paths, service: Service, fresh: Option<Freshness>, shutdown: Shutdown) {
+    if let Some(fresh) = fresh {
+        tokio::select! {
+            () = fresh.wait(STALE_AFTER_MS) => {}
+            () = shutdown.wait() => return,
+        }
+    }
+    match ReadyMark::write(&paths, service) {
+        Ok(mark) => {
+            tracing::info!(service = service.name(), "ready");
+            shutdown.wait().await;
+            drop(mark);
+        }
+        Err(error) => tracing::error!(%error, "the ready file cannot be written"),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_nats::{Auth, AuthError, Client, ConnectOptions, Event, HeaderMap};
+use async_nats::{Auth, AuthError, Client, ConnectOptions, Event, HeaderMap, Subscriber};
 use borealis_bus_schema::subjects;
 use nkeys::KeyPair;
 use tokio::sync::watch;
@@ -74,10 +75,25 @@ impl BusOptions {
 }
 
 /// Is one connection. Handles are cheap to clone.
+///
+/// The client keeps to the address it began with, so a bus that moved gets a new client; subscriptions follow by themselves.
 #[derive(Clone)]
 pub(crate) struct Link {
-    client: Client,
+    clients: watch::Receiver<Client>,
     connected: watch::Receiver<bool>,
+}
+
+/// Is what one client's callbacks share.
+struct Standing {
+    state: Arc<watch::Sender<bool>>,
+    abandoned: AtomicBool,
+}
+
+/// Is a client with what its callbacks know.
+struct Live {
+    client: Client,
+    standing: Arc<Standing>,
+    url: String,
 }
 
 impl Link {
@@ -88,18 +104,27 @@ impl Link {
         // Fails only when a provider was installed before, which is the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (state, connected) = watch::channel(false);
-        let state = Arc::new(state);
-        let client = first_connect(&options, &state).await?;
-        // The event arrives after the connect; nothing waits for it.
-        state.send_replace(true);
+        let live = first_connect(&options, &Arc::new(state)).await;
+        let (sender, clients) = watch::channel(live.client.clone());
         if let UrlSource::Ports(_) = options.urls {
-            tokio::spawn(follow_ports(client.clone(), options.urls.clone(), connected.clone()));
+            tokio::spawn(follow_ports(options, live, sender));
         }
-        Ok(Self { client, connected })
+        Ok(Self { clients, connected })
     }
 
     pub(crate) fn connected(&self) -> watch::Receiver<bool> {
         self.connected.clone()
+    }
+
+    fn client(&self) -> Client {
+        self.clients.borrow().clone()
+    }
+
+    /// Waits until another client stands in; for ever when none will.
+    pub(super) async fn replaced(&mut self) {
+        if self.clients.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "the home of raw bus calls of the services")]
@@ -110,8 +135,8 @@ impl Link {
         body: Vec<u8>,
     ) -> Result<(), BusError> {
         let sent = match headers {
-            Some(headers) => self.client.publish_with_headers(subject, headers, body.into()).await,
-            None => self.client.publish(subject, body.into()).await,
+            Some(headers) => self.client().publish_with_headers(subject, headers, body.into()).await,
+            None => self.client().publish(subject, body.into()).await,
         };
         sent.map_err(|error| client_error("publish", &error))
     }
@@ -126,30 +151,34 @@ impl Link {
     ) -> Result<(), BusError> {
         let sent = match headers {
             Some(headers) => {
-                self.client
+                self.client()
                     .publish_with_reply_and_headers(subject, reply, headers, body.into())
                     .await
             }
-            None => self.client.publish_with_reply(subject, reply, body.into()).await,
+            None => self.client().publish_with_reply(subject, reply, body.into()).await,
         };
         sent.map_err(|error| client_error("publish", &error))
     }
 
     #[expect(clippy::disallowed_methods, reason = "the home of raw bus calls of the services")]
-    pub(crate) async fn subscribe(&self, subject: String, queue: Option<&str>) -> Result<Incomings, BusError> {
-        let subscriber = match queue {
-            Some(queue) => self.client.queue_subscribe(subject, queue.to_owned()).await,
-            None => self.client.subscribe(subject).await,
+    pub(super) async fn subscriber(&mut self, subject: &str, queue: Option<&str>) -> Result<Subscriber, BusError> {
+        let client = self.clients.borrow_and_update().clone();
+        match queue {
+            Some(queue) => client.queue_subscribe(subject.to_owned(), queue.to_owned()).await,
+            None => client.subscribe(subject.to_owned()).await,
         }
-        .map_err(|error| client_error("subscribe", &error))?;
-        Ok(Incomings {
-            link: self.clone(),
-            subscriber,
-        })
+        .map_err(|error| client_error("subscribe", &error))
+    }
+
+    pub(crate) async fn subscribe(&self, subject: String, queue: Option<&str>) -> Result<Incomings, BusError> {
+        Incomings::start(self.clone(), subject, queue.map(ToOwned::to_owned)).await
     }
 
     pub(crate) async fn flush(&self) -> Result<(), BusError> {
-        self.client.flush().await.map_err(|error| client_error("flush", &error))
+        self.client()
+            .flush()
+            .await
+            .map_err(|error| client_error("flush", &error))
     }
 }
 
@@ -160,16 +189,16 @@ fn client_error(did: &'static str, error: &dyn std::error::Error) -> BusError {
     }
 }
 
-async fn first_connect(options: &BusOptions, state: &Arc<watch::Sender<bool>>) -> Result<Client, BusError> {
+async fn first_connect(options: &BusOptions, state: &Arc<watch::Sender<bool>>) -> Live {
     let mut attempt = 0usize;
     let mut said = None;
     loop {
         let why = match options.urls.read() {
             None => "there is no ports.json yet".to_owned(),
             Some(url) => match try_connect(options, state, &url).await {
-                Ok(client) => {
+                Ok(live) => {
                     tracing::info!(bus = url, "connected to the bus");
-                    return Ok(client);
+                    return live;
                 }
                 Err(error) => error.to_string(),
             },
@@ -188,10 +217,14 @@ async fn try_connect(
     options: &BusOptions,
     state: &Arc<watch::Sender<bool>>,
     url: &str,
-) -> Result<Client, async_nats::ConnectError> {
+) -> Result<Live, async_nats::ConnectError> {
     let (jwt, key) = (options.jwt.clone(), Arc::clone(&options.key));
-    let (state, name) = (Arc::clone(state), options.name.clone());
-    ConnectOptions::with_auth_callback(move |nonce| {
+    let standing = Arc::new(Standing {
+        state: Arc::clone(state),
+        abandoned: AtomicBool::new(false),
+    });
+    let (noted, paused, name) = (Arc::clone(&standing), Arc::clone(&standing), options.name.clone());
+    let client = ConnectOptions::with_auth_callback(move |nonce| {
         let (jwt, key) = (jwt.clone(), Arc::clone(&key));
         async move {
             let mut auth = Auth::new();
@@ -214,13 +247,26 @@ async fn try_connect(
     .request_timeout(None)
     .subscription_capacity(SUBSCRIPTION_CAPACITY)
     .client_capacity(8_192)
-    .reconnect_delay_callback(pause)
+    .reconnect_delay_callback(move |attempt| match paused.abandoned.load(Ordering::SeqCst) {
+        // Its task cannot be ended while the bus it knew is away.
+        true => Duration::from_secs(3_600),
+        false => pause(attempt),
+    })
     .event_callback(move |event| {
-        note(&state, &name, &event);
+        if !noted.abandoned.load(Ordering::SeqCst) {
+            note(&noted.state, &name, &event);
+        }
         std::future::ready(())
     })
     .connect(url)
-    .await
+    .await?;
+    // The event comes later; nothing waits for it.
+    standing.state.send_replace(true);
+    Ok(Live {
+        client,
+        standing,
+        url: url.to_owned(),
+    })
 }
 
 /// Returns how long to wait before an attempt: nothing first, then twice as long each time, between half and the whole.
@@ -267,24 +313,30 @@ fn note(state: &watch::Sender<bool>, name: &str, event: &Event) {
     }
 }
 
-/// Points the client at the address in `ports.json` whenever it changed while the connection was away.
-async fn follow_ports(client: Client, urls: UrlSource, mut connected: watch::Receiver<bool>) {
-    let mut known = urls.read();
+/// Connects anew when `ports.json` names another address while the connection is away.
+async fn follow_ports(options: BusOptions, mut live: Live, clients: watch::Sender<Client>) {
+    let mut connected = live.standing.state.subscribe();
     loop {
-        if connected.wait_for(|stands| !stands).await.is_err() {
-            return;
+        tokio::select! {
+            lost = connected.wait_for(|stands| !stands) => if lost.is_err() { return },
+            () = clients.closed() => return,
         }
-        while !*connected.borrow() {
-            if let Some(url) = urls.read().filter(|url| known.as_ref() != Some(url)) {
-                match client.set_server_pool(url.as_str()).await {
-                    Ok(()) => {
-                        tracing::info!(bus = url, "the bus has moved");
-                        known = Some(url);
-                    }
-                    Err(error) => tracing::warn!(bus = url, %error, "the bus's new address cannot be used"),
-                }
+        tokio::time::sleep(LOOK).await;
+        let Some(url) = options.urls.read().filter(|url| *url != live.url) else {
+            continue;
+        };
+        if *connected.borrow() {
+            continue;
+        }
+        let state = Arc::clone(&live.standing.state);
+        match try_connect(&options, &state, &url).await {
+            Ok(newer) => {
+                tracing::info!(bus = url, "the bus has moved");
+                live.standing.abandoned.store(true, Ordering::SeqCst);
+                clients.send_replace(newer.client.clone());
+                live = newer;
             }
-            tokio::time::sleep(LOOK).await;
+            Err(error) => tracing::debug!(bus = url, %error, "the bus's new address does not answer yet"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use async_nats::{HeaderMap, Message};
+use async_nats::{HeaderMap, Message, Subscriber};
 use borealis_bus_schema::envelope::Envelope;
 use borealis_bus_schema::subjects;
 use futures_util::StreamExt as _;
@@ -62,21 +62,52 @@ impl Incoming {
     }
 }
 
-/// Is a stream of messages; it goes on over reconnects.
+/// Is a stream of messages; it goes on over reconnects and moves of the bus.
 pub struct Incomings {
-    pub(super) link: Link,
-    pub(super) subscriber: async_nats::Subscriber,
+    link: Link,
+    subject: String,
+    queue: Option<String>,
+    subscriber: Subscriber,
+    ended: bool,
 }
 
 impl Incomings {
+    pub(super) async fn start(mut link: Link, subject: String, queue: Option<String>) -> Result<Self, BusError> {
+        let subscriber = link.subscriber(&subject, queue.as_deref()).await?;
+        Ok(Self {
+            link,
+            subject,
+            queue,
+            subscriber,
+            ended: false,
+        })
+    }
+
     /// Waits for the next message; `None` once the connection was closed or the stream was ended.
     pub async fn next(&mut self) -> Option<Incoming> {
-        let message = self.subscriber.next().await?;
+        let message = self.next_message().await?;
         Some(Incoming::new(self.link.clone(), message))
+    }
+
+    pub(super) async fn next_message(&mut self) -> Option<Message> {
+        loop {
+            tokio::select! {
+                message = self.subscriber.next() => return message,
+                () = self.link.replaced(), if !self.ended => {}
+            }
+            match self.link.subscriber(&self.subject, self.queue.as_deref()).await {
+                Ok(subscriber) => self.subscriber = subscriber,
+                Err(error) => {
+                    tracing::error!(%error, subject = self.subject, "a subscription could not follow the bus");
+                    return None;
+                }
+            }
+        }
     }
 
     /// Asks for no more messages; those that arrived already still come.
     pub async fn end(&mut self) {
+        self.ended = true;
         if let Err(error) = self.subscriber.drain().await {
             tracing::debug!(%error, "a subscription was over before it was ended");
         }

@@ -8,7 +8,6 @@ use async_nats::{HeaderMap, StatusCode};
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::reply::{Reply, WireError};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::BusError;
@@ -62,7 +61,7 @@ impl Requests {
         let waiters = Shared::default();
         let (shared, strip) = (Arc::clone(&waiters), prefix.len());
         tokio::spawn(async move {
-            while let Some(message) = answers.subscriber.next().await {
+            while let Some(message) = answers.next_message().await {
                 let token = message
                     .subject
                     .as_str()

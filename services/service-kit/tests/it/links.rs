@@ -10,7 +10,9 @@ use borealis_bus_schema::subjects::{Service, Subject};
 use borealis_logging::{LogConfig, Side};
 use borealis_service_kit::bus::{Bus, BusConfig, ConnectionEvent, LiveBody, RequestOptions, Sys};
 use borealis_service_kit::clock::{Clock as _, SystemClock};
+use borealis_service_kit::keys;
 use borealis_service_kit::operator::OperatorCtx;
+use borealis_service_kit::paths::Ports;
 use borealis_test_support::{TestBus, TestDevice, eventually};
 use serde_json::json;
 
@@ -188,4 +190,68 @@ async fn the_warden_sees_kicks_and_revokes() {
     .unwrap();
     assert!(sys.update_account(&account, "rubbish").await.is_err());
     drop(user);
+}
+
+/// Forwards connections to the bus from another port until dropped.
+struct Door {
+    port: u16,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Door {
+    async fn open(bus: &TestBus) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let inside = bus.url().trim_start_matches("tls://").to_owned();
+        let task = tokio::spawn(async move {
+            let mut through = tokio::task::JoinSet::new();
+            loop {
+                let (mut outer, _) = listener.accept().await.unwrap();
+                let mut inner = tokio::net::TcpStream::connect(&inside).await.unwrap();
+                through.spawn(async move { tokio::io::copy_bidirectional(&mut outer, &mut inner).await });
+            }
+        });
+        Self { port, task }
+    }
+
+    /// Says in `ports.json` that the bus is behind this door.
+    fn announce(&self, bus: &TestBus) {
+        let mut ports = Ports::read(bus.paths()).unwrap().unwrap();
+        ports.nats = format!("tls://127.0.0.1:{}", self.port);
+        let bytes = serde_json::to_vec(&ports).unwrap();
+        keys::write_public(&bus.paths().ports_json(), &bytes).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_bus_that_moved_is_followed() {
+    let all = Deployment::start().await;
+    let first = Door::open(&all.bus).await;
+    first.announce(&all.bus);
+    let service = all
+        .serve(Service::Enrollment, |builder| {
+            builder.operator("codes-list", async |_: OperatorCtx| Ok(json!({})))
+        })
+        .await;
+    let gateway = all.connect(Service::Gateway).await;
+    all.ask(&gateway, Service::Enrollment, "codes-list", b"").await.unwrap();
+    first.task.abort();
+    gateway.connected().wait_for(|stands| !stands).await.unwrap();
+    let second = Door::open(&all.bus).await;
+    second.announce(&all.bus);
+    eventually("an answer over the new address", async || {
+        let options = RequestOptions {
+            timeout: Some(Duration::from_millis(500)),
+            ..all.options(Service::Enrollment, "codes-list")
+        };
+        let call = all.call(Service::Enrollment, "codes-list", "", b"");
+        gateway
+            .call(Service::Enrollment, "codes-list", &call, options)
+            .await
+            .ok()
+    })
+    .await
+    .unwrap();
+    assert!(*gateway.connected().borrow());
+    service.stop().await;
 }
