@@ -28,8 +28,6 @@ const BODY_TIME: Duration = Duration::from_secs(20);
 const READ_TIME: Duration = Duration::from_secs(5);
 /// Is how long one attempt of a change may take.
 const CHANGE_TIME: Duration = Duration::from_secs(15);
-/// Is how long attempts go on while the service is away.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Is the longest that a long poll may wait.
 const MAX_WAIT_MS: u64 = 30_000;
 /// Is the longest path with its query.
@@ -163,7 +161,7 @@ async fn attempts(
             Code::DeadlineExceeded => route.need != Need::Public,
             _ => false,
         };
-        if !again || began.elapsed() >= PATIENCE || gateway.shutdown.begun() {
+        if !again || began.elapsed() >= gateway.patience || gateway.shutdown.begun() {
             return Err(error);
         }
         sleep(Duration::from_millis(pause_ms)).await;

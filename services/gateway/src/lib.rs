@@ -43,7 +43,8 @@ mod run;
 
 pub use backend::{Backend, BusBackend};
 pub use error::RunError;
+pub use live::Live;
 pub use openapi::document as openapi;
-pub use router::{Config, router};
+pub use router::{Config, PATIENCE, router};
 pub use run::run;
 pub use server::Peer;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -50,7 +51,12 @@ pub struct Config {
     pub backend: Arc<dyn Backend>,
     /// The events for open pages.
     pub live: Live,
+    /// How long to go on trying while a service is away.
+    pub patience: Duration,
 }
+
+/// Is how long the gateway goes on trying while a service is away.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Is what every request may use.
 pub(crate) struct Gateway {
@@ -61,6 +67,7 @@ pub(crate) struct Gateway {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) shutdown: Shutdown,
     pub(crate) live: Live,
+    pub(crate) patience: Duration,
     openapi: String,
 }
 
@@ -82,6 +89,7 @@ pub fn router(config: Config) -> Result<Router, AuthError> {
         clock: config.clock,
         shutdown: config.shutdown,
         live: config.live,
+        patience: config.patience,
         openapi: openapi::document(),
     };
     Ok(Router::new().fallback(dispatch).with_state(Arc::new(gateway)))

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::backend::BusBackend;
 use crate::error::RunError;
 use crate::live::Live;
-use crate::router::{Config, router};
+use crate::router::{Config, PATIENCE, router};
 use crate::{server, tls};
 
 /// Is how often the log is asked whether the day has changed.
@@ -75,6 +75,7 @@ async fn serve(base: Arc<Base>) -> Result<(), RunError> {
         shutdown: base.shutdown.clone(),
         backend: Arc::new(BusBackend::new(bus)),
         live: live.clone(),
+        patience: PATIENCE,
     })?;
     let background = tokio::spawn(background(Arc::clone(&base), sender, live));
     let serving = server::serve(listener, acceptor, router, room, base.shutdown.clone());

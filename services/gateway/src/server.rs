@@ -223,12 +223,12 @@ async fn connection(
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn the_longest_idle_leaves_for_a_newcomer_and_the_busy_stay() {
         let seats = Seats::new(2);
         let old = seats.take().unwrap();
-        tokio::time::advance(Duration::from_millis(5)).await;
         let young = seats.take().unwrap();
+        young.seat.since_ms.store(1_000_000, Ordering::Relaxed);
         old.seat.busy.fetch_add(1, Ordering::Relaxed);
         let third = seats.take().unwrap();
         young.seat.leave.notified().await;

@@ -6,6 +6,9 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::reply::WireError;
 use http::{HeaderMap, Method, header};
 
+/// Is what every certificate of a server holds besides its public names.
+const OWN: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
 /// Holds the exact origins of this server's page.
 #[derive(Debug, Clone)]
 pub(crate) struct Origins(Vec<String>);
@@ -13,7 +16,7 @@ pub(crate) struct Origins(Vec<String>);
 impl Origins {
     /// Makes them from the public names and the address that is listened on.
     pub(crate) fn new(names: &[String], address: SocketAddr) -> Self {
-        let mut hosts: Vec<String> = names.to_vec();
+        let mut hosts: Vec<String> = names.iter().map(String::as_str).chain(OWN).map(str::to_owned).collect();
         if !address.ip().is_unspecified() {
             hosts.push(address.ip().to_string());
         }
@@ -50,9 +53,7 @@ impl Origins {
         if matches!(*method, Method::GET | Method::HEAD) {
             return Ok(());
         }
-        let site = headers.get("sec-fetch-site").map(|value| value.as_bytes());
-        let foreign = site.is_some_and(|site| !matches!(site, b"same-origin" | b"none"));
-        if foreign || self.named(headers) == Some(false) {
+        if is_foreign(headers) || self.named(headers) == Some(false) {
             return Err(refused());
         }
         Ok(())
@@ -63,12 +64,21 @@ impl Origins {
     ///
     /// Errors: `wrong_origin`.
     pub(crate) fn check_upgrade(&self, headers: &HeaderMap) -> Result<(), WireError> {
+        if is_foreign(headers) {
+            return Err(refused());
+        }
         match self.named(headers) {
             Some(true) => Ok(()),
             None if headers.contains_key(header::AUTHORIZATION) => Ok(()),
             _ => Err(refused()),
         }
     }
+}
+
+/// Tells whether the browser says that another site's page asks.
+fn is_foreign(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(|value| value.as_bytes());
+    site.is_some_and(|site| !matches!(site, b"same-origin" | b"none"))
 }
 
 fn refused() -> WireError {
