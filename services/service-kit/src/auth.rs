@@ -49,6 +49,9 @@ const LIMITS: AuthorizerLimits = AuthorizerLimits {
     max_time: Duration::from_millis(20),
 };
 
+/// Is the longest token that is looked at; each block in it costs a signature's verification.
+pub const MAX_TOKEN_BYTES: usize = 64 << 10;
+
 /// Is how often a token is judged again when the machine took the time away.
 const TRIES: u32 = 3;
 
@@ -392,6 +395,12 @@ impl Authoriser {
     /// Errors: one code for each reason, see the module.
     pub fn decide(&self, biscuit: Option<&str>, question: Question<'_>) -> Result<Caller, WireError> {
         let text = biscuit.ok_or_else(|| WireError::new(Code::TokenMissing, "no token came with the request"))?;
+        if text.len() > MAX_TOKEN_BYTES {
+            return Err(WireError::new(
+                Code::TokenInvalid,
+                "the token is larger than any that is minted",
+            ));
+        }
         let biscuit = Biscuit::from_base64(text, self.root)
             .map_err(|_| WireError::new(Code::TokenInvalid, "the token was not minted by this deployment"))?;
         let mut tries = 0;

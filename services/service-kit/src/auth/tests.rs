@@ -103,7 +103,13 @@ fn no_token_is_missing_and_rubbish_is_invalid() {
     assert_eq!(none.code, Code::TokenMissing);
     let other = BiscuitRoot::new(&SigningKey::from_bytes(&[7; 32])).unwrap();
     let stranger = mint_session(&other, &world.claims()).unwrap();
-    for token in ["", "rubbish", &"A".repeat(10_000), &stranger] {
+    for token in [
+        "",
+        "rubbish",
+        &"A".repeat(10_000),
+        &"A".repeat(MAX_TOKEN_BYTES + 1),
+        &stranger,
+    ] {
         assert_eq!(world.code(token, RUN, None), Some(Code::TokenInvalid));
     }
 }

@@ -7,3 +7,4 @@ mod answers;
 mod control;
 mod following;
 mod links;
+mod running;

@@ -1,0 +1,58 @@
+//! A whole process of a service: up, asked, told to stop.
+
+use borealis_bus_schema::subjects::Service;
+use borealis_event_store::{OpenOptions, SledLog};
+use borealis_service_kit::control::{self, ControlRequest};
+use borealis_service_kit::operator::OperatorCtx;
+use borealis_service_kit::ready;
+use borealis_service_kit::run::{Built, Deps, RunError, ServiceMain, run_service};
+use borealis_test_support::eventually;
+use serde_json::json;
+
+use crate::support::Deployment;
+
+async fn build(deps: Deps) -> Result<Built, RunError> {
+    let builder = deps.builder();
+    Ok(builder
+        .operator("session", async |ctx: OperatorCtx| {
+            Ok(json!({"user": ctx.caller.username}))
+        })
+        .into())
+}
+
+#[tokio::test]
+async fn a_service_comes_up_answers_and_stops_at_sigterm() {
+    let all = Deployment::start().await;
+    let paths = all.bus.paths().clone();
+    let running = tokio::spawn(run_service(ServiceMain::new(Service::Access, build), all.bus.args()));
+    eventually("readiness", async || ready::read(&paths, Service::Access))
+        .await
+        .unwrap();
+    let gateway = all.connect(Service::Gateway).await;
+    let answer = all.ask(&gateway, Service::Access, "session", b"").await.unwrap();
+    assert_eq!(answer, r#"{"user":"ada"}"#);
+    let report = control::ask(&paths, Service::Access, &ControlRequest::Verify, |_| Ok(())).await;
+    assert_eq!(report.unwrap()["whole"], true);
+
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
+    running.await.unwrap().unwrap();
+    assert!(ready::read(&paths, Service::Access).is_none() && !paths.control_sock(Service::Access).exists());
+    SledLog::open(paths.state(Service::Access), OpenOptions::new()).unwrap();
+    let log = std::fs::read_to_string(paths.server_logs().join("access.log")).unwrap();
+    assert!(log.contains("SIGTERM") && !log.contains(&all.token));
+}
+
+#[tokio::test]
+async fn a_service_that_waits_for_its_bus_can_be_stopped() {
+    let bus = borealis_test_support::TestBus::provision().unwrap();
+    let running = tokio::spawn(run_service(ServiceMain::new(Service::Library, build), bus.args()));
+    let log = bus.paths().server_logs().join("library.log");
+    eventually("that it says what it waits for", async || {
+        let text = std::fs::read_to_string(&log).ok()?;
+        text.contains("waiting for the bus").then_some(())
+    })
+    .await
+    .unwrap();
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
+    running.await.unwrap().unwrap();
+}
