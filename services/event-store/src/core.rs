@@ -254,9 +254,8 @@ pub(crate) fn load(database: &Database) -> Result<(Rows, Index), StoreError> {
 /// Reads the rows that the indexes have not reached; brings the indexes forward when they are far behind, as after an import.
 pub(crate) fn replay_tail(rows: &Rows, index: &Index, most_events: usize) -> Result<(Tail, Head), StoreError> {
     let indexed = index.indexed()?;
-    let mut tail = Tail::default();
-    tail.log_time_ms = indexed.log_time_ms;
-    let head = rows.walk(indexed.position, |item| {
+    let mut tail = Tail::after(indexed.reached, indexed.log_time_ms);
+    let head = rows.walk_from(indexed.reached, |item| {
         tail.replay(item)?;
         if matches!(item, Item::Commit(..)) && tail.active_events() >= most_events {
             index.write(&tail.freeze(), tail.log_time_ms)?;

@@ -7,7 +7,7 @@
 use crate::commands::Commands;
 use crate::row::{Cursor, put_varint};
 use crate::tail::TailPart;
-use crate::{Position, StoreError, StreamId, Version};
+use crate::{GENESIS, Head, Position, StoreError, StreamId, Version};
 
 const FORMAT: u8 = 1;
 /// Most positions in one chunk.
@@ -23,7 +23,7 @@ const LAYOUT: u32 = 1;
 /// How far the indexes have come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Indexed {
-    pub(crate) position: Position,
+    pub(crate) reached: Head,
     pub(crate) log_time_ms: i64,
 }
 
@@ -81,18 +81,28 @@ impl Index {
             .get(INDEXED)
             .map_err(StoreError::database("read the index position"))?
         else {
-            return Ok(Indexed {
+            let reached = Head {
                 position: 0,
+                hash: GENESIS,
+            };
+            return Ok(Indexed {
+                reached,
                 log_time_ms: i64::MIN,
             });
         };
-        let mut cursor = Cursor(&bytes);
-        let read = |cursor: &mut Cursor<'_>| Ok((*cursor.array::<8>()?, *cursor.array::<8>()?));
-        let (position, time) = read(&mut cursor).map_err(|reason| StoreError::Broken { position: 0, reason })?;
-        Ok(Indexed {
-            position: u64::from_be_bytes(position),
-            log_time_ms: i64::from_be_bytes(time),
-        })
+        let parse = || {
+            let mut cursor = Cursor(&bytes);
+            let position = u64::from_be_bytes(*cursor.array()?);
+            let reached = Head {
+                position,
+                hash: *cursor.array()?,
+            };
+            Ok(Indexed {
+                reached,
+                log_time_ms: i64::from_be_bytes(*cursor.array()?),
+            })
+        };
+        parse().map_err(|reason| StoreError::Broken { position: 0, reason })
     }
 
     /// Gives a stream's version as far as it is indexed.
@@ -132,7 +142,7 @@ impl Index {
 
     /// Writes a part of the tail, then how far the indexes have come with it.
     pub(crate) fn write(&self, part: &TailPart, log_time_ms: i64) -> Result<(), StoreError> {
-        let base = self.indexed()?.position + 1;
+        let base = self.indexed()?.reached.position + 1;
         let mut rows = Batches::new(&self.streams);
         for (stream, positions) in &part.streams {
             self.add_positions(&mut rows, stream, positions)?;
@@ -140,7 +150,8 @@ impl Index {
         rows.finish()?;
         let mut meta = sled::Batch::default();
         let run = self.commands.write(base, &part.commands, &mut meta)?;
-        let mut value = part.last.to_be_bytes().to_vec();
+        let mut value = part.reached.position.to_be_bytes().to_vec();
+        value.extend_from_slice(&part.reached.hash);
         value.extend_from_slice(&log_time_ms.to_be_bytes());
         meta.insert(INDEXED, value);
         self.meta

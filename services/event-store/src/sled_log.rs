@@ -156,7 +156,7 @@ impl SledLog {
                 });
             }
             tell(OpenProgress::Replaying {
-                after: index.indexed()?.position,
+                after: index.indexed()?.reached.position,
             });
             let (tail, head) = core::replay_tail(&rows, &index, options.tail_events.saturating_mul(4))?;
             Ok((rows, index, (tail, head)))

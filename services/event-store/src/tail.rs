@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::row::{CommitMark, Item};
-use crate::{COMMAND_LIFE_MS, Position, StoreError, StreamId, Version};
+use crate::{COMMAND_LIFE_MS, Head, Position, StoreError, StreamId, Version};
 
 /// Where a command's effect ends, and when it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,16 +24,28 @@ impl CommandEntry {
 }
 
 /// Streams and commands of a contiguous run of events.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct TailPart {
     pub(crate) streams: BTreeMap<StreamId, Vec<Position>>,
     pub(crate) commands: BTreeMap<[u8; 16], CommandEntry>,
     pub(crate) events: usize,
-    pub(crate) last: Position,
+    /// The head after its last event.
+    pub(crate) reached: Head,
 }
 
 impl TailPart {
-    pub(crate) fn add_event(&mut self, stream: &StreamId, position: Position) {
+    /// Begins an empty part after a head.
+    pub(crate) fn after(reached: Head) -> Self {
+        Self {
+            streams: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            events: 0,
+            reached,
+        }
+    }
+
+    pub(crate) fn add_event(&mut self, stream: &StreamId, reached: Head) {
+        let position = reached.position;
         match self.streams.get_mut(stream) {
             Some(positions) => positions.push(position),
             None => {
@@ -41,7 +53,7 @@ impl TailPart {
             }
         }
         self.events += 1;
-        self.last = position;
+        self.reached = reached;
     }
 
     pub(crate) fn add_command(&mut self, id: [u8; 16], entry: CommandEntry) {
@@ -63,12 +75,12 @@ impl TailPart {
         }
         self.commands.extend(newer.commands);
         self.events += newer.events;
-        self.last = self.last.max(newer.last);
+        self.reached = newer.reached;
     }
 }
 
 /// Everything since the indexed position.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tail {
     active: TailPart,
     frozen: Option<Arc<TailPart>>,
@@ -77,6 +89,15 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
+    /// Begins an empty tail where the indexes end.
+    pub(crate) fn after(reached: Head, log_time_ms: i64) -> Self {
+        Self {
+            active: TailPart::after(reached),
+            frozen: None,
+            log_time_ms,
+        }
+    }
+
     /// Takes an item found in the log at start.
     pub(crate) fn replay(&mut self, item: &Item<'_>) -> Result<(), StoreError> {
         match item {
@@ -87,7 +108,13 @@ impl Tail {
                         reason: "the stream's name is not one",
                     });
                 };
-                self.active.add_event(&stream, event.position);
+                self.active.add_event(
+                    &stream,
+                    Head {
+                        position: event.position,
+                        hash: event.hash,
+                    },
+                );
                 self.saw_time(event.event.at_ms);
             }
             Item::Commit(last, CommitMark { command_id, at_ms, .. }) => {
@@ -123,7 +150,8 @@ impl Tail {
 
     /// Sets the growing part apart for the indexer.
     pub(crate) fn freeze(&mut self) -> Arc<TailPart> {
-        let part = Arc::new(std::mem::take(&mut self.active));
+        let reached = self.active.reached;
+        let part = Arc::new(std::mem::replace(&mut self.active, TailPart::after(reached)));
         self.frozen = Some(Arc::clone(&part));
         part
     }

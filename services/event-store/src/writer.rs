@@ -258,7 +258,7 @@ impl Group {
             head,
             row: RowWriter::new(head.position + 1, head.hash),
             rows: Vec::new(),
-            part: TailPart::default(),
+            part: TailPart::after(head),
             made: BTreeMap::new(),
             waiting: Vec::new(),
             bytes: 0,
@@ -329,7 +329,7 @@ impl Group {
             position,
             hash: self.row.hash(),
         };
-        self.part.add_event(stream, position);
+        self.part.add_event(stream, self.head);
     }
 
     fn close_row(&mut self) {
