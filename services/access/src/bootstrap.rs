@@ -114,3 +114,113 @@ async fn answer(access: &Access, line: &[u8]) -> Reply<Value> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::Parts;
+    use crate::setup_link::SetupLink;
+    use borealis_bus_schema::forms::PublicKey;
+    use borealis_bus_schema::ids::SessionId;
+    use borealis_bus_schema::routes::{Need, Right};
+    use borealis_bus_schema::subjects::Service;
+    use borealis_event_store::{EventLog, OpenOptions, SledLog};
+    use borealis_service_kit::auth::{Authoriser, BiscuitRoot};
+    use borealis_service_kit::clock::{Clock, SystemClock};
+    use borealis_service_kit::revocation::RevocationSet;
+    use borealis_service_kit::{keys, paths::Paths, random};
+    use std::os::fd::AsRawFd;
+
+    struct Supervisor {
+        _folder: tempfile::TempDir,
+        log: Arc<dyn EventLog>,
+        authoriser: Authoriser,
+        output: tokio::net::unix::OwnedWriteHalf,
+        input: BufReader<tokio::net::unix::OwnedReadHalf>,
+    }
+
+    impl Supervisor {
+        async fn start() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let paths = Paths::new(folder.path(), None).unwrap();
+            keys::private_folder(&paths.state(Service::Access)).unwrap();
+            let log = SledLog::open(paths.state(Service::Access), OpenOptions::new()).unwrap();
+            let log: Arc<dyn EventLog> = Arc::new(log);
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+            let revoked = Arc::new(RevocationSet::new());
+            let root = BiscuitRoot::new(&random::signing_key()).unwrap();
+            let public = root.public().unwrap();
+            let access = Access::open(Parts {
+                log: Arc::clone(&log),
+                clock: Arc::clone(&clock),
+                opaque: crate::opaque::Opaque::generate(&mut rand::rngs::OsRng),
+                link: SetupLink::new(&paths),
+                root,
+                revoked: Arc::clone(&revoked),
+            });
+            let access = Arc::new(access.await.unwrap());
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            tokio::spawn(serve(access, theirs));
+            let (input, output) = ours.into_split();
+            Self {
+                _folder: folder,
+                log,
+                authoriser: Authoriser::new(public, Service::Scheduler, revoked, clock).unwrap(),
+                output,
+                input: BufReader::new(input),
+            }
+        }
+
+        async fn ask(&mut self, line: &str) -> Value {
+            self.output.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            self.input.read_line(&mut answer).await.unwrap();
+            serde_json::from_str(&answer).unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_supervisor_learns_the_secret_and_gets_a_session_of_minutes() {
+        let mut up = Supervisor::start().await;
+        let secret = up.ask(r#"{"ask":"setup"}"#).await;
+        assert_eq!(secret["secret"].as_str().unwrap().len(), 43);
+        let key = PublicKey::of(&random::signing_key());
+        let asked = json!({"ask": "bootstrap", "session_public_key": key, "lifetime_ms": 86_400_000});
+        let session = up.ask(&asked.to_string()).await;
+        let token = session["token"].as_str().unwrap();
+        let need = Need::Right(Right::JobsRun);
+        let caller = up.authoriser.authorise(Some(token), need, None).unwrap();
+        assert_eq!((caller.username.as_str(), caller.session_key), ("bootstrap", key));
+        assert_eq!(caller.rights, crate::aggregate::BOOTSTRAP_RIGHTS.into_iter().collect());
+        let minutes = caller.expires_at.since_ms(SystemClock.now());
+        assert!((600_000..=901_000).contains(&minutes), "{minutes}");
+        let id: SessionId = session["session_id"].as_str().unwrap().parse().unwrap();
+        let last = up.log.read_all(up.log.head().position - 1, 1).unwrap().remove(0);
+        assert_eq!(last.kind, "BootstrapSessionStarted");
+        assert_eq!(last.stream.as_str(), format!("session-{id}"));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_question_is_refused_and_the_next_one_answered() {
+        let mut up = Supervisor::start().await;
+        for line in ["", "x", "{}", r#"{"ask":"everything"}"#] {
+            assert_eq!(up.ask(line).await["error"]["code"], "malformed", "{line}");
+        }
+        let ended = json!({"ask": "bootstrap", "session_public_key": PublicKey::from_bytes([1; 32]), "lifetime_ms": 0});
+        assert_eq!(up.ask(&ended.to_string()).await["error"]["code"], "invalid_field");
+        assert!(up.ask(r#"{"ask":"setup"}"#).await["secret"].is_string());
+    }
+
+    #[test]
+    fn a_descriptor_known_by_number_is_taken_over() {
+        use std::io::{Read, Write};
+        let (mut ours, theirs) = StdStream::pair().unwrap();
+        let mut taken = StdStream::from(duplicate(theirs.as_raw_fd()).unwrap());
+        drop(theirs);
+        ours.write_all(b"x").unwrap();
+        let mut byte = [0];
+        taken.read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"x");
+        assert!(duplicate(9_999).is_err());
+    }
+}

@@ -49,7 +49,10 @@ pub async fn run(args: ServiceArgs) -> Result<(), RunError> {
     run_service(ServiceMain::new(Service::Access, build), args).await
 }
 
-async fn build(deps: Deps) -> Result<Built, RunError> {
+/// Builds access on a bus and a store that are there already; [`run`] is this in a process of its own.
+///
+/// Errors: [`RunError`].
+pub async fn build(deps: Deps) -> Result<Built, RunError> {
     let access = Arc::new(open(&deps).await.map_err(RunError::service)?);
     if let Some(stream) = bootstrap::inherited().map_err(RunError::service)? {
         tokio::spawn(bootstrap::serve(Arc::clone(&access), stream));

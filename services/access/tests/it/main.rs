@@ -7,4 +7,10 @@
     reason = "tests fail by panicking"
 )]
 
+mod harness;
+
+mod client;
+
+mod log_in;
 mod opaque;
+mod refusals;

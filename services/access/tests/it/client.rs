@@ -1,0 +1,139 @@
+//! An operator's half of set-up and log-in, with cheap stretching: the server cannot tell.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use borealis_access::opaque::{SERVER_IDENTIFIER, Suite};
+use borealis_bus_schema::forms::{Form, PublicKey};
+use borealis_bus_schema::messages::access::LoginAnswer;
+use borealis_bus_schema::operator::OperatorCall;
+use borealis_bus_schema::reply::Reply;
+use borealis_bus_schema::subjects::Service;
+use borealis_service_kit::bus::Bus;
+use borealis_service_kit::random;
+use hmac::{Hmac, Mac};
+use opaque_ke::argon2::{Algorithm, Argon2, Params, Version};
+use opaque_ke::{
+    ClientLogin, ClientLoginFinishParameters, ClientRegistration, ClientRegistrationFinishParameters,
+    CredentialResponse, Identifiers, RegistrationResponse,
+};
+use rand::rngs::OsRng;
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::harness::{Operator, ask};
+
+fn stretching() -> Argon2<'static> {
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap())
+}
+
+fn names(username: &str) -> Identifiers<'_> {
+    Identifiers {
+        client: Some(username.as_bytes()),
+        server: Some(SERVER_IDENTIFIER.as_bytes()),
+    }
+}
+
+fn text(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn bytes(answer: &Value, name: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(answer[name].as_str().unwrap()).unwrap()
+}
+
+/// Asks a public verb.
+pub async fn post(bus: &Bus, verb: &str, body: &Value) -> Reply<Value> {
+    post_from(bus, verb, body, "192.0.2.1").await
+}
+
+pub async fn post_from(bus: &Bus, verb: &str, body: &Value, peer: &str) -> Reply<Value> {
+    let call = OperatorCall {
+        method: "POST".into(),
+        path: format!("/api/v1/{verb}"),
+        body: body.to_string().into_bytes(),
+        proof: None,
+        peer: peer.into(),
+    };
+    let json = ask(bus, Service::Access, verb, &call, None).await?;
+    Ok(serde_json::from_str(&json).unwrap())
+}
+
+/// Sets the first operator's password.
+pub async fn set_up(bus: &Bus, secret: &str, username: &str, password: &str) -> Reply<Value> {
+    let client = ClientRegistration::<Suite>::start(&mut OsRng, password.as_bytes()).unwrap();
+    let request = text(client.message.serialize());
+    let start = json!({"step": "start", "secret": secret, "username": username, "registration_request": request});
+    let answer = post(bus, "setup", &start).await?;
+    let answer = RegistrationResponse::deserialize(&bytes(&answer, "registration_response")).unwrap();
+    let stretching = stretching();
+    let parameters = ClientRegistrationFinishParameters::new(names(username), Some(&stretching));
+    let finished = client.state.finish(&mut OsRng, password.as_bytes(), answer, parameters);
+    let record = text(finished.unwrap().message.serialize());
+    let finish = json!({"step": "finish", "secret": secret, "username": username, "registration_record": record});
+    post(bus, "setup", &finish).await
+}
+
+/// Says how a log-in went wrong.
+#[derive(Debug)]
+pub enum Failed {
+    /// The server said no.
+    Refused,
+    /// The client itself saw that the password does not fit.
+    Seen,
+}
+
+/// Logs in.
+pub async fn log_in(bus: &Bus, username: &str, password: &str) -> Result<Operator, Failed> {
+    let key = random::signing_key();
+    let public = PublicKey::of(&key);
+    let (client, started) = start(bus, username, password, public, "192.0.2.1")
+        .await
+        .map_err(|_| Failed::Refused)?;
+    let finish = finish(client, &started, username, password, public).ok_or(Failed::Seen)?;
+    let answer = post(bus, "login", &finish).await.map_err(|_| Failed::Refused)?;
+    match serde_json::from_value(answer).unwrap() {
+        LoginAnswer::Finished { token, session_id, .. } => Ok(Operator {
+            session: session_id,
+            key,
+            token,
+        }),
+        LoginAnswer::Started { .. } => panic!("a second start"),
+    }
+}
+
+/// Makes the first step.
+pub async fn start(
+    bus: &Bus,
+    username: &str,
+    password: &str,
+    session_key: PublicKey,
+    peer: &str,
+) -> Reply<(ClientLogin<Suite>, Value)> {
+    let client = ClientLogin::<Suite>::start(&mut OsRng, password.as_bytes()).unwrap();
+    let request = text(client.message.serialize());
+    let body =
+        json!({"step": "start", "username": username, "login_request": request, "session_public_key": session_key});
+    Ok((client.state, post_from(bus, "login", &body, peer).await?))
+}
+
+/// Builds the second step; none when the client sees that the password does not fit.
+pub fn finish(
+    client: ClientLogin<Suite>,
+    started: &Value,
+    username: &str,
+    password: &str,
+    session_key: PublicKey,
+) -> Option<Value> {
+    let answer = CredentialResponse::deserialize(&bytes(started, "login_response")).unwrap();
+    let stretching = stretching();
+    let parameters = ClientLoginFinishParameters::new(None, names(username), Some(&stretching));
+    let finished = client
+        .finish(&mut OsRng, password.as_bytes(), answer, parameters)
+        .ok()?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(&finished.session_key).unwrap();
+    mac.update(&Form::SessionBinding.bytes(&[session_key.as_bytes()]));
+    Some(json!({
+        "step": "finish", "login_id": started["login_id"], "login_finalization": text(finished.message.serialize()),
+        "key_binding": text(mac.finalize().into_bytes()),
+    }))
+}

@@ -1,0 +1,242 @@
+//! Each verb, each missing or wrong proof: its own code, and no event.
+
+use borealis_access::aggregate::{Event, Username};
+use borealis_access::{build, stored};
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::ids::{CommandId, OperatorId};
+use borealis_bus_schema::messages::access::MintGrant;
+use borealis_bus_schema::operator::OperatorCall;
+use borealis_bus_schema::reply::Reply;
+use borealis_bus_schema::routes::{Need, Right};
+use borealis_bus_schema::subjects::Service;
+use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::auth::{Authoriser, Sites};
+use borealis_service_kit::bus::{Bus, RequestOptions};
+use borealis_service_kit::clock::SystemClock;
+use borealis_service_kit::random;
+use borealis_service_kit::revocation::RevocationSet;
+use serde_json::json;
+use std::sync::Arc;
+
+use crate::client::{log_in, set_up};
+use crate::harness::{Operator, Running, World, ask, ask_well, call, call_at, code, narrowed, now};
+
+const ACCESS: Service = Service::Access;
+
+async fn with_ada() -> (World, Running, Bus, Operator) {
+    let world = World::start().await;
+    let access = world.serve(ACCESS, build).await;
+    let gateway = world.connect(Service::Gateway).await;
+    let secret = std::fs::read_to_string(world.file("Server/State/access/setup_secret")).unwrap();
+    set_up(&gateway, &secret, "ada", "p").await.unwrap();
+    let ada = log_in(&gateway, "ada", "p").await.unwrap();
+    (world, access, gateway, ada)
+}
+
+#[tokio::test]
+async fn session_and_logout_name_each_missing_proof() {
+    let (_world, access, gateway, ada) = with_ada().await;
+    let gone = log_in(&gateway, "ada", "p").await.unwrap();
+    ask_well(&gateway, &gone, ACCESS, "logout", b"{}").await.unwrap();
+    let before = access.position();
+    for verb in ["session", "logout"] {
+        let ask = async |operator: &Operator, token: Option<String>| {
+            code(ask(&gateway, ACCESS, verb, &call(operator, ACCESS, verb, b"{}"), token).await)
+        };
+        let token = |service, need, ago_ms| Some(narrowed(&ada.token, service, need, ago_ms));
+        assert_eq!(ask(&ada, None).await, Code::TokenMissing);
+        assert_eq!(ask(&ada, Some("rubbish".into())).await, Code::TokenInvalid);
+        assert_eq!(
+            ask(&ada, token(Service::Inventory, Need::Session, 0)).await,
+            Code::WrongService
+        );
+        assert_eq!(
+            ask(&ada, token(ACCESS, Need::Right(Right::JobsRun), 0)).await,
+            Code::WrongAction
+        );
+        assert_eq!(
+            ask(&ada, token(ACCESS, Need::Session, 31_000)).await,
+            Code::TokenExpired
+        );
+        let revoked = Some(narrowed(&gone.token, ACCESS, Need::Session, 0));
+        assert_eq!(ask(&gone, revoked).await, Code::TokenRevoked);
+    }
+    let token = Some(narrowed(&ada.token, ACCESS, Need::Session, 0));
+    let logout = async |call: OperatorCall| code(ask(&gateway, ACCESS, "logout", &call, token.clone()).await);
+    let good = call(&ada, ACCESS, "logout", b"{}");
+    let unsigned = OperatorCall {
+        proof: None,
+        ..good.clone()
+    };
+    assert_eq!(logout(unsigned).await, Code::SignatureMissing);
+    let altered = OperatorCall {
+        body: b"{ }".to_vec(),
+        ..good.clone()
+    };
+    assert_eq!(logout(altered).await, Code::SignatureInvalid);
+    let old = call_at(&ada, ACCESS, "logout", b"{}", random::id(), now().plus_ms(-31_000));
+    assert_eq!(logout(old).await, Code::SignatureExpired);
+    let by_another_key = Operator {
+        key: random::signing_key(),
+        ..ada.clone()
+    };
+    assert_eq!(
+        logout(call(&by_another_key, ACCESS, "logout", b"{}")).await,
+        Code::SignatureInvalid
+    );
+    assert_eq!(access.position(), before, "nothing was written");
+    access.stop().await;
+}
+
+fn job() -> Vec<u8> {
+    json!({"targets": {"all": true}, "role": "agent", "verb": "ping"})
+        .to_string()
+        .into_bytes()
+}
+
+fn job_call(operator: &Operator, command: CommandId, at: Timestamp) -> OperatorCall {
+    call_at(operator, Service::Scheduler, "jobs-create", &job(), command, at)
+}
+
+async fn mint(bus: &Bus, call: OperatorCall) -> Reply<borealis_bus_schema::messages::access::Grant> {
+    let ask = MintGrant {
+        call,
+        expires_at: now().plus_ms(3_600_000),
+    };
+    bus.request(&ask, RequestOptions::default()).await
+}
+
+#[tokio::test]
+async fn a_grant_is_minted_for_exactly_one_request_of_a_live_session() {
+    let (world, access, gateway, ada) = with_ada().await;
+    let scheduler = world.connect(Service::Scheduler).await;
+    let (command, at) = (random::id(), now());
+    let call = job_call(&ada, command, at);
+    let grant = mint(&scheduler, call.clone()).await.unwrap();
+    let again = mint(&scheduler, call.clone()).await.unwrap();
+    assert_eq!(grant.grant, again.grant, "the same request, the same grant");
+
+    let revoked = Arc::new(RevocationSet::new());
+    let root = world.bus.trust().biscuit_root;
+    let signing = Authoriser::new(root, Service::Signing, revoked, Arc::new(SystemClock)).unwrap();
+    let caller = signing
+        .authorise(Some(&grant.token), Need::Right(Right::JobsRun), None)
+        .unwrap();
+    assert_eq!(
+        (caller.grant, caller.call_digest),
+        (Some(grant.grant), Some(call.digest()))
+    );
+    assert_eq!(caller.session_key, PublicKey::of(&ada.key));
+    assert_eq!((caller.sites, caller.rights.len()), (Sites::All, 1));
+
+    let other = OperatorCall {
+        body: b"{\"targets\":{\"all\":true},\"role\":\"agent\",\"verb\":\"ping\" }".to_vec(),
+        ..call_at(&ada, Service::Scheduler, "jobs-create", &job(), command, at)
+    };
+    assert_eq!(code(mint(&scheduler, other).await), Code::IdReused);
+
+    // It survives the log-out, and so does its repetition; a new one is not minted any more.
+    ask_well(&gateway, &ada, ACCESS, "logout", b"{}").await.unwrap();
+    assert_eq!(mint(&scheduler, call).await.unwrap().grant, grant.grant);
+    let late = job_call(&ada, random::id(), now());
+    assert_eq!(code(mint(&scheduler, late).await), Code::TokenRevoked);
+    access.stop().await;
+}
+
+#[tokio::test]
+async fn grant_mint_names_each_missing_proof() {
+    let (world, access, gateway, ada) = with_ada().await;
+    let scheduler = world.connect(Service::Scheduler).await;
+    let gone = log_in(&gateway, "ada", "p").await.unwrap();
+    ask_well(&gateway, &gone, ACCESS, "logout", b"{}").await.unwrap();
+    let before = access.position();
+    let good = || job_call(&ada, random::id(), now());
+    let unsigned = OperatorCall { proof: None, ..good() };
+    assert_eq!(code(mint(&scheduler, unsigned).await), Code::SignatureMissing);
+    let elsewhere = call(&ada, Service::Enrollment, "codes-create", b"{}");
+    assert_eq!(code(mint(&scheduler, elsewhere).await), Code::WrongAction);
+    let altered = OperatorCall {
+        body: b"{}".to_vec(),
+        ..good()
+    };
+    assert_eq!(code(mint(&scheduler, altered).await), Code::SignatureInvalid);
+    let old = job_call(&ada, random::id(), now().plus_ms(-31_000));
+    assert_eq!(code(mint(&scheduler, old).await), Code::SignatureExpired);
+    let stranger = Operator {
+        session: random::id(),
+        ..ada.clone()
+    };
+    let unknown = job_call(&stranger, random::id(), now());
+    assert_eq!(code(mint(&scheduler, unknown).await), Code::TokenInvalid);
+    let over = job_call(&gone, random::id(), now());
+    assert_eq!(code(mint(&scheduler, over).await), Code::TokenRevoked);
+    assert_eq!(access.position(), before, "nothing was written");
+    access.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_may_not_run_jobs_gets_no_grant() {
+    let (world, access, _gateway, _ada) = with_ada().await;
+    let scheduler = world.connect(Service::Scheduler).await;
+    let (operator, key) = (random::id::<OperatorId>(), random::signing_key());
+    let reader = Operator {
+        session: random::id(),
+        key,
+        token: String::new(),
+    };
+    let events = [
+        Event::OperatorCreated {
+            operator,
+            username: Username::new("reader").unwrap(),
+            rights: [Right::DevicesRead].into(),
+            sites: Sites::All,
+            peer: "192.0.2.9".into(),
+            at: now(),
+        },
+        Event::SessionStarted {
+            session: reader.session,
+            operator,
+            session_key: PublicKey::of(&reader.key),
+            peer: "192.0.2.9".into(),
+            at: now(),
+            expires_at: now().plus_ms(60_000),
+        },
+    ];
+    for event in &events {
+        let (stream, event) = stored::encode(event).unwrap();
+        access.append(stream, event).await;
+    }
+    access.stop().await;
+    let access = world.serve(ACCESS, build).await;
+    let before = access.position();
+    let refused = mint(&scheduler, job_call(&reader, random::id(), now())).await;
+    assert_eq!(code(refused), Code::RightMissing);
+    assert_eq!(access.position(), before, "nothing was written");
+    access.stop().await;
+}
+
+#[tokio::test]
+async fn only_the_scheduler_asks_for_grants_and_passwords_stay_here() {
+    let (world, access, gateway, ada) = with_ada().await;
+    // The gateway's bus user may publish to every verb of a service; the service itself says no.
+    let refused = mint(&gateway, job_call(&ada, random::id(), now())).await;
+    assert_eq!(code(refused), Code::RightMissing);
+    let follower = world.connect(Service::Signing).await;
+    let read = borealis_bus_schema::messages::events::EventsRead { after: 0, limit: 100 };
+    let subject = borealis_bus_schema::subjects::Subject::Service {
+        service: ACCESS,
+        verb: borealis_bus_schema::ids::VerbName::new("events-read").unwrap(),
+    };
+    let body = borealis_bus_schema::codec::encode(&read).unwrap();
+    let answer = follower
+        .request_raw(&subject, body, &RequestOptions::default())
+        .await
+        .unwrap();
+    let page: borealis_bus_schema::messages::events::EventsPage = borealis_bus_schema::reply::decode(&answer).unwrap();
+    for event in &page.events {
+        assert_eq!(event.body.is_none(), event.kind == "PasswordSet", "{}", event.kind);
+    }
+    assert!(page.events.iter().any(|event| event.kind == "PasswordSet"));
+    access.stop().await;
+}
