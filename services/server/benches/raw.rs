@@ -1,0 +1,105 @@
+//! The reference: clients of the same nats-server that answer a message with a message, and nothing else.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use borealis_service_kit::clock::{Clock as _, SystemClock};
+use borealis_service_kit::{keys, nats_jwt, trust::TrustFile};
+use borealis_test_support::User;
+use nkeys::KeyPair;
+use tokio::task::JoinSet;
+
+use crate::fleet::Fleet;
+
+const QUESTION: [u8; 128] = [b'q'; 128];
+const ANSWER: [u8; 23] = [b'a'; 23];
+
+/// Is the asking side with all the answering ones behind it.
+pub struct Raw {
+    asker: User,
+    size: usize,
+    _answering: JoinSet<()>,
+    _clients: Vec<User>,
+}
+
+/// Connects clients over TLS, a few at a time.
+pub async fn connect(fleet: &Fleet, size: usize) -> Raw {
+    let mut answering = JoinSet::new();
+    let mut clients = Vec::with_capacity(size);
+    let asker = user(fleet, "_INBOX_raw_asker").await;
+    for index in 0..size {
+        let client = user(fleet, &format!("_INBOX_raw_{index}")).await;
+        let mut questions = client.subscribe(&format!("raw.{index}")).await.unwrap();
+        let nats = client.client().clone();
+        answering.spawn(async move {
+            while let Some(question) = questions.next_within(Duration::from_secs(3_600)).await {
+                if let Some(reply) = question.reply {
+                    answer(&nats, reply).await;
+                }
+            }
+        });
+        client.flush().await.unwrap();
+        clients.push(client);
+        if (index + 1) % 500 == 0 {
+            eprintln!("dispatch: {} raw clients", index + 1);
+        }
+    }
+    Raw {
+        asker,
+        size,
+        _answering: answering,
+        _clients: clients,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the reference is the bare client")]
+async fn answer(nats: &async_nats::Client, reply: String) {
+    nats.publish(reply, ANSWER.to_vec().into()).await.unwrap();
+}
+
+async fn user(fleet: &Fleet, inbox: &str) -> User {
+    let paths = fleet.server.paths();
+    let trust = TrustFile::read(paths).unwrap();
+    let signing = keys::read_nkey(&paths.account_signing_seed()).unwrap();
+    let key = KeyPair::new_user();
+    let claims = nats_jwt::UserClaims {
+        public_key: key.public_key(),
+        account: trust.account.public_key.clone(),
+        name: "raw".to_owned(),
+        permissions: None,
+        subscriptions: -1,
+        expires_at: None,
+    };
+    let jwt = nats_jwt::user(&signing, &claims, SystemClock.now()).unwrap();
+    let ready = fleet.server.ready();
+    User::connect(
+        &ready.nats_url,
+        &ready.ca,
+        Some((key, Arc::new(move || jwt.clone()))),
+        inbox,
+    )
+    .await
+    .unwrap()
+}
+
+impl Raw {
+    /// Sends one message to each client and waits for every answer.
+    #[expect(clippy::disallowed_methods, reason = "the reference is the bare client")]
+    pub async fn round(&self) -> Duration {
+        let nats = self.asker.client();
+        let began = Instant::now();
+        let mut asked = JoinSet::new();
+        for index in 0..self.size {
+            let nats = nats.clone();
+            asked.spawn(async move {
+                nats.request(format!("raw.{index}"), QUESTION.to_vec().into())
+                    .await
+                    .unwrap()
+            });
+        }
+        while let Some(answered) = asked.join_next().await {
+            answered.unwrap();
+        }
+        began.elapsed()
+    }
+}

@@ -1,0 +1,130 @@
+//! The command line of `borealis-server`.
+
+use std::path::PathBuf;
+
+use borealis_bus_schema::subjects::Service;
+use borealis_service_kit::args::ServiceArgs;
+use clap::{Args, Parser, Subcommand};
+
+/// Serves a fleet of machines: bus, services and web page.
+#[derive(Debug, Parser)]
+#[command(name = "borealis-server", version, propagate_version = true, max_term_width = 120)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Lists the sub-commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Makes keys, certificates and the bus's config where there are none
+    Init(ServiceArgs),
+    /// Starts the bus and every service, and starts again whatever ends
+    Up(ServiceArgs),
+    /// Like up; then enrols this machine and runs a first script on it
+    Quickstart(QuickstartArgs),
+    /// Starts the bus alone
+    Nats(ServiceArgs),
+    /// Starts the service of operators, sessions and tokens alone
+    Access(ServiceArgs),
+    /// Starts the service that admits devices alone
+    Enrollment(ServiceArgs),
+    /// Starts the service that signs what devices run alone
+    Signing(ServiceArgs),
+    /// Starts the service of jobs and runs alone
+    Scheduler(ServiceArgs),
+    /// Starts the service that knows what devices are alone
+    Inventory(ServiceArgs),
+    /// Starts the service that keeps scripts alone
+    Library(ServiceArgs),
+    /// Starts the web page and the API alone
+    Gateway(ServiceArgs),
+    /// Looks into a service's event store, running or not
+    Store(StoreArgs),
+    /// Lists every route with the right it needs
+    Routes {
+        /// Prints JSON lines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Becomes nats-server, ending with its parent
+    #[command(hide = true)]
+    NatsExec {
+        /// The program.
+        program: PathBuf,
+        /// Its config.
+        config: PathBuf,
+    },
+}
+
+impl Command {
+    /// Returns the service that is to be started alone, if it is one.
+    pub fn service(&self) -> Option<(Service, &ServiceArgs)> {
+        match self {
+            Command::Access(args) => Some((Service::Access, args)),
+            Command::Enrollment(args) => Some((Service::Enrollment, args)),
+            Command::Signing(args) => Some((Service::Signing, args)),
+            Command::Scheduler(args) => Some((Service::Scheduler, args)),
+            Command::Inventory(args) => Some((Service::Inventory, args)),
+            Command::Library(args) => Some((Service::Library, args)),
+            Command::Gateway(args) => Some((Service::Gateway, args)),
+            _ => None,
+        }
+    }
+}
+
+/// Holds the options of `quickstart`.
+#[derive(Debug, Clone, Args)]
+pub struct QuickstartArgs {
+    /// Those of `up`.
+    #[command(flatten)]
+    pub server: ServiceArgs,
+    /// Stops everything behind the first script and ends with its exit code
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// Holds the options of `store`.
+#[derive(Debug, Clone, Args)]
+pub struct StoreArgs {
+    /// The service whose store it is
+    #[arg(value_name = "SERVICE")]
+    pub service: Service,
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: StoreCommand,
+    /// Those of a service.
+    #[command(flatten)]
+    pub server: ServiceArgs,
+}
+
+/// Lists what can be done with a store.
+#[derive(Debug, Clone, Subcommand)]
+pub enum StoreCommand {
+    /// Prints the last events, and goes on with those to come
+    Tail {
+        /// Prints those behind this position instead of the last ten
+        #[arg(long, value_name = "POSITION")]
+        after: Option<u64>,
+        /// Goes on until it is stopped
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Checks every link of the chain
+    Verify,
+    /// Prints every event as a JSON line
+    Export {
+        /// Writes the form that import reads, while the service does not run
+        #[arg(long)]
+        raw: bool,
+    },
+    /// Reads a raw export into an empty store, while the service does not run
+    Import {
+        /// The file; - is stdin
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Throws the views away and builds them again from the events
+    RebuildViews,
+}

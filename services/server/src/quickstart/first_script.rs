@@ -1,0 +1,106 @@
+//! The first script: submitted as a job, its output shown as it arrives.
+
+use std::process::Stdio;
+
+use borealis_bus_schema::order::Context;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+
+use super::{QuickstartError, commands::Operator};
+use crate::screen;
+
+const SCRIPT: &str = include_str!("first_script.sh");
+const WHAT: &str = "running the first script";
+
+/// Runs the first script on a device and returns its exit code.
+///
+/// Errors: it never got that far.
+pub async fn run(operator: &Operator, guid: &str, context: Context) -> Result<u8, QuickstartError> {
+    let io = |source| QuickstartError::Io { what: WHAT, source };
+    let args = [
+        "run",
+        "--device",
+        guid,
+        "--lang",
+        "sh",
+        "--context",
+        context.as_str(),
+        "--timeout",
+        "2m",
+        "--follow",
+    ];
+    let mut command = operator.command(&args);
+    command
+        .arg("--")
+        .arg(SCRIPT)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(io)?;
+    let Some(stdout) = child.stdout.take() else {
+        return Err(QuickstartError::Malformed { what: WHAT });
+    };
+    let mut lines = BufReader::new(stdout).lines();
+    let mut last = None;
+    while let Some(line) = lines.next_line().await.map_err(io)? {
+        let Ok(line) = serde_json::from_str::<Value>(&line) else {
+            continue;
+        };
+        if line.get("final").and_then(Value::as_bool) == Some(true) {
+            last = Some(line);
+        } else {
+            show_chunk(&line);
+        }
+    }
+    let mut said = String::new();
+    if let Some(stderr) = child.stderr.take() {
+        // What it said is only for the text of an error.
+        let _ = BufReader::new(stderr).take(4096).read_to_string(&mut said).await;
+    }
+    child.wait().await.map_err(io)?;
+    match last {
+        Some(last) => finish(&last),
+        None => Err(QuickstartError::Refused {
+            what: WHAT,
+            said: said.trim().to_owned(),
+        }),
+    }
+}
+
+fn show_chunk(line: &Value) {
+    if let Some(text) = line.get("data").and_then(Value::as_str) {
+        screen::raw(text.as_bytes());
+    } else if let Some(text) = line.get("data_base64").and_then(Value::as_str)
+        && let Ok(bytes) = data_encoding::BASE64.decode(text.as_bytes())
+    {
+        screen::raw(&bytes);
+    }
+}
+
+fn finish(last: &Value) -> Result<u8, QuickstartError> {
+    let state = last.get("state").and_then(Value::as_str).unwrap_or("unknown");
+    let code = last.get("exit_code").and_then(Value::as_i64);
+    let took_ms = last.get("duration_ms").and_then(Value::as_u64).unwrap_or_default();
+    match code {
+        Some(code) => {
+            screen::line(&format!("Exit code {code}, {state} after {took_ms} ms"));
+            Ok(u8::try_from(code.rem_euclid(256)).unwrap_or(1))
+        }
+        None => Err(QuickstartError::NoExitCode {
+            state: state.to_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_exit_code_is_the_scripts() {
+        assert_eq!(finish(&json!({"state": "succeeded", "exit_code": 0})).unwrap(), 0);
+        assert_eq!(finish(&json!({"state": "failed", "exit_code": 3})).unwrap(), 3);
+        assert_eq!(finish(&json!({"state": "failed", "exit_code": -1})).unwrap(), 255);
+        assert!(finish(&json!({"state": "expired", "exit_code": null})).is_err());
+    }
+}

@@ -1,0 +1,319 @@
+//! A whole deployment as people use it: the real server, agents and the real command line.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use borealis_test_support::{DEADLINE, ServerOptions, TestServer, eventually_within, programs};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Is the password of the only operator.
+const PASSWORD: &str = "correct horse battery staple";
+
+/// Is how long a whole act may take on a machine that does much else.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Is a running agent in a root of its own.
+pub struct Agent {
+    dir: TempDir,
+    child: Option<Child>,
+    server_url: String,
+}
+
+impl Agent {
+    /// Starts the agent again after it was killed; its identity is on disk.
+    pub fn start(&mut self, code: Option<&str>) {
+        let mut command = Command::new(programs::built("borealis-agent").unwrap());
+        command
+            .args(["run", "--server-url", &self.server_url, "--root"])
+            .arg(self.dir.path());
+        command.stdin(Stdio::null());
+        let screen = std::fs::File::create(self.dir.path().join("screen.txt")).unwrap();
+        command.stdout(screen.try_clone().unwrap()).stderr(screen);
+        if let Some(code) = code {
+            command.env("BOREALIS_INSTALLER_CODE", code);
+        }
+        self.child = Some(command.spawn().unwrap());
+    }
+
+    /// Ends the agent with SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Returns the agent's process id.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// Returns the agent's root.
+    pub fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Returns what the agent logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("Logs/Agent/agent.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the agent logged:\n{}", self.log());
+        }
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Is a server with an operator and agents.
+pub struct Fleet {
+    /// The server.
+    pub server: TestServer,
+    /// The operator's token.
+    pub token: String,
+    /// The agents.
+    pub agents: Vec<Agent>,
+}
+
+impl Fleet {
+    /// Starts a server, sets the operator up, logs in, and enrols agents until all are online.
+    pub async fn start(agents: usize) -> Self {
+        let dir = TempDir::with_prefix("borealis-").unwrap();
+        Self::start_in(dir, agents).await
+    }
+
+    /// Does the same in a given root.
+    pub async fn start_in(dir: TempDir, agents: usize) -> Self {
+        let server = TestServer::start_in(dir, &ServerOptions::default()).await.unwrap();
+        let mut fleet = Self {
+            server,
+            token: String::new(),
+            agents: Vec::new(),
+        };
+        fleet.set_up();
+        if agents > 0 {
+            let uses = agents.to_string();
+            let code = fleet.json(&["codes", "create", "--uses", &uses, "--auto-approve", "--json"]);
+            let code = code["code"].as_str().unwrap().to_owned();
+            for _ in 0..agents {
+                fleet.add_agent(&code);
+            }
+            fleet.all_online().await;
+        }
+        fleet
+    }
+
+    fn set_up(&mut self) {
+        let link = self.server.ready().setup_link.clone().unwrap();
+        let out = self.with_input(
+            &[
+                "setup",
+                "--link",
+                &link,
+                "--username",
+                "ada",
+                "--password-stdin",
+                "--json",
+            ],
+            PASSWORD,
+        );
+        assert!(out.status.success(), "{}", said(&out));
+        self.token = self.log_in();
+    }
+
+    /// Logs in and returns the token.
+    pub fn log_in(&self) -> String {
+        let out = self.with_input(&["login", "--username", "ada", "--password-stdin", "--json"], PASSWORD);
+        assert!(out.status.success(), "{}", said(&out));
+        let answer: Value = serde_json::from_slice(&out.stdout).unwrap();
+        answer["token"].as_str().unwrap().to_owned()
+    }
+
+    /// Starts an agent with an installer code.
+    pub fn add_agent(&mut self, code: &str) {
+        let dir = TempDir::with_prefix("borealis-agent-").unwrap();
+        let mut agent = Agent {
+            dir,
+            child: None,
+            server_url: self.server.ready().url.clone(),
+        };
+        agent.start(Some(code));
+        self.agents.push(agent);
+    }
+
+    /// Waits until as many devices are online as there are agents.
+    pub async fn all_online(&self) -> Vec<Value> {
+        let wanted = self.agents.len();
+        eventually_within("every agent online", PATIENCE, async || {
+            let devices = self.devices();
+            let online = devices.iter().filter(|device| device["presence"] == "online").count();
+            (online == wanted).then_some(devices)
+        })
+        .await
+        .unwrap()
+    }
+
+    /// Lists the devices.
+    pub fn devices(&self) -> Vec<Value> {
+        let out = self.cli(&["devices", "list", "--json"]);
+        lines(&out.stdout)
+    }
+
+    /// Returns the GUID of the only device.
+    pub fn guid(&self) -> String {
+        self.devices().first().unwrap()["guid"].as_str().unwrap().to_owned()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let ready = self.server.ready();
+        let mut command = Command::new(programs::built("borealis").unwrap());
+        command
+            .args(args)
+            .env("BOREALIS_URL", &ready.url)
+            .env("BOREALIS_CA", &ready.ca)
+            .env("BOREALIS_TOKEN", &self.token);
+        command.env_remove("BOREALIS_ROOT");
+        command
+    }
+
+    /// Runs the command line to its end.
+    pub fn cli(&self, args: &[&str]) -> Output {
+        self.command(args).stdin(Stdio::null()).output().unwrap()
+    }
+
+    fn with_input(&self, args: &[&str], input: &str) -> Output {
+        use std::io::Write as _;
+        let mut command = self.command(args);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if self.token.is_empty() {
+            command.env_remove("BOREALIS_TOKEN");
+        }
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    /// Runs the command line and reads its one JSON object.
+    pub fn json(&self, args: &[&str]) -> Value {
+        let out = self.cli(args);
+        assert!(out.status.success(), "{args:?}: {}", said(&out));
+        serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{args:?}: {}", said(&out)))
+    }
+
+    /// Runs a script on the only device, follows it, and returns the exit code of the command line and the last line.
+    pub fn run(&self, script: &str, more: &[&str]) -> (i32, Value) {
+        let follow = self.follow(script, more);
+        let out = follow.child.wait_with_output().unwrap();
+        let found = lines(&out.stdout);
+        let last = found.into_iter().rfind(|line| line["final"] == true);
+        (
+            out.status.code().unwrap_or(-1),
+            last.unwrap_or_else(|| panic!("no final line: {}", said(&out))),
+        )
+    }
+
+    /// Starts a followed run of a script on the only device.
+    pub fn follow(&self, script: &str, more: &[&str]) -> Followed {
+        let guid = self.guid();
+        let dir = TempDir::with_prefix("borealis-script-").unwrap();
+        let file = dir.path().join("script.sh");
+        std::fs::write(&file, script).unwrap();
+        let file = file.to_str().unwrap().to_owned();
+        let context = context_of(&self.devices()[0]);
+        let mut args = vec![
+            "run",
+            "--device",
+            &guid,
+            "--lang",
+            "sh",
+            "--context",
+            &context,
+            "--follow",
+            "--json",
+            "--file",
+            &file,
+        ];
+        args.extend(more);
+        let mut command = self.command(&args);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Followed {
+            child: command.spawn().unwrap(),
+            _dir: dir,
+        }
+    }
+}
+
+/// Returns the context of a device's agent.
+pub fn context_of(device: &Value) -> String {
+    device["context"].as_str().unwrap().to_owned()
+}
+
+/// Is a followed run whose command line is still there.
+pub struct Followed {
+    /// The command line.
+    pub child: Child,
+    _dir: TempDir,
+}
+
+impl Followed {
+    /// Waits for its end and returns its exit code and every line it printed.
+    pub fn finish(self) -> (i32, Vec<Value>) {
+        let out = self.child.wait_with_output().unwrap();
+        let code = out.status.code().unwrap_or(-1);
+        let found = lines(&out.stdout);
+        assert!(!found.is_empty(), "it printed nothing: {}", said(&out));
+        (code, found)
+    }
+}
+
+/// Reads JSON lines, or one JSON array or object with `items`.
+pub fn lines(bytes: &[u8]) -> Vec<Value> {
+    let text = String::from_utf8_lossy(bytes);
+    text.lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+/// Returns what a program printed, for a failed assertion.
+pub fn said(out: &Output) -> String {
+    format!(
+        "{}\n{}\n{}",
+        out.status,
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    )
+}
+
+/// Waits until a file holds something, and returns it.
+pub async fn file_says(path: &Path, what: &str) -> String {
+    eventually_within(what, PATIENCE, async || {
+        let text = std::fs::read_to_string(path).ok()?;
+        (!text.is_empty()).then_some(text)
+    })
+    .await
+    .unwrap()
+}
+
+/// Returns a path in a folder that script and test share.
+pub fn shared(dir: &TempDir, name: &str) -> (PathBuf, String) {
+    let path = dir.path().join(name);
+    let text = path.to_str().unwrap().to_owned();
+    (path, text)
+}
+
+/// Is the ordinary deadline.
+pub const SOON: Duration = DEADLINE;
