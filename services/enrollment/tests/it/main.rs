@@ -1,0 +1,15 @@
+//! Enrollment on a real bus.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod rig;
+
+mod codes;
+mod enrolling;
+mod renewing;
+mod verbs;
+mod warding;

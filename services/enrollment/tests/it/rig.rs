@@ -1,0 +1,406 @@
+//! A deployment with an operator, a running enrollment, and machines that enrol.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use borealis_bus_schema::forms::{Form, PublicKey, SignatureBytes, sign};
+use borealis_bus_schema::ids::{ApprovalId, CommandId, OperatorId, SessionId};
+use borealis_bus_schema::messages::enrollment::{
+    ApprovalView, CodeView, EnrollChallenge, EnrollPoll, EnrollRequest, EnrollState, HostFacts, Identity, Renew,
+    Renewed,
+};
+use borealis_bus_schema::operator::{OperatorCall, Proof};
+use borealis_bus_schema::order::Context;
+use borealis_bus_schema::reply::Reply;
+use borealis_bus_schema::routes::{Need, Right, of_verb};
+use borealis_bus_schema::subjects::{Service, inbox_prefix};
+use borealis_bus_schema::time::Timestamp;
+use borealis_enrollment::app::App;
+use borealis_event_store::{EventLog, EventRecord, OpenOptions, SledLog};
+use borealis_service_kit::auth::{Authoriser, BiscuitRoot, HOP_LIFE_MS, SessionClaims, Sites, attenuate, mint_session};
+use borealis_service_kit::bus::{Bus, BusConfig, RequestOptions};
+use borealis_service_kit::clock::{Clock as _, SystemClock};
+use borealis_service_kit::revocation::RevocationSet;
+use borealis_service_kit::run::{Base, Deps};
+use borealis_service_kit::service::ServeError;
+use borealis_service_kit::shutdown::Shutdown;
+use borealis_service_kit::{confine, keys, nats_jwt, random};
+use borealis_test_support::{TestBus, User, eventually};
+use data_encoding::BASE64URL_NOPAD;
+use ed25519_dalek::SigningKey;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+pub const ENROLLMENT: Service = Service::Enrollment;
+
+/// Is an operator's log-in.
+pub struct Operator {
+    pub session: SessionId,
+    pub key: SigningKey,
+    pub token: String,
+}
+
+/// Is a running deployment.
+pub struct Rig {
+    pub bus: TestBus,
+    pub gateway: Bus,
+    pub operator: Operator,
+    pub app: Arc<App>,
+    pub log: Arc<dyn EventLog>,
+    pub revoked: Arc<RevocationSet>,
+    shutdown: Shutdown,
+    task: JoinHandle<Result<(), ServeError>>,
+}
+
+pub fn now() -> Timestamp {
+    SystemClock.now()
+}
+
+impl Rig {
+    pub async fn start() -> Self {
+        let bus = TestBus::start().await.unwrap();
+        Self::on(bus).await
+    }
+
+    async fn on(bus: TestBus) -> Self {
+        let gateway = connect(&bus, Service::Gateway).await;
+        let operator = log_in(&bus, &Right::ALL);
+        let (app, log, revoked, shutdown, task) = serve(&bus).await;
+        Self {
+            bus,
+            gateway,
+            operator,
+            app,
+            log,
+            revoked,
+            shutdown,
+            task,
+        }
+    }
+
+    /// Stops enrollment and starts it again on the same root.
+    pub async fn restart(self) -> Self {
+        let Rig {
+            bus,
+            log,
+            app,
+            shutdown,
+            task,
+            ..
+        } = self;
+        shutdown.begin();
+        task.await.unwrap().unwrap();
+        log.flush_and_close().await.unwrap();
+        drop((log, app));
+        Self::on(bus).await
+    }
+
+    pub fn call_by(&self, operator: &Operator, verb: &str, id: &str, body: &str, command: CommandId) -> OperatorCall {
+        let route = of_verb(ENROLLMENT, verb).unwrap();
+        let path = route.path.replace("{id}", id);
+        let proof = Proof::new(
+            &operator.key,
+            operator.session,
+            command,
+            now(),
+            route.method,
+            &path,
+            body.as_bytes(),
+        );
+        OperatorCall {
+            method: route.method.to_owned(),
+            path,
+            body: body.as_bytes().to_vec(),
+            proof: route.changes.then_some(proof),
+            peer: "192.0.2.7:4711".to_owned(),
+        }
+    }
+
+    pub async fn send(&self, verb: &str, call: &OperatorCall, biscuit: Option<String>) -> Reply<String> {
+        let options = RequestOptions {
+            biscuit,
+            ..RequestOptions::default()
+        };
+        self.gateway
+            .call(ENROLLMENT, verb, call, options)
+            .await
+            .map(|answer| answer.json)
+    }
+
+    /// Asks an operator's verb as the gateway does.
+    pub async fn ask<T: DeserializeOwned>(&self, verb: &str, id: &str, body: &Value) -> Reply<T> {
+        self.command(verb, id, body, random::id()).await
+    }
+
+    pub async fn command<T: DeserializeOwned>(
+        &self,
+        verb: &str,
+        id: &str,
+        body: &Value,
+        command: CommandId,
+    ) -> Reply<T> {
+        let call = self.call_by(&self.operator, verb, id, &body.to_string(), command);
+        let answer = self.send(verb, &call, narrowed(&self.operator, verb, 0)).await?;
+        Ok(serde_json::from_str(&answer).unwrap())
+    }
+
+    /// Calls a public route from an address.
+    pub async fn public<T: DeserializeOwned>(&self, verb: &str, body: &Value, peer: &str) -> Reply<T> {
+        let mut call = self.call_by(&self.operator, verb, "", &body.to_string(), random::id());
+        call.peer = peer.to_owned();
+        let answer = self.send(verb, &call, None).await?;
+        Ok(serde_json::from_str(&answer).unwrap())
+    }
+
+    pub async fn mint(&self, body: Value) -> CodeView {
+        self.ask("codes-create", "", &body).await.unwrap()
+    }
+
+    pub async fn approvals(&self, state: &str) -> Vec<ApprovalView> {
+        let mut call = self.call_by(&self.operator, "approvals-list", "", "", random::id());
+        call.path = format!("{}?state={state}", call.path);
+        let biscuit = narrowed(&self.operator, "approvals-list", 0);
+        let answer = self.send("approvals-list", &call, biscuit).await.unwrap();
+        let page: Value = serde_json::from_str(&answer).unwrap();
+        serde_json::from_value(page["items"].clone()).unwrap()
+    }
+
+    /// Enrols a machine with a code that approves by itself.
+    pub async fn enrol(&self, machine: &Machine) -> Identity {
+        let code = self.mint(json!({"auto_approve": true})).await.code.unwrap();
+        let challenge = machine.request(self, &code).await.unwrap();
+        machine.poll(self, &challenge).await.unwrap().identity()
+    }
+
+    /// Connects a machine to the bus with what it was given.
+    pub async fn connect(&self, machine: &Machine, identity: &Identity) -> User {
+        let key = nats_jwt::user_key_pair(&machine.key).unwrap();
+        let jwt = identity.credentials.bus_jwt.clone();
+        let inbox = inbox_prefix(&identity.guid.to_string());
+        self.bus.connect(key, move || jwt.clone(), &inbox).await.unwrap()
+    }
+
+    pub fn events(&self) -> Vec<EventRecord> {
+        self.log.read_all(0, 10_000).unwrap()
+    }
+
+    pub fn count(&self, kind: &str) -> usize {
+        self.events().iter().filter(|event| event.kind == kind).count()
+    }
+
+    /// Waits until the log holds that many events of a kind.
+    pub async fn wait_for(&self, kind: &str, count: usize) {
+        let found = eventually(kind, async || (self.count(kind) >= count).then_some(())).await;
+        if let Err(error) = found {
+            let kinds: Vec<String> = self.events().into_iter().map(|event| event.kind).collect();
+            panic!("{error}; the log holds {kinds:?}");
+        }
+    }
+}
+
+async fn connect(bus: &TestBus, service: Service) -> Bus {
+    let config = BusConfig {
+        service,
+        paths: bus.paths().clone(),
+        trust: Arc::clone(bus.trust()),
+    };
+    Bus::connect(config).await.unwrap()
+}
+
+pub fn log_in(bus: &TestBus, rights: &[Right]) -> Operator {
+    let root = BiscuitRoot::new(&keys::read_signing_key(&bus.paths().biscuit_root_key()).unwrap()).unwrap();
+    let (session, key) = (random::id(), random::signing_key());
+    let claims = SessionClaims {
+        operator: random::id::<OperatorId>(),
+        username: "ada".into(),
+        session,
+        session_key: PublicKey::of(&key),
+        rights: rights
+            .iter()
+            .map(|right| (*right, Sites::All))
+            .collect::<BTreeMap<_, _>>(),
+        expires_at: now().plus_ms(600_000),
+    };
+    let token = mint_session(&root, &claims).unwrap();
+    Operator { session, key, token }
+}
+
+/// Narrows an operator's token to a verb, as the gateway did some time ago.
+pub fn narrowed(operator: &Operator, verb: &str, ago_ms: i64) -> Option<String> {
+    let need = of_verb(ENROLLMENT, verb).map_or(Need::Session, |route| route.need);
+    Some(attenuate(&operator.token, ENROLLMENT, need, now().plus_ms(-ago_ms), HOP_LIFE_MS).unwrap())
+}
+
+type Served = (
+    Arc<App>,
+    Arc<dyn EventLog>,
+    Arc<RevocationSet>,
+    Shutdown,
+    JoinHandle<Result<(), ServeError>>,
+);
+
+async fn serve(bus: &TestBus) -> Served {
+    let paths = bus.paths().clone();
+    let folder = paths.state(ENROLLMENT);
+    keys::private_folder(&folder).unwrap();
+    let store = SledLog::open(&folder, OpenOptions::new()).unwrap();
+    let log: Arc<dyn EventLog> = Arc::new(store.clone());
+    let config = borealis_logging::LogConfig {
+        dir: paths.logs().to_owned(),
+        side: borealis_logging::Side::Server,
+        service: "enrollment".to_owned(),
+        stderr: false,
+        errors: false,
+        filter: "info".to_owned(),
+    };
+    let (_, log_guard) = borealis_logging::subscriber(&config, Arc::new(borealis_logging::SystemClock)).unwrap();
+    let shutdown = Shutdown::manual();
+    let base = Arc::new(Base {
+        service: ENROLLMENT,
+        args: bus.args(),
+        paths: paths.clone(),
+        trust: Arc::clone(bus.trust()),
+        clock: Arc::new(SystemClock),
+        shutdown: shutdown.clone(),
+        isolation: confine::isolation(),
+        log_guard,
+    });
+    let revoked = Arc::new(RevocationSet::new());
+    let authoriser = Authoriser::new(
+        bus.trust().biscuit_root,
+        ENROLLMENT,
+        Arc::clone(&revoked),
+        Arc::clone(&base.clock),
+    );
+    let deps = Deps {
+        service_key: keys::read_signing_key(&paths.service_key(ENROLLMENT)).unwrap(),
+        bus: connect(bus, ENROLLMENT).await,
+        log: Arc::clone(&log),
+        store,
+        revoked: Arc::clone(&revoked),
+        authoriser: Arc::new(authoriser.unwrap()),
+        access: None,
+        base,
+    };
+    let (builder, app) = borealis_enrollment::service::build(&deps).unwrap();
+    drop(deps);
+    let task = tokio::spawn(builder.run(shutdown.clone()));
+    eventually("the service's ready file", async || {
+        borealis_service_kit::ready::read(&paths, ENROLLMENT)
+    })
+    .await
+    .unwrap();
+    (app, log, revoked, shutdown, task)
+}
+
+/// Is a machine that wants to become a device.
+pub struct Machine {
+    pub key: SigningKey,
+    pub exchange_key: PublicKey,
+    pub client_nonce: String,
+    pub facts: HostFacts,
+    pub peer: String,
+}
+
+impl Machine {
+    pub fn draw(hostname: &str) -> Self {
+        Self {
+            key: random::signing_key(),
+            exchange_key: PublicKey::from_bytes(random::bytes()),
+            client_nonce: nonce::<32>(),
+            facts: HostFacts {
+                hostname: hostname.into(),
+                os: "linux".into(),
+                os_version: "Debian 12".into(),
+                arch: "x86_64".into(),
+                agent_version: "0.1.0".into(),
+                context: Context::System,
+                machine_hash: random::bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect(),
+            },
+            peer: "192.0.2.9:50000".into(),
+        }
+    }
+
+    pub fn body(&self, code: &str) -> Value {
+        let request = EnrollRequest {
+            code: code.to_owned(),
+            public_key: PublicKey::of(&self.key),
+            exchange_key: self.exchange_key,
+            exchange_key_signature: sign(&self.key, Form::ExchangeKey, &[self.exchange_key.as_bytes()]),
+            client_nonce: self.client_nonce.clone(),
+            facts: self.facts.clone(),
+        };
+        serde_json::to_value(&request).unwrap()
+    }
+
+    pub async fn request(&self, rig: &Rig, code: &str) -> Reply<EnrollChallenge> {
+        rig.public("enroll-request", &self.body(code), &self.peer).await
+    }
+
+    pub fn proof(&self, server_nonce: &str, reference: ApprovalId) -> SignatureBytes {
+        let reference = reference.to_string();
+        let fields = [
+            server_nonce.as_bytes(),
+            reference.as_bytes(),
+            self.client_nonce.as_bytes(),
+        ];
+        sign(&self.key, Form::Enroll, &fields)
+    }
+
+    pub async fn poll(&self, rig: &Rig, challenge: &EnrollChallenge) -> Reply<EnrollState> {
+        let signature = self.proof(&challenge.server_nonce, challenge.reference);
+        poll(rig, &self.peer, challenge.reference, signature).await
+    }
+
+    pub fn renewal(&self, identity: &Identity, refresh_token: Option<&str>, issued_at: Timestamp) -> Renew {
+        let nonce = nonce::<16>();
+        let (guid, issued) = (identity.guid.to_string(), issued_at.to_string());
+        let token = refresh_token.unwrap_or_default();
+        let fields = [guid.as_bytes(), token.as_bytes(), issued.as_bytes(), nonce.as_bytes()];
+        Renew {
+            guid: identity.guid,
+            refresh_token: refresh_token.map(ToOwned::to_owned),
+            issued_at,
+            signature: sign(&self.key, Form::Renew, &fields),
+            nonce,
+        }
+    }
+
+    pub async fn renew(&self, rig: &Rig, identity: &Identity, token: Option<&str>) -> Reply<Renewed> {
+        let renewal = serde_json::to_value(self.renewal(identity, token, now())).unwrap();
+        rig.public("device-renew", &renewal, &self.peer).await
+    }
+}
+
+pub async fn poll(rig: &Rig, peer: &str, reference: ApprovalId, signature: SignatureBytes) -> Reply<EnrollState> {
+    let body = serde_json::to_value(EnrollPoll { reference, signature }).unwrap();
+    rig.public("enroll-poll", &body, peer).await
+}
+
+pub fn nonce<const N: usize>() -> String {
+    BASE64URL_NOPAD.encode(&random::bytes::<N>())
+}
+
+/// Reads what a poll came to.
+pub trait Polled {
+    fn identity(self) -> Identity;
+    fn text(&self) -> &'static str;
+}
+
+impl Polled for EnrollState {
+    fn identity(self) -> Identity {
+        match self {
+            EnrollState::Approved(identity) => *identity,
+            other => panic!("not approved but {}", other.text()),
+        }
+    }
+    fn text(&self) -> &'static str {
+        match self {
+            EnrollState::Pending { .. } => "pending",
+            EnrollState::Approved(_) => "approved",
+            EnrollState::Denied { .. } => "denied",
+            EnrollState::Expired => "expired",
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The warden: presence, clones, revocation.
+
+use std::time::Duration;
+
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::messages::shared_events::DeviceStatus;
+use borealis_bus_schema::subjects::filter;
+use borealis_service_kit::nats_jwt::{self, AccountClaims};
+use borealis_test_support::eventually;
+use nkeys::KeyPair;
+use serde_json::json;
+
+use crate::rig::{ENROLLMENT, Machine, Polled as _, Rig, now};
+
+#[tokio::test]
+async fn a_device_that_leaves_is_called_absent_and_one_that_comes_back_at_once_is_not() {
+    let rig = Rig::start().await;
+    let machine = Machine::draw("web-1");
+    let identity = rig.enrol(&machine).await;
+    let device = rig.connect(&machine, &identity).await;
+    rig.wait_for("DeviceConnected", 1).await;
+    device.client().force_reconnect().await.unwrap();
+    drop(device);
+    rig.wait_for("DeviceDisconnected", 1).await;
+    let _device = rig.connect(&machine, &identity).await;
+    rig.wait_for("DeviceConnected", 2).await;
+    assert_eq!((rig.count("DeviceConnected"), rig.count("DeviceDisconnected")), (2, 1));
+}
+
+#[tokio::test]
+async fn the_newest_of_two_connections_with_one_key_wins() {
+    let rig = Rig::start().await;
+    let machine = Machine::draw("web-1");
+    let identity = rig.enrol(&machine).await;
+    let older = rig.connect(&machine, &identity).await;
+    rig.wait_for("DeviceConnected", 1).await;
+    let before = older.events().len();
+    let _newer = rig.connect(&machine, &identity).await;
+    eventually("the older connection's end", async || {
+        let events = older.events();
+        events[before..]
+            .iter()
+            .any(|event| event.contains("disconnected"))
+            .then_some(())
+    })
+    .await
+    .unwrap();
+    assert_eq!(rig.count("DeviceDisconnected"), 0);
+}
+
+#[tokio::test]
+async fn a_revoked_device_is_cut_at_once_and_gets_nothing_more() {
+    let rig = Rig::start().await;
+    let (machine, other) = (Machine::draw("web-1"), Machine::draw("web-2"));
+    let (identity, spared) = (rig.enrol(&machine).await, rig.enrol(&other).await);
+    let device = rig.connect(&machine, &identity).await;
+    let bystander = rig.connect(&other, &spared).await;
+    rig.wait_for("DeviceConnected", 2).await;
+    rig.app
+        .change_status(identity.guid, DeviceStatus::Revoked, "stolen", now())
+        .await
+        .unwrap();
+    device.told("revoked").await.unwrap();
+    rig.wait_for("DeviceDisconnected", 1).await;
+    assert!(bystander.is_connected());
+    assert!(!bystander.events().iter().any(|event| event.contains("disconnected")));
+
+    let token = identity.credentials.refresh_token.as_str();
+    let renewed = machine.renew(&rig, &identity, Some(token)).await.map(|_| ());
+    assert_eq!(renewed.unwrap_err().code, Code::DeviceRevoked);
+    let code = rig.mint(json!({"auto_approve": true})).await.code.unwrap();
+    let refused = machine.request(&rig, &code).await.map(|_| ());
+    assert_eq!(refused.unwrap_err().code, Code::DeviceRevoked);
+    let again = rig
+        .bus
+        .connect(
+            nats_jwt::user_key_pair(&machine.key).unwrap(),
+            move || identity.credentials.bus_jwt.clone(),
+            "_INBOX_x",
+        )
+        .await;
+    assert!(again.is_err(), "the stolen JWT connects no more");
+}
+
+#[tokio::test]
+async fn a_revocation_made_while_nobody_watched_is_given_to_the_bus_at_the_next_start() {
+    let rig = Rig::start().await;
+    let machine = Machine::draw("web-1");
+    let identity = rig.enrol(&machine).await;
+    rig.app
+        .change_status(identity.guid, DeviceStatus::Revoked, "stolen", now())
+        .await
+        .unwrap();
+    let held = async |rig: &Rig| {
+        let system = rig.bus.connect_system().await.unwrap();
+        let subject = format!("$SYS.REQ.ACCOUNT.{}.CLAIMS.LOOKUP", rig.bus.trust().account.public_key);
+        let jwt = system.request(&subject, b"", Duration::from_secs(5)).await.unwrap();
+        nats_jwt::read(&String::from_utf8(jwt).unwrap()).unwrap()
+    };
+    let key = nats_jwt::user_key(&borealis_bus_schema::forms::PublicKey::of(&machine.key));
+    eventually("the revocation on the bus", async || {
+        held(&rig).await.nats["revocations"].get(&key).cloned()
+    })
+    .await
+    .unwrap();
+
+    // Somebody with the system account's user puts an account there that the operator never signed.
+    let stranger = KeyPair::new_operator();
+    let trust = rig.bus.trust();
+    let claims = AccountClaims {
+        public_key: trust.account.public_key.clone(),
+        ..AccountClaims::default()
+    };
+    let poison = nats_jwt::account(&stranger, &claims, now()).unwrap();
+    let system = rig.bus.connect_system().await.unwrap();
+    system
+        .request("$SYS.REQ.CLAIMS.UPDATE", poison.as_bytes(), Duration::from_secs(5))
+        .await
+        .unwrap();
+    assert_eq!(held(&rig).await.iss, stranger.public_key());
+    let rig = rig.restart().await;
+    eventually("the account put right", async || {
+        let claims = held(&rig).await;
+        (claims.iss != stranger.public_key() && claims.nats["revocations"].get(&key).is_some()).then_some(())
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn what_happens_is_told_for_live_views() {
+    let rig = Rig::start().await;
+    let gateway = rig
+        .bus
+        .connect_service(borealis_bus_schema::subjects::Service::Gateway)
+        .await
+        .unwrap();
+    let mut live = gateway.subscribe(&filter::events_of(ENROLLMENT)).await.unwrap();
+    gateway.flush().await.unwrap();
+    let machine = Machine::draw("web-1");
+    let code = rig.mint(json!({})).await.code.unwrap();
+    let challenge = machine.request(&rig, &code).await.unwrap();
+    assert_eq!(machine.poll(&rig, &challenge).await.unwrap().text(), "pending");
+    let mut told = Vec::new();
+    while told.len() < 3 {
+        let message = live.next_within(Duration::from_secs(20)).await.unwrap();
+        if !message.subject.ends_with(".head") {
+            told.push(message.subject);
+        }
+    }
+    told.sort();
+    let expected = ["approval.requested", "code.minted", "code.used"];
+    assert_eq!(
+        told,
+        expected.map(|tail| format!("borealis.v1.event.enrollment.{tail}"))
+    );
+}
