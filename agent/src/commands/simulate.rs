@@ -31,7 +31,7 @@ use borealis_logging::{LogConfig, Side};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -401,9 +401,9 @@ impl Role for SmallFactsRole {
     }
 }
 
-fn load(path: &PathBuf) -> Result<Fleet, StartError> {
+fn load(path: &Path) -> Result<Fleet, StartError> {
     let bad = |source| StartError::Io {
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     };
     match std::fs::read(path) {
@@ -413,7 +413,7 @@ fn load(path: &PathBuf) -> Result<Fleet, StartError> {
     }
 }
 
-fn save(path: &PathBuf, fleet: &Shared) -> Result<(), StartError> {
+fn save(path: &Path, fleet: &Shared) -> Result<(), StartError> {
     let bytes = {
         let mut fleet = fleet.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::take(&mut fleet.1) {
@@ -427,7 +427,7 @@ fn save(path: &PathBuf, fleet: &Shared) -> Result<(), StartError> {
     saved.map_err(|source| {
         tracing::error!(error = %source, "the simulated identities cannot be kept");
         StartError::Io {
-            path: path.clone(),
+            path: path.to_owned(),
             source,
         }
     })

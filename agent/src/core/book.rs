@@ -12,7 +12,7 @@ use borealis_bus_schema::messages::device::{Accepted, RunResult};
 use borealis_bus_schema::messages::scheduler::{OutputStream, RunState};
 use borealis_bus_schema::order::{Digest, Order};
 use borealis_bus_schema::time::Timestamp;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Is how many results are kept after the server has them.
 const KEPT_RESULTS: usize = 128;
@@ -107,7 +107,7 @@ impl Ended {
 }
 
 /// Holds both streams of a run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Streams {
     /// Standard output.
     pub stdout: Window,
@@ -116,13 +116,6 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Begins with nothing.
-    pub const fn new() -> Self {
-        Self {
-            stdout: Window::new(),
-            stderr: Window::new(),
-        }
-    }
     /// Returns a stream's window.
     pub const fn of(&mut self, stream: OutputStream) -> &mut Window {
         match stream {
@@ -191,9 +184,9 @@ pub struct Kept {
 /// Holds every run that is remembered.
 #[derive(Debug, Default)]
 pub struct Book {
-    entries: HashMap<RunKey, Entry>,
-    by_digest: HashMap<[u8; 32], RunKey>,
-    orders: HashMap<OrderId, RunKey>,
+    entries: BTreeMap<RunKey, Entry>,
+    by_digest: BTreeMap<[u8; 32], RunKey>,
+    orders: BTreeMap<OrderId, RunKey>,
     /// The runs that are not closed; a tree, so that they come in the same order everywhere.
     active: BTreeSet<RunKey>,
     /// The closed runs whose result is kept, oldest first.
@@ -258,7 +251,7 @@ impl Book {
                         },
                     );
                 }
-                let mut streams = Streams::new();
+                let mut streams = Streams::default();
                 streams.stdout.grew_to(stdout_bytes);
                 streams.stderr.grew_to(stderr_bytes);
                 self.set_phase(key, Phase::Ended(Box::new(Ended::new(state, result, streams))));
@@ -452,7 +445,9 @@ impl Book {
     }
     /// Returns the newest attempt of a run that is known.
     pub fn newest_attempt(&self, run: RunId) -> Option<RunKey> {
-        self.entries.keys().filter(|key| key.run == run).max().copied()
+        let first = RunKey { run, attempt: 0 };
+        let last = RunKey { run, attempt: u32::MAX };
+        self.entries.range(first..=last).next_back().map(|(key, _)| *key)
     }
     /// Lists the runs that are not closed.
     pub fn active(&self) -> Vec<RunKey> {

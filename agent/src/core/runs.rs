@@ -157,7 +157,7 @@ impl Core {
                     code: Some(Code::OrderExpired),
                     ..Verdict::ended(RunState::Expired, "its time was over before its turn came")
                 };
-                self.end_with(key, verdict, Streams::new(), now);
+                self.end_with(key, verdict, Streams::default(), now);
                 continue;
             }
             entry.phase = Phase::Starting(order);
@@ -192,7 +192,7 @@ impl Core {
             timeout_ms,
             started_at: None,
             ending: None,
-            streams: Streams::new(),
+            streams: Streams::default(),
         }));
         self.out.push(Output::Start(order));
     }
@@ -243,7 +243,7 @@ impl Core {
             Some(Phase::Queued(_)) => {
                 self.queue.retain(|queued| *queued != key);
                 let verdict = Verdict::ended(RunState::Cancelled, "it was cancelled before it began");
-                self.end_with(key, verdict, Streams::new(), now);
+                self.end_with(key, verdict, Streams::default(), now);
             }
             Some(Phase::Running(running)) if running.ending.is_none() => {
                 running.ending = Some(Why::Cancelled);
@@ -293,7 +293,7 @@ impl Core {
         {
             return;
         }
-        let mut streams = Streams::new();
+        let mut streams = Streams::default();
         streams.stdout.grew_to(exit.stdout_bytes);
         streams.stderr.grew_to(exit.stderr_bytes);
         let exit = Exit {

@@ -25,9 +25,9 @@ pub struct Window {
     given_up: bool,
 }
 
-impl Window {
+impl Default for Window {
     /// Begins with a stream of which the server has nothing that this program knows of.
-    pub const fn new() -> Self {
+    fn default() -> Self {
         Self {
             size: 0,
             kept: 0,
@@ -37,7 +37,9 @@ impl Window {
             given_up: false,
         }
     }
+}
 
+impl Window {
     /// Learns that the spool holds that many bytes.
     pub fn grew_to(&mut self, size: u64) {
         self.size = self.size.max(size);
@@ -120,7 +122,7 @@ mod tests {
 
     #[test]
     fn given_a_long_stream_then_pieces_are_bounded_and_follow_each_other() {
-        let mut window = Window::new();
+        let mut window = Window::default();
         window.grew_to(OUTPUT_CHUNK_BYTES as u64 + 10);
         let first = window.next(0).unwrap();
         assert_eq!((first.offset, first.len), (0, OUTPUT_CHUNK_BYTES));
@@ -133,7 +135,7 @@ mod tests {
 
     #[test]
     fn given_a_server_that_has_less_then_the_window_goes_back() {
-        let mut window = Window::new();
+        let mut window = Window::default();
         window.grew_to(100);
         window.next(0).unwrap();
         window.answered(0, 100);
@@ -145,7 +147,7 @@ mod tests {
 
     #[test]
     fn given_a_server_that_has_more_then_the_window_skips() {
-        let mut window = Window::new();
+        let mut window = Window::default();
         window.grew_to(100);
         window.next(0).unwrap();
         window.answered(0, 90);
@@ -154,7 +156,7 @@ mod tests {
 
     #[test]
     fn given_an_answer_out_of_order_then_nothing_moves_back() {
-        let (mut window, mut jitter) = (Window::new(), Jitter::new(1));
+        let (mut window, mut jitter) = (Window::default(), Jitter::new(1));
         window.grew_to(100);
         window.next(0).unwrap();
         window.failed(0, 0, &mut jitter);
@@ -170,7 +172,7 @@ mod tests {
 
     #[test]
     fn given_a_failure_then_it_is_sent_again_after_a_pause() {
-        let (mut window, mut jitter) = (Window::new(), Jitter::new(1));
+        let (mut window, mut jitter) = (Window::default(), Jitter::new(1));
         window.grew_to(5);
         window.next(0).unwrap();
         window.failed(0, 0, &mut jitter);
