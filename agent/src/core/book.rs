@@ -547,7 +547,10 @@ impl Book {
                 Some(Phase::Ended(ended)) => {
                     ended.streams.stdout.hurry();
                     ended.streams.stderr.hurry();
-                    ended.retry_at = 0;
+                    // What waits for the journal does not wait for the connection.
+                    if ended.unrecorded.is_none() && !ended.acknowledged {
+                        ended.retry_at = 0;
+                    }
                 }
                 _ => {}
             }
