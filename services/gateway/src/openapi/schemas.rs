@@ -1,0 +1,355 @@
+//! The shapes of bodies and answers, field for field.
+//!
+//! A field is a name and a kind: `id`, `guid`, `text`, `instant`, `number`, `flag`, `object`, `Name` for another shape; `[…]`
+//! is a list, a `?` behind it may be null, a `~` before the name may be left out, `a|b` is one of these texts.
+
+use utoipa::openapi::schema::{
+    AdditionalProperties, Array, KnownFormat, Object, ObjectBuilder, OneOfBuilder, SchemaFormat, SchemaType, Type,
+};
+use utoipa::openapi::{Ref, RefOr, Schema};
+
+type Fields = &'static [(&'static str, &'static str)];
+
+const RUN_STATES: &str = "queued|delivered|running|succeeded|failed|timed_out|cancelled|expired|refused|interrupted";
+const CODES: Fields = &[
+    ("id", "id"),
+    ("masked", "text"),
+    ("site", "text"),
+    ("uses", "number"),
+    ("uses_left", "number"),
+    ("auto_approve", "flag"),
+    ("created_at", "instant"),
+    ("created_by", "text"),
+    ("expires_at", "instant"),
+    ("state", "active|used|expired|revoked"),
+    ("~code", "text"),
+];
+const APPROVAL: Fields = &[
+    ("id", "id"),
+    ("hostname", "text"),
+    ("site", "text"),
+    ("os", "text"),
+    ("arch", "text"),
+    ("agent_version", "text"),
+    ("context", "SYSTEM|CURRENTUSER"),
+    ("address", "text"),
+    ("fingerprint", "text"),
+    ("words", "text"),
+    ("code_id", "id"),
+    ("requested_at", "instant"),
+    ("expires_at", "instant"),
+    ("state", "pending|approved|denied|expired|completed"),
+    ("reason", "text?"),
+    ("guid", "guid?"),
+];
+const DEVICE: Fields = &[
+    ("guid", "guid"),
+    ("hostname", "text"),
+    ("site", "text"),
+    ("status", "active|quarantined|revoked|decommissioned"),
+    ("presence", "online|offline|stale"),
+    ("os", "text"),
+    ("os_version", "text"),
+    ("arch", "text"),
+    ("agent_version", "text"),
+    ("context", "SYSTEM|CURRENTUSER"),
+    ("fingerprint", "text"),
+    ("addresses", "[text]"),
+    ("last_user", "text?"),
+    ("uptime_ms", "number?"),
+    ("cpu", "text?"),
+    ("memory_bytes", "number?"),
+    ("approved_at", "instant"),
+    ("first_seen_at", "instant"),
+    ("last_seen_at", "instant?"),
+    ("~facts", "object?"),
+    ("~facts_at", "instant?"),
+];
+const JOB: Fields = &[
+    ("job", "id"),
+    ("created_at", "instant"),
+    ("created_by", "text"),
+    ("role", "text"),
+    ("verb", "text"),
+    ("language", "text?"),
+    ("context", "SYSTEM|CURRENTUSER"),
+    ("script_digest", "text?"),
+    ("timeout_ms", "number"),
+    ("expires_at", "instant"),
+    ("runs_total", "number"),
+    ("counts", "object"),
+    ("state", "active|done"),
+    ("cancelled", "flag"),
+];
+const RUN: Fields = &[
+    ("run", "id"),
+    ("job", "id"),
+    ("guid", "guid"),
+    ("hostname", "text"),
+    ("state", RUN_STATES),
+    ("attempt", "number"),
+    ("exit_code", "number?"),
+    ("queued_at", "instant"),
+    ("delivered_at", "instant?"),
+    ("started_at", "instant?"),
+    ("ended_at", "instant?"),
+    ("duration_ms", "number?"),
+    ("reason", "text?"),
+    ("code", "text?"),
+    ("truncated", "flag"),
+    ("stdout_bytes", "number"),
+    ("stderr_bytes", "number"),
+];
+const CREATE_JOB: Fields = &[
+    ("targets", "Targets"),
+    ("~role", "script|agent"),
+    ("~verb", "run|ping"),
+    ("~language", "sh|bash|python|powershell"),
+    ("~context", "SYSTEM|CURRENTUSER"),
+    ("~script", "text"),
+    ("~args", "[text]"),
+    ("~env", "object"),
+    ("~timeout_ms", "number"),
+    ("~expires_in_ms", "number"),
+];
+const FOLLOW_LINE: Fields = &[
+    ("job", "id"),
+    ("run", "id"),
+    ("guid", "guid"),
+    ("hostname", "text"),
+    ("~stream", "stdout|stderr"),
+    ("~seq", "number"),
+    ("~data", "text"),
+    ("~data_base64", "text"),
+    ("~final", "flag"),
+    ("~state", RUN_STATES),
+    ("~exit_code", "number?"),
+    ("~duration_ms", "number?"),
+    ("~truncated", "flag"),
+    ("~reason", "text?"),
+    ("~code", "text?"),
+];
+const OUTPUT_RANGE: Fields = &[
+    ("stream", "stdout|stderr"),
+    ("offset", "number"),
+    ("size_bytes", "number"),
+    ("~data", "text"),
+    ("~data_base64", "text"),
+    ("truncated", "flag"),
+    ("state", RUN_STATES),
+];
+const SESSION: Fields = &[
+    ("session_id", "id"),
+    ("operator", "id"),
+    ("username", "text"),
+    ("expires_at", "instant"),
+    ("rights", "[text]"),
+    ("sites", "[text]"),
+];
+const PROBLEM: Fields = &[
+    ("type", "text"),
+    ("title", "text"),
+    ("status", "number"),
+    ("detail", "text"),
+    ("code", "text"),
+    ("retry", "never|later|refresh"),
+    ("request_id", "id"),
+];
+const LOGIN: Fields = &[
+    ("step", "start|finish"),
+    ("~username", "text"),
+    ("~login_request", "text"),
+    ("~session_public_key", "text"),
+    ("~login_id", "id"),
+    ("~login_finalization", "text"),
+    ("~key_binding", "text"),
+];
+const LOGIN_ANSWER: Fields = &[
+    ("~login_id", "id"),
+    ("~login_response", "text"),
+    ("~token", "text"),
+    ("~session_id", "id"),
+    ("~username", "text"),
+    ("~expires_at", "instant"),
+];
+const SETUP: Fields = &[
+    ("step", "start|finish"),
+    ("secret", "text"),
+    ("username", "text"),
+    ("~registration_request", "text"),
+    ("~registration_record", "text"),
+];
+
+const SHAPES: &[(&str, Fields)] = &[
+    ("Problem", PROBLEM),
+    ("Setup", SETUP),
+    (
+        "SetupAnswer",
+        &[("~registration_response", "text"), ("~operator", "id")],
+    ),
+    ("Login", LOGIN),
+    ("LoginAnswer", LOGIN_ANSWER),
+    ("Session", SESSION),
+    (
+        "CreateCode",
+        &[
+            ("~site", "text"),
+            ("~uses", "number"),
+            ("~lifetime_ms", "number"),
+            ("~auto_approve", "flag"),
+        ],
+    ),
+    ("Code", CODES),
+    ("Codes", &[("items", "[Code]")]),
+    ("Approval", APPROVAL),
+    ("Approvals", &[("items", "[Approval]")]),
+    ("Deny", &[("~reason", "text")]),
+    ("Device", DEVICE),
+    (
+        "Devices",
+        &[("items", "[Device]"), ("next_cursor", "text?"), ("~total", "number")],
+    ),
+    ("Targets", &[("~all", "flag"), ("~guids", "[guid]")]),
+    ("CreateJob", CREATE_JOB),
+    ("JobCreated", &[("job", "id"), ("runs_total", "number")]),
+    ("Job", JOB),
+    ("Jobs", &[("items", "[Job]"), ("next_cursor", "text?")]),
+    ("Run", RUN),
+    ("Runs", &[("items", "[Run]"), ("next_cursor", "text?")]),
+    ("FollowLine", FOLLOW_LINE),
+    (
+        "FollowPage",
+        &[("lines", "[FollowLine]"), ("cursor", "text"), ("done", "flag")],
+    ),
+    ("OutputRange", OUTPUT_RANGE),
+    ("Empty", &[]),
+];
+
+/// Returns every shape with its name.
+pub(super) fn all() -> impl Iterator<Item = (&'static str, Schema)> {
+    SHAPES.iter().map(|(name, fields)| (*name, shape(fields)))
+}
+
+fn shape(fields: Fields) -> Schema {
+    let mut object = ObjectBuilder::new().schema_type(SchemaType::new(Type::Object));
+    for (name, kind) in fields {
+        match name.strip_prefix('~') {
+            Some(name) => object = object.property(name, schema(kind)),
+            None => object = object.property(*name, schema(kind)).required(*name),
+        }
+    }
+    Schema::Object(object.build())
+}
+
+fn schema(kind: &str) -> RefOr<Schema> {
+    if let Some(kind) = kind.strip_suffix('?') {
+        let null = Object::with_type(SchemaType::new(Type::Null));
+        let either = OneOfBuilder::new().item(schema(kind)).item(Schema::Object(null));
+        return RefOr::T(Schema::OneOf(either.build()));
+    }
+    if let Some(kind) = kind.strip_prefix('[').and_then(|kind| kind.strip_suffix(']')) {
+        return RefOr::T(Schema::Array(Array::new(schema(kind))));
+    }
+    if kind.starts_with(|c: char| c.is_ascii_uppercase()) && !kind.contains('|') {
+        return RefOr::Ref(Ref::from_schema_name(kind));
+    }
+    let text = || ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
+    let object = match kind {
+        "id" => text().pattern(Some("^[0-9a-f]{32}$")),
+        "guid" => text().format(Some(SchemaFormat::Custom("uuid".to_owned()))),
+        "instant" => text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime))),
+        "text" => text(),
+        "number" => ObjectBuilder::new().schema_type(SchemaType::new(Type::Integer)),
+        "flag" => ObjectBuilder::new().schema_type(SchemaType::new(Type::Boolean)),
+        "object" => ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::Object))
+            .additional_properties(Some(AdditionalProperties::FreeForm(true))),
+        values => text().enum_values(Some(values.split('|'))),
+    };
+    RefOr::T(Schema::Object(object.build()))
+}
+
+/// Returns the shape of a verb's body; `None` where the device's side describes it.
+pub(super) fn body_of(verb: &str) -> Option<&'static str> {
+    Some(match verb {
+        "setup" => "Setup",
+        "login" => "Login",
+        "codes-create" => "CreateCode",
+        "approvals-deny" => "Deny",
+        "jobs-create" => "CreateJob",
+        "logout" | "codes-revoke" | "approvals-approve" | "jobs-cancel" => "Empty",
+        _ => return None,
+    })
+}
+
+/// Returns the shape of a verb's answer; `None` where the device's side describes it.
+pub(super) fn answer_of(verb: &str) -> Option<&'static str> {
+    Some(match verb {
+        "setup" => "SetupAnswer",
+        "login" => "LoginAnswer",
+        "logout" => "Empty",
+        "session" => "Session",
+        "codes-list" => "Codes",
+        "codes-create" | "codes-revoke" => "Code",
+        "approvals-list" => "Approvals",
+        "approvals-approve" | "approvals-deny" => "Approval",
+        "devices-list" => "Devices",
+        "devices-show" => "Device",
+        "jobs-create" => "JobCreated",
+        "jobs-list" => "Jobs",
+        "jobs-show" | "jobs-cancel" => "Job",
+        "jobs-runs" => "Runs",
+        "jobs-output" => "FollowPage",
+        "runs-show" => "Run",
+        "runs-output" => "OutputRange",
+        _ => return None,
+    })
+}
+
+/// Lists the parameters of a verb's query.
+pub(super) fn query_of(verb: &str) -> Fields {
+    const PAGES: Fields = &[
+        ("cursor", "Where the page begins: `next_cursor` of the page before"),
+        ("limit", "How many items at most"),
+    ];
+    match verb {
+        "approvals-list" => &[("state", "Only those in this state")],
+        "devices-list" => &[
+            ("cursor", "Where the page begins: `next_cursor` of the page before"),
+            ("limit", "How many items at most"),
+            ("q", "Only those that hold this text"),
+        ],
+        "jobs-list" | "jobs-runs" => PAGES,
+        "jobs-output" => &[
+            ("cursor", "Where to go on: `cursor` of the page before"),
+            ("wait_ms", "How long to wait when there is nothing new"),
+        ],
+        "runs-output" => &[
+            ("stream", "`stdout` or `stderr`"),
+            ("offset", "The first byte"),
+            ("limit", "How many bytes at most"),
+        ],
+        _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shape_that_is_named_exists() {
+        let known: Vec<&str> = SHAPES.iter().map(|(name, _)| *name).collect();
+        let kinds = SHAPES
+            .iter()
+            .flat_map(|(_, fields)| fields.iter().map(|(_, kind)| *kind));
+        let named = kinds
+            .map(|kind| kind.trim_matches(['[', ']', '?']))
+            .filter(|kind| kind.starts_with(|c: char| c.is_ascii_uppercase()) && !kind.contains('|'));
+        let verbs = borealis_bus_schema::routes::ROUTES.iter().map(|route| route.verb);
+        let used = verbs.flat_map(|verb| [body_of(verb), answer_of(verb)]).flatten();
+        for name in named.chain(used) {
+            assert!(known.contains(&name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The live WebSocket: who may open it, what it tells, when it ends.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use borealis_bus_schema::codec;
+use borealis_bus_schema::subjects::Service;
+use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::bus::LiveBody;
+use borealis_test_support::eventually;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::setting::{Setting, rustls_ca};
+
+type Socket = WebSocketStream<TlsStream<TcpStream>>;
+
+async fn open(setting: &Setting, headers: &[(&'static str, String)]) -> Result<Socket, u16> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(rustls_ca(&std::fs::read(setting.bus.paths().ca_pem()).unwrap()))
+        .unwrap();
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tcp = TcpStream::connect(("127.0.0.1", setting.port)).await.unwrap();
+    let name = "localhost".try_into().unwrap();
+    let tls = tokio_rustls::TlsConnector::from(Arc::new(config))
+        .connect(name, tcp)
+        .await
+        .unwrap();
+    let url = format!("wss://localhost:{}/api/v1/live", setting.port);
+    let mut request = url.into_client_request().unwrap();
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    match tokio_tungstenite::client_async(request, tls).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(Error::Http(response)) => Err(response.status().as_u16()),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn bearer(setting: &Setting) -> (&'static str, String) {
+    ("authorization", format!("Bearer {}", setting.biscuit))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_own_page_or_a_program_with_a_token_may_open_it() {
+    let setting = Setting::start().await;
+    let id: String = setting.bus.trust().deployment.to_string().chars().take(8).collect();
+    let cookie = ("cookie", format!("__Host-borealis-{id}={}", setting.biscuit));
+    let own = ("origin", setting.origin());
+    assert!(open(&setting, &[cookie.clone(), own.clone()]).await.is_ok());
+    assert!(open(&setting, &[bearer(&setting)]).await.is_ok());
+    assert_eq!(open(&setting, &[]).await.unwrap_err(), 401);
+    assert_eq!(open(&setting, std::slice::from_ref(&own)).await.unwrap_err(), 401);
+    assert_eq!(open(&setting, std::slice::from_ref(&cookie)).await.unwrap_err(), 403);
+    for origin in [
+        "null".to_owned(),
+        "https://evil.example".to_owned(),
+        format!("https://evil.localhost:{}", setting.port),
+        "https://localhost".to_owned(),
+        format!("http://localhost:{}", setting.port),
+        format!("{}.evil.example", setting.origin()),
+    ] {
+        let refused = open(&setting, &[cookie.clone(), ("origin", origin.clone())])
+            .await
+            .unwrap_err();
+        assert_eq!(refused, 403, "{origin}");
+    }
+    setting.standing.store(false, Ordering::SeqCst);
+    assert_eq!(open(&setting, &[bearer(&setting)]).await.unwrap_err(), 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_arrive_and_the_end_of_the_session_closes_it() {
+    let setting = Setting::start().await;
+    let mut socket = open(&setting, &[bearer(&setting)]).await.unwrap();
+    let inventory = setting.bus.connect_service(Service::Inventory).await.unwrap();
+    let body = LiveBody {
+        at: Timestamp::from_unix_ms(0),
+        data: json!({"guid": "g", "presence": "online"}),
+    };
+    let body = codec::encode(&body).unwrap();
+    let heard = eventually("an event", async || {
+        inventory
+            .publish("borealis.v1.event.inventory.device.presence-changed", &body)
+            .await
+            .unwrap();
+        match timeout(Duration::from_millis(300), socket.next()).await {
+            Ok(Some(Ok(Message::Text(text)))) => serde_json::from_str::<Value>(&text).ok(),
+            _ => None,
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(
+        (&heard["type"], &heard["past"]),
+        (&json!("event"), &json!("presence-changed"))
+    );
+    assert_eq!(heard["data"], json!({"guid": "g", "presence": "online"}));
+
+    setting.standing.store(false, Ordering::SeqCst);
+    let end = async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Close(frame))) => return frame.map(|f| u16::from(f.code)),
+                Some(Ok(_)) => {}
+                _ => return None,
+            }
+        }
+    };
+    assert_eq!(timeout(Duration::from_secs(20), end).await.unwrap(), Some(1008));
+}
