@@ -70,15 +70,14 @@ impl Core {
             run: order.run,
             attempt: order.attempt,
         };
-        if let Some(known) = self.book.forestalled(key) {
-            self.answer(reply.clone(), Ok(known));
+        // The server asks again with a fresh order until it has the result.
+        let replayed = || WireError::new(Code::OrderReplayed, "another order was seen for this run and attempt");
+        if let Some(known) = self.book.repeated(key, &order) {
+            self.answer(reply.clone(), Ok(known.map_err(|_| replayed())?));
             return Ok(());
         }
-        if self.book.has_run(key) || self.book.has_order(&order.order) {
-            return Err(WireError::new(
-                Code::OrderReplayed,
-                "another order was seen for this run and attempt",
-            ));
+        if self.book.has_order(&order.order) {
+            return Err(replayed());
         }
         if self.stopping {
             return Err(WireError::new(Code::ShuttingDown, "the agent is stopping"));

@@ -24,6 +24,8 @@ pub struct Entry {
     pub order: Option<OrderId>,
     /// The order's digest.
     pub digest: Option<[u8; 32]>,
+    /// What the order does, digested; the same for every order that repeats it.
+    pub content: Option<[u8; 32]>,
     /// The role that does it.
     pub role: RoleName,
     /// How long it is remembered.
@@ -138,6 +140,7 @@ impl Entry {
         Self {
             order: Some(order.order),
             digest: Some(digest),
+            content: Some(content_of(&order)),
             role: order.role.clone(),
             keep_until: at.max(order.expires_at).plus_ms(REMEMBER_MS),
             phase: Phase::Queued(Box::new(order)),
@@ -149,6 +152,7 @@ impl Entry {
         Self {
             order: None,
             digest: None,
+            content: None,
             role,
             keep_until,
             phase: Phase::Closed {
@@ -172,6 +176,12 @@ impl Entry {
     }
 }
 
+/// Digests what an order does, without what a repetition changes: its id, its times, the key that signs it.
+pub fn content_of(order: &Order) -> [u8; 32] {
+    let content = (order.context, &order.role, &order.verb, &order.body);
+    sha256(&codec::encode(&content).unwrap_or_default())
+}
+
 /// Is what the journal held besides runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Kept {
@@ -180,6 +190,10 @@ pub struct Kept {
     /// The newest proved instant of the server's clock.
     pub proved_at: Timestamp,
 }
+
+/// Says that another order was seen for a run and attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replay;
 
 /// Holds every run that is remembered.
 #[derive(Debug, Default)]
@@ -261,6 +275,7 @@ impl Book {
                 key,
                 order,
                 digest,
+                content,
                 role,
                 state,
                 result,
@@ -270,6 +285,7 @@ impl Book {
                 Entry {
                     order,
                     digest: digest.map(|Digest(bytes)| bytes),
+                    content: content.map(|Digest(bytes)| bytes),
                     role,
                     keep_until,
                     phase: Phase::Closed { state, result },
@@ -288,6 +304,7 @@ impl Book {
                 key,
                 order: entry.order,
                 digest: entry.digest.map(Digest),
+                content: entry.content.map(Digest),
                 role: entry.role.clone(),
                 state,
                 result,
@@ -438,10 +455,11 @@ impl Book {
         let key = *self.by_digest.get(digest)?;
         Some(self.entries.get(&key)?.answer(key))
     }
-    /// Answers the order of a run that was cancelled before it came.
-    pub fn forestalled(&self, key: RunKey) -> Option<Accepted> {
-        let entry = self.entries.get(&key).filter(|entry| entry.order.is_none())?;
-        Some(entry.answer(key))
+    /// Answers another order for a run and attempt that are known: a repetition, unless it does something else.
+    pub fn repeated(&self, key: RunKey, order: &Order) -> Option<Result<Accepted, Replay>> {
+        let entry = self.entries.get(&key)?;
+        let fits = entry.content.is_none_or(|content| content == content_of(order));
+        Some(if fits { Ok(entry.answer(key)) } else { Err(Replay) })
     }
     /// Returns the newest attempt of a run that is known.
     pub fn newest_attempt(&self, run: RunId) -> Option<RunKey> {

@@ -76,6 +76,8 @@ pub enum Record {
         order: Option<OrderId>,
         /// The order's digest.
         digest: Option<Digest>,
+        /// What the order did, digested.
+        content: Option<Digest>,
         /// The role that did it.
         role: RoleName,
         /// How it ended.

@@ -206,22 +206,33 @@ fn given_a_server_that_turns_its_clock_back_then_what_is_over_stays_over() {
 }
 
 #[test]
-fn given_another_order_for_a_known_run_and_attempt_then_it_is_a_replay() {
+fn given_another_order_for_a_known_run_and_attempt_then_it_repeats_or_is_a_replay() {
     let mut desk = Desk::new();
     let (order, _) = desk.running();
-    let mut other = order.clone();
-    other.order = OrderId::from_bytes([200; 16]);
-    assert_eq!(desk.code_of(&other), Code::OrderReplayed);
-    let mut other = order.clone();
-    other.run = RunId::from_bytes([200; 16]);
-    assert_eq!(desk.code_of(&other), Code::OrderReplayed, "the order id is used");
-    let mut other = order.clone();
-    other.expires_at = other.expires_at.plus_ms(1);
+    let mut fresh = order.clone();
+    fresh.order = OrderId::from_bytes([200; 16]);
+    fresh.expires_at = fresh.expires_at.plus_ms(1);
+    let (reply, outputs) = desk.deliver(&fresh);
+    assert_eq!(
+        reply.unwrap().state,
+        RunState::Running,
+        "the server asks again with a fresh order"
+    );
+    assert!(started(&outputs).is_empty());
+
+    let mut other = fresh.clone();
+    other.body = OrderBody::Script(ScriptBody {
+        args: vec!["more".into()],
+        ..script_body()
+    });
     assert_eq!(
         desk.code_of(&other),
         Code::OrderReplayed,
-        "the same ids with other content"
+        "the same run doing something else"
     );
+    let mut other = order.clone();
+    other.run = RunId::from_bytes([200; 16]);
+    assert_eq!(desk.code_of(&other), Code::OrderReplayed, "the order id is used");
     let mut next = order;
     (next.attempt, next.order) = (2, OrderId::from_bytes([201; 16]));
     assert!(desk.deliver(&next).0.is_ok(), "the next attempt is another");
@@ -256,9 +267,14 @@ fn given_a_replay_after_restart_and_compaction_then_it_is_still_known() {
     desk.journal.rewrite_at = None;
     desk.restart();
     assert_eq!(desk.deliver(&order).0.unwrap().state, RunState::Succeeded);
-    let mut other = order.clone();
-    other.order = OrderId::from_bytes([200; 16]);
-    assert_eq!(desk.code_of(&other), Code::OrderReplayed);
+    let mut fresh = order.clone();
+    fresh.order = OrderId::from_bytes([200; 16]);
+    assert_eq!(desk.deliver(&fresh).0.unwrap().state, RunState::Succeeded);
+    fresh.body = OrderBody::Script(ScriptBody {
+        timeout_ms: 1,
+        ..script_body()
+    });
+    assert_eq!(desk.code_of(&fresh), Code::OrderReplayed);
 }
 
 #[test]
