@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use borealis_bus_schema::subjects::Service;
 use borealis_service_kit::args::ServiceArgs;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Serves a fleet of machines: bus, services and web page.
 #[derive(Debug, Parser)]
@@ -91,40 +91,37 @@ pub struct StoreArgs {
     /// The service whose store it is
     #[arg(value_name = "SERVICE")]
     pub service: Service,
-    /// What to do with it.
-    #[command(subcommand)]
-    pub command: StoreCommand,
+    /// What to do with it
+    #[arg(value_enum)]
+    pub verb: StoreVerb,
+    /// For import: the file with a raw export; - is stdin
+    #[arg(value_name = "FILE", required_if_eq("verb", "import"))]
+    pub file: Option<PathBuf>,
+    /// For tail: prints the events behind this position instead of the last ten
+    #[arg(long, value_name = "POSITION")]
+    pub after: Option<u64>,
+    /// For tail: goes on until it is stopped
+    #[arg(long, short)]
+    pub follow: bool,
+    /// For export: writes the form that import reads, while the service does not run
+    #[arg(long)]
+    pub raw: bool,
     /// Those of a service.
     #[command(flatten)]
     pub server: ServiceArgs,
 }
 
 /// Lists what can be done with a store.
-#[derive(Debug, Clone, Subcommand)]
-pub enum StoreCommand {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StoreVerb {
     /// Prints the last events, and goes on with those to come
-    Tail {
-        /// Prints those behind this position instead of the last ten
-        #[arg(long, value_name = "POSITION")]
-        after: Option<u64>,
-        /// Goes on until it is stopped
-        #[arg(long, short)]
-        follow: bool,
-    },
+    Tail,
     /// Checks every link of the chain
     Verify,
     /// Prints every event as a JSON line
-    Export {
-        /// Writes the form that import reads, while the service does not run
-        #[arg(long)]
-        raw: bool,
-    },
+    Export,
     /// Reads a raw export into an empty store, while the service does not run
-    Import {
-        /// The file; - is stdin
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-    },
+    Import,
     /// Throws the views away and builds them again from the events
     RebuildViews,
 }

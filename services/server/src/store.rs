@@ -14,7 +14,7 @@ use borealis_service_kit::{
 use serde_json::{Value, json};
 
 use crate::{
-    args::{StoreArgs, StoreCommand},
+    args::{StoreArgs, StoreVerb},
     error::ServerError,
 };
 
@@ -30,17 +30,15 @@ pub fn run(args: StoreArgs) -> Result<u8, ServerError> {
         return Err(ServerError::Failed(format!("{} keeps no store", args.service)));
     }
     let folder = paths.state(args.service);
-    let request = match &args.command {
-        StoreCommand::Tail { after, follow } => ControlRequest::Tail {
-            after: *after,
-            follow: *follow,
+    let request = match args.verb {
+        StoreVerb::Tail => ControlRequest::Tail {
+            after: args.after,
+            follow: args.follow,
         },
-        StoreCommand::Verify => ControlRequest::Verify,
-        StoreCommand::Export { raw: false } => ControlRequest::Export,
-        StoreCommand::RebuildViews => ControlRequest::RebuildViews,
-        StoreCommand::Export { raw: true } | StoreCommand::Import { .. } => {
-            return offline(&args.command, &folder);
-        }
+        StoreVerb::Verify => ControlRequest::Verify,
+        StoreVerb::Export if !args.raw => ControlRequest::Export,
+        StoreVerb::RebuildViews => ControlRequest::RebuildViews,
+        StoreVerb::Export | StoreVerb::Import => return offline(&args, &folder),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -48,19 +46,19 @@ pub fn run(args: StoreArgs) -> Result<u8, ServerError> {
         .map_err(ServerError::io("the runtime"))?;
     match runtime.block_on(control::ask(&paths, args.service, &request, print)) {
         Ok(summary) => {
-            if matches!(args.command, StoreCommand::Verify | StoreCommand::RebuildViews) {
+            if matches!(args.verb, StoreVerb::Verify | StoreVerb::RebuildViews) {
                 print(summary).map_err(ServerError::io("printing"))?;
             }
             Ok(exit::OK)
         }
-        Err(error) if control::not_running(&error) => offline(&args.command, &folder),
-        Err(ControlError::Refused(why)) => refused(&args.command, &why),
+        Err(error) if control::not_running(&error) => offline(&args, &folder),
+        Err(ControlError::Refused(why)) => refused(args.verb, &why),
         Err(error) => Err(ServerError::Failed(borealis_service_kit::run::chain(&error))),
     }
 }
 
-fn refused(command: &StoreCommand, why: &str) -> Result<u8, ServerError> {
-    if !matches!(command, StoreCommand::Verify) {
+fn refused(verb: StoreVerb, why: &str) -> Result<u8, ServerError> {
+    if verb != StoreVerb::Verify {
         return Err(ServerError::Failed(why.to_owned()));
     }
     print(json!({"whole": false, "error": why})).map_err(ServerError::io("printing"))?;
@@ -74,22 +72,24 @@ fn print(value: Value) -> io::Result<()> {
     out.flush()
 }
 
-fn offline(command: &StoreCommand, folder: &Path) -> Result<u8, ServerError> {
-    let done = match command {
-        StoreCommand::Tail { follow: true, .. } | StoreCommand::RebuildViews => {
-            return Err(ServerError::Failed(
-                "the service does not run; it rebuilds what it needs when it starts".to_owned(),
-            ));
-        }
-        StoreCommand::Tail { after, .. } => tail(folder, *after),
-        StoreCommand::Verify => verify(folder),
-        StoreCommand::Export { raw: false } => events(folder, 0, true),
-        StoreCommand::Export { raw: true } => {
-            open(folder).and_then(|log| event_store::export(&log, &mut io::stdout().lock()).map(|_| ()))
-        }
-        StoreCommand::Import { file } => return import(folder, file),
-    };
-    finish(done)
+fn offline(args: &StoreArgs, folder: &Path) -> Result<u8, ServerError> {
+    let needs_service = args.verb == StoreVerb::RebuildViews || args.verb == StoreVerb::Tail && args.follow;
+    if needs_service {
+        let text = "the service does not run; it rebuilds what it needs when it starts";
+        return Err(ServerError::Failed(text.to_owned()));
+    }
+    finish(match (args.verb, &args.file) {
+        (StoreVerb::Verify, _) => verify(folder),
+        (StoreVerb::Export, _) if args.raw => export(folder),
+        (StoreVerb::Export, _) => events(folder, 0, true),
+        (StoreVerb::Import, Some(file)) => return import(folder, file),
+        _ => tail(folder, args.after),
+    })
+}
+
+fn export(folder: &Path) -> Result<(), StoreError> {
+    let log = open(folder)?;
+    event_store::export(&log, &mut io::stdout().lock()).map(|_| ())
 }
 
 fn finish(done: Result<(), StoreError>) -> Result<u8, ServerError> {

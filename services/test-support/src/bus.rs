@@ -324,7 +324,10 @@ impl Drop for TestBus {
             && let Some(dir) = self.dir.take()
         {
             let kept = dir.keep();
-            eprintln!("the bus's root is kept: {}\n{}", kept.display(), self.log_text());
+            let log = self.log_text();
+            let last: Vec<&str> = log.lines().rev().take(20).collect();
+            eprintln!("the bus's root is kept: {}", kept.display());
+            last.iter().rev().for_each(|line| eprintln!("{line}"));
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -22,6 +25,8 @@ pub type Events = Arc<Mutex<Vec<String>>>;
 pub struct User {
     client: async_nats::Client,
     events: Events,
+    inbox: String,
+    settled: AtomicU32,
 }
 
 /// Is a message that came in.
@@ -92,7 +97,12 @@ impl User {
             .connect(url)
             .await
             .map_err(|error| TestError::of("connect", &error))?;
-        Ok(Self { client, events })
+        Ok(Self {
+            client,
+            events,
+            inbox: inbox.to_owned(),
+            settled: AtomicU32::new(0),
+        })
     }
 
     /// Returns what the bus told so far.
@@ -153,7 +163,25 @@ impl User {
             .map_err(|error| TestError::of(subject, &error))
     }
 
-    /// Waits until the bus has everything that was sent.
+    /// Waits until the bus has dealt with everything that was sent: its subscriptions hold from then on.
+    ///
+    /// Errors: the bus does not answer in time.
+    pub async fn settle(&self) -> Result<(), TestError> {
+        // A message to the own inbox comes back, or is refused: the bus takes one thing after the other.
+        let number = self.settled.fetch_add(1, Ordering::SeqCst);
+        let subject = format!("{}.settle.{number}", self.inbox);
+        let mut messages = self.subscribe(&subject).await?;
+        self.publish(&subject, b"").await?;
+        let refusal = format!("Publish to \"{subject}\"");
+        eventually("the bus to settle", async || {
+            let refused = self.events().iter().any(|event| event.contains(&refusal));
+            let arrived = messages.next_within(Duration::from_millis(1)).await.is_some();
+            (refused || arrived).then_some(())
+        })
+        .await
+    }
+
+    /// Waits until everything has left for the bus.
     ///
     /// Errors: the client was closed.
     pub async fn flush(&self) -> Result<(), TestError> {

@@ -1,94 +1,163 @@
-//! Every child is killed in turn during a followed job: the job succeeds, its output is whole, its effect happened once.
+//! A whole server: it gets ready, its parts are shut off from each other, what ends comes back, and it stops in time.
 
-use std::time::Duration;
+use std::{
+    os::unix::fs::PermissionsExt,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use borealis_bus_schema::subjects::Service;
-use borealis_test_support::eventually_within;
+use borealis_server::services::IsolationReport;
+use borealis_service_kit::{paths::Ports, ready};
+use borealis_test_support::{ServerOptions, TestServer, eventually, programs};
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 
-use crate::fleet::{Fleet, PATIENCE, file_says, shared};
+fn kill(pid: u32) {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+}
+
+fn alive(pid: u32) -> bool {
+    // A child that ended and was not waited for yet lives no more.
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit_once(')')
+            .is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+    })
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+}
+
+fn stores() -> impl Iterator<Item = Service> {
+    Service::ALL.into_iter().filter(|service| service.has_store())
+}
 
 #[tokio::test]
-async fn killing_each_child_loses_nothing_and_repeats_nothing() {
-    let fleet = Fleet::start(1).await;
-    let children: Vec<&str> = Service::ALL.iter().map(|s| s.name()).chain(["nats"]).collect();
-    for child in children {
-        let dir = TempDir::with_prefix("borealis-effect-").unwrap();
-        let (effect, effect_text) = shared(&dir, "effect");
-        let (go, go_text) = shared(&dir, "go");
-        let script = format!(
-            "echo run >> {effect_text}; seq 1 2000; while [ ! -e {go_text} ]; do sleep 0.05; done; seq 2001 4000"
-        );
-        let followed = fleet.follow(&script, &[]);
-        file_says(&effect, "the script to run").await;
-        let pid = child_pid(&fleet, child).await;
-        kill_process(pid, Signal::KILL).unwrap();
-        std::fs::write(&go, "").unwrap();
-        let (code, found) = followed.finish();
-        let last = found.last().unwrap();
-        assert_eq!((code, last["state"].as_str()), (0, Some("succeeded")), "{child}: {last}");
-        let wanted: String = (1..=4000).map(|n| format!("{n}\n")).collect();
-        assert_eq!(last["stdout"].as_str(), Some(wanted.as_str()), "{child}: the output is not whole");
-        assert_eq!(std::fs::read_to_string(&effect).unwrap(), "run\n", "{child}: the effect did not happen once");
-        eventually_within("the child to be back", PATIENCE, async || {
-            find_child(&fleet, child).filter(|back| *back != pid)
+async fn a_server_gets_ready_and_stops_in_time() {
+    let server = TestServer::start().await.unwrap();
+    let ready_file = server.paths().root().join("ready.json");
+    let mode = std::fs::metadata(&ready_file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o600);
+    let ready = server.ready().clone();
+    assert!(ready.url.starts_with("https://127.0.0.1:"), "{ready:?}");
+    assert!(ready.nats_url.starts_with("tls://127.0.0.1:"), "{ready:?}");
+    assert_eq!((ready.ca, ready.pid), (server.paths().ca_pem(), server.pid()));
+    let link = ready.setup_link.unwrap();
+    assert!(link.starts_with(&format!("{}/setup#", ready.url)) && link.len() > ready.url.len() + 20);
+
+    let started = children(server.pid());
+    assert_eq!(started.len(), Service::ALL.len() + 1);
+    let secret = link.rsplit_once('#').unwrap().1.to_owned();
+    let passphrase = passphrase(&server.screen());
+    let logs: String = Service::ALL
+        .iter()
+        .map(|service| server.log(service.name()))
+        .collect::<String>()
+        + &server.log("server")
+        + &server.log("nats");
+    assert!(logs.contains("everything answers"));
+    assert!(!logs.contains(&secret) && !logs.contains(&passphrase));
+
+    let began = Instant::now();
+    let (status, root) = server.stop().await.unwrap();
+    assert!(
+        status.success() && began.elapsed() < Duration::from_secs(10),
+        "{status} {:?}",
+        began.elapsed()
+    );
+    assert!(started.iter().all(|pid| !alive(*pid)));
+    assert!(!ready_file.exists());
+    drop(root);
+}
+
+fn passphrase(screen: &str) -> String {
+    let is_one = |line: &&str| line.len() == 31 && line.chars().all(|c| c == '-' || c.is_ascii_alphanumeric());
+    screen.lines().map(str::trim).find(is_one).unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn no_service_can_open_what_belongs_to_another() {
+    let server = TestServer::start().await.unwrap();
+    for service in Service::ALL {
+        let report = IsolationReport::read(server.paths(), service).unwrap();
+        assert_eq!(report.others_open, Vec::<std::path::PathBuf>::new(), "{service}");
+        assert!(report.landlock && !report.dumpable, "{service}: {report:?}");
+        assert!(children(server.pid()).contains(&report.pid));
+        // Its memory and its files are not shown to others of the same user.
+        if !rustix::process::geteuid().is_root() {
+            assert!(std::fs::read(format!("/proc/{}/environ", report.pid)).is_err());
+        }
+    }
+    assert!(!server.screen().contains("keys not isolated"), "{}", server.screen());
+}
+
+#[tokio::test]
+async fn a_second_server_on_the_root_is_75() {
+    let server = TestServer::start().await.unwrap();
+    for command in ["up", "nats", "init"] {
+        let output = Command::new(programs::built("borealis-server").unwrap())
+            .arg(command)
+            .arg("--root")
+            .arg(server.paths().root())
+            .args(["--listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(75), "{command}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(&server.pid().to_string()), "{said}");
+    }
+    assert!(server.ready().pid == server.pid() && alive(server.pid()));
+}
+
+#[tokio::test]
+async fn what_is_killed_comes_back_where_it_was() {
+    let server = TestServer::start().await.unwrap();
+    let paths = server.paths().clone();
+    let ports = Ports::read(&paths).unwrap().unwrap();
+    kill(ports.pid);
+    let back = eventually("the bus", async || {
+        Ports::read(&paths).ok().flatten().filter(|now| now.pid != ports.pid)
+    })
+    .await
+    .unwrap();
+    assert_eq!(back.nats, ports.nats);
+    for service in stores() {
+        let before = eventually("the service", async || ready::read(&paths, service))
+            .await
+            .unwrap();
+        kill(before.pid);
+        let after = eventually(service.name(), async || {
+            ready::read(&paths, service).filter(|now| now.pid != before.pid && alive(now.pid))
         })
         .await
         .unwrap();
+        assert!(after.keys_isolated);
     }
+    assert!(server.screen().contains("signal 9"), "{}", server.screen());
+    let (status, _root) = server.stop().await.unwrap();
+    assert!(status.success());
 }
 
 #[tokio::test]
-async fn sigterm_drains_within_ten_seconds() {
-    let fleet = Fleet::start(0).await;
-    let Fleet { server, .. } = fleet;
-    let pids = descendants(server.pid());
-    assert!(pids.len() >= Service::ALL.len(), "only {} children", pids.len());
-    let began = std::time::Instant::now();
-    let (status, _dir) = server.stop().await.unwrap();
-    assert!(status.success(), "{status}");
-    assert!(began.elapsed() <= Duration::from_secs(10), "it took {:?}", began.elapsed());
-    for pid in pids {
-        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "process {pid} is left over");
+async fn children_end_with_their_parent_and_a_new_server_takes_over() {
+    let server = TestServer::start().await.unwrap();
+    let started = children(server.pid());
+    let root = server.kill().unwrap();
+    eventually("the children's end", async || {
+        started.iter().all(|pid| !alive(*pid)).then_some(())
+    })
+    .await
+    .unwrap();
+    let server = TestServer::start_in(root, &ServerOptions::default()).await.unwrap();
+    for service in stores() {
+        let output = Command::new(programs::built("borealis-server").unwrap())
+            .args(["store", service.name(), "verify", "--root"])
+            .arg(server.paths().root())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{service}: {output:?}");
     }
-}
-
-async fn child_pid(fleet: &Fleet, child: &str) -> Pid {
-    eventually_within("the child's process", PATIENCE, async || find_child(fleet, child)).await.unwrap()
-}
-
-/// Finds a child of `up` by what it was started as.
-fn find_child(fleet: &Fleet, child: &str) -> Option<Pid> {
-    let found = descendants(fleet.server.pid()).into_iter().find(|pid| {
-        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let words: Vec<String> = words.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
-        let program = words.first().map(String::as_str).unwrap_or_default();
-        if child == "nats" {
-            program.ends_with("nats-server")
-        } else {
-            program.ends_with("borealis-server") && words.get(1).map(String::as_str) == Some(child)
-        }
-    })?;
-    Pid::from_raw(found)
-}
-
-fn descendants(of: u32) -> Vec<i32> {
-    let Ok(of) = i32::try_from(of) else { return Vec::new() };
-    let all: Vec<(i32, i32)> = std::fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(|pid: i32| {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()?;
-            Some((pid, parent))
-        })
-        .collect();
-    let (mut found, mut at) = (vec![of], 0);
-    while let Some(parent) = found.get(at).copied() {
-        found.extend(all.iter().filter(|(_, p)| *p == parent).map(|(pid, _)| *pid));
-        at += 1;
-    }
-    found.retain(|pid| *pid != of);
-    found
 }
