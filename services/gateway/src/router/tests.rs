@@ -175,7 +175,8 @@ async fn what_is_missing_is_told_by_a_code_of_its_own() {
     let world = world(Fake::default());
     let bearer = world.bearer();
     let id = CommandId::from_bytes([7; 16]).to_string();
-    let table: Vec<(&str, &str, Vec<(&str, &str)>, u16, &str)> = vec![
+    type Row<'r> = (&'r str, &'r str, Vec<(&'r str, &'r str)>, u16, &'r str);
+    let table: Vec<Row<'_>> = vec![
         ("GET", "/api/v1/devices", vec![], 401, "token_missing"),
         (
             "GET",
