@@ -66,6 +66,7 @@ impl App {
     ///
     /// Errors: [`Fault`].
     pub fn facts_of(&self, guid: &Guid) -> Result<Option<(Facts, Timestamp)>, Fault> {
+        self.facts.catch_up()?;
         let known = facts::known(&self.facts, guid)?;
         let Some(received_at) = known.received_at else {
             return Ok(None);

@@ -60,7 +60,7 @@ async fn a_revoked_device_is_cut_at_once_and_gets_nothing_more() {
         .change_status(identity.guid, DeviceStatus::Revoked, "stolen", now())
         .await
         .unwrap();
-    device.told("revoked").await.unwrap();
+    device.told("Authentication Revoked").await.unwrap();
     rig.wait_for("DeviceDisconnected", 1).await;
     assert!(bystander.is_connected());
     assert!(!bystander.events().iter().any(|event| event.contains("disconnected")));

@@ -1,0 +1,64 @@
+//! Each operator's verb refuses whoever may not, with a code of its own, and writes nothing.
+
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::routes::{Need, ROUTES, Right};
+use borealis_bus_schema::subjects::Service;
+use borealis_service_kit::auth::{HOP_LIFE_MS, attenuate};
+use borealis_test_support::TestDevice;
+
+use crate::rig::{INVENTORY, Rig, log_in, narrowed, now};
+
+#[tokio::test]
+async fn every_verb_refuses_whoever_may_not() {
+    let rig = Rig::start().await;
+    let device = TestDevice::draw();
+    rig.enrol(&device, "web-1").await;
+    let id = device.guid.to_string();
+    let mut seen = 0;
+    for route in ROUTES.iter().filter(|route| route.service == INVENTORY) {
+        seen += 1;
+        let call = rig.call_by(&rig.operator, route.verb, &id, "");
+        let refused = async |biscuit| rig.send(route.verb, &call, biscuit).await.unwrap_err().code;
+        assert_eq!(refused(None).await, Code::TokenMissing, "{}", route.verb);
+        assert_eq!(refused(Some("x".into())).await, Code::TokenInvalid, "{}", route.verb);
+        let elsewhere = attenuate(&rig.operator.token, Service::Scheduler, route.need, now(), HOP_LIFE_MS);
+        assert_eq!(
+            refused(Some(elsewhere.unwrap())).await,
+            Code::WrongService,
+            "{}",
+            route.verb
+        );
+        let otherwise = attenuate(&rig.operator.token, INVENTORY, Need::Session, now(), HOP_LIFE_MS);
+        assert_eq!(
+            refused(Some(otherwise.unwrap())).await,
+            Code::WrongAction,
+            "{}",
+            route.verb
+        );
+        let old = narrowed(&rig.operator, route.verb, 31_000);
+        assert_eq!(refused(old).await, Code::TokenExpired, "{}", route.verb);
+        let lesser = log_in(&rig.bus, &[Right::JobsRead]);
+        assert_eq!(
+            refused(narrowed(&lesser, route.verb, 0)).await,
+            Code::RightMissing,
+            "{}",
+            route.verb
+        );
+        let gone = log_in(&rig.bus, &Right::ALL);
+        rig.inventory.revoked.end_session(gone.session);
+        assert_eq!(
+            refused(narrowed(&gone, route.verb, 0)).await,
+            Code::TokenRevoked,
+            "{}",
+            route.verb
+        );
+    }
+    assert_eq!(seen, 2);
+    let unknown = rig.read("devices-show", &TestDevice::draw().guid.to_string(), "").await;
+    assert_eq!(unknown.unwrap_err().code, Code::NotFound);
+    assert_eq!(
+        rig.read("devices-show", "x", "").await.unwrap_err().code,
+        Code::NotFound
+    );
+    assert_eq!(rig.inventory.log.head().position, 0, "nothing was written");
+}
