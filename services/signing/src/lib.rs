@@ -57,7 +57,10 @@ pub async fn run(args: ServiceArgs) -> Result<(), RunError> {
     run_service(ServiceMain::new(Service::Signing, build), args).await
 }
 
-async fn build(deps: Deps) -> Result<Built, RunError> {
+/// Builds signing on a bus and a store that are there already; [`run`] is this in a process of its own.
+///
+/// Errors: [`RunError`].
+pub async fn build(deps: Deps) -> Result<Built, RunError> {
     let key = keys::read_signing_key(&deps.base.paths.code_signing_key())?;
     let key_id = key_id(&PublicKey::of(&key));
     if deps.base.trust.open_key_set()?.key(&key_id).is_none() {

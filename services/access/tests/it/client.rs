@@ -7,8 +7,9 @@ use borealis_bus_schema::forms::{Form, PublicKey};
 use borealis_bus_schema::messages::access::LoginAnswer;
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::reply::Reply;
+use borealis_bus_schema::routes::of_verb;
 use borealis_bus_schema::subjects::Service;
-use borealis_service_kit::bus::Bus;
+use borealis_service_kit::bus::{Bus, RequestOptions};
 use borealis_service_kit::random;
 use hmac::{Hmac, Mac};
 use opaque_ke::argon2::{Algorithm, Argon2, Params, Version};
@@ -20,7 +21,7 @@ use rand::rngs::OsRng;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::harness::{Operator, ask};
+use crate::harness::{Operator, call_at, narrowed, now};
 
 fn stretching() -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap())
@@ -39,6 +40,27 @@ fn text(bytes: impl AsRef<[u8]>) -> String {
 
 fn bytes(answer: &Value, name: &str) -> Vec<u8> {
     URL_SAFE_NO_PAD.decode(answer[name].as_str().unwrap()).unwrap()
+}
+
+/// Builds a call of a route, now and under a new command.
+pub fn call(operator: &Operator, service: Service, verb: &str, body: &[u8]) -> OperatorCall {
+    call_at(operator, service, verb, body, random::id(), now())
+}
+
+/// Asks a verb with a token, as the gateway does.
+pub async fn ask(bus: &Bus, service: Service, verb: &str, call: &OperatorCall, token: Option<String>) -> Reply<String> {
+    let options = RequestOptions {
+        biscuit: token,
+        ..RequestOptions::default()
+    };
+    bus.call(service, verb, call, options).await.map(|answer| answer.json)
+}
+
+/// Asks a verb with a token that is narrowed as it should be.
+pub async fn ask_well(bus: &Bus, operator: &Operator, service: Service, verb: &str, body: &[u8]) -> Reply<String> {
+    let need = of_verb(service, verb).unwrap().need;
+    let token = narrowed(&operator.token, service, need, 0);
+    ask(bus, service, verb, &call(operator, service, verb, body), Some(token)).await
 }
 
 /// Asks a public verb.

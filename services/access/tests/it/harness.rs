@@ -1,7 +1,6 @@
 //! A deployment with a real bus, on which services run inside the test.
 
 use std::future::Future;
-use std::path::Path;
 use std::sync::Arc;
 
 use borealis_bus_schema::codes::Code;
@@ -14,7 +13,7 @@ use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{Append, EventLog, NewEvent, OpenOptions, SledLog, StreamId, StreamWrite};
 use borealis_logging::{LogConfig, Side};
 use borealis_service_kit::auth::{Authoriser, HOP_LIFE_MS, attenuate};
-use borealis_service_kit::bus::{Bus, BusConfig, RequestOptions};
+use borealis_service_kit::bus::{Bus, BusConfig};
 use borealis_service_kit::clock::{Clock, SystemClock};
 use borealis_service_kit::follow::{FollowConfig, Follower, Place};
 use borealis_service_kit::revocation::RevocationSet;
@@ -60,6 +59,17 @@ impl World {
             trust: Arc::clone(self.bus.trust()),
         };
         Bus::connect(config).await.unwrap()
+    }
+
+    /// Writes events into the log of a service that does not run yet.
+    pub async fn seed(&self, service: Service, events: Vec<(StreamId, NewEvent)>) {
+        let folder = self.bus.paths().state(service);
+        keys::private_folder(&folder).unwrap();
+        let log: Arc<dyn EventLog> = Arc::new(SledLog::open(&folder, OpenOptions::new()).unwrap());
+        for (stream, event) in events {
+            append(log.as_ref(), stream, event).await;
+        }
+        log.flush_and_close().await.unwrap();
     }
 
     /// Runs a service as its process does, but for confinement and signals.
@@ -146,11 +156,6 @@ impl World {
         };
         Some(Follower::start(config, take).await.unwrap())
     }
-
-    /// Returns a file of the root.
-    pub fn file(&self, name: impl AsRef<Path>) -> std::path::PathBuf {
-        self.bus.root().join(name)
-    }
 }
 
 impl Running {
@@ -163,23 +168,23 @@ impl Running {
     pub fn position(&self) -> u64 {
         self.log.head().position
     }
+}
 
-    /// Appends one event to a stream, past the service.
-    pub async fn append(&self, stream: StreamId, event: NewEvent) {
-        let expected = self.log.stream_version(&stream).unwrap();
-        let append = Append {
-            command_id: random::bytes(),
-            command_digest: [0; 32],
-            at_ms: now().unix_ms(),
-            writes: vec![StreamWrite {
-                stream,
-                expected,
-                events: vec![event],
-            }],
-            answer: Vec::new(),
-        };
-        self.log.append(append).await.unwrap();
-    }
+/// Appends one event to a stream, past the service.
+pub async fn append(log: &dyn EventLog, stream: StreamId, event: NewEvent) {
+    let expected = log.stream_version(&stream).unwrap();
+    let append = Append {
+        command_id: random::bytes(),
+        command_digest: [0; 32],
+        at_ms: now().unix_ms(),
+        writes: vec![StreamWrite {
+            stream,
+            expected,
+            events: vec![event],
+        }],
+        answer: Vec::new(),
+    };
+    log.append(append).await.unwrap();
 }
 
 pub fn now() -> Timestamp {
@@ -187,10 +192,6 @@ pub fn now() -> Timestamp {
 }
 
 /// Builds a call of a route, signed when it changes something.
-pub fn call(operator: &Operator, service: Service, verb: &str, body: &[u8]) -> OperatorCall {
-    call_at(operator, service, verb, body, random::id(), now())
-}
-
 pub fn call_at(
     operator: &Operator,
     service: Service,
@@ -221,22 +222,6 @@ pub fn call_at(
 /// Narrows a token as the gateway does, some milliseconds ago.
 pub fn narrowed(token: &str, service: Service, need: Need, ago_ms: i64) -> String {
     attenuate(token, service, need, now().plus_ms(-ago_ms), HOP_LIFE_MS).unwrap()
-}
-
-/// Asks a verb with a token, as the gateway does.
-pub async fn ask(bus: &Bus, service: Service, verb: &str, call: &OperatorCall, token: Option<String>) -> Reply<String> {
-    let options = RequestOptions {
-        biscuit: token,
-        ..RequestOptions::default()
-    };
-    bus.call(service, verb, call, options).await.map(|answer| answer.json)
-}
-
-/// Asks a verb with a token that is narrowed as it should be.
-pub async fn ask_well(bus: &Bus, operator: &Operator, service: Service, verb: &str, body: &[u8]) -> Reply<String> {
-    let need = of_verb(service, verb).unwrap().need;
-    let token = narrowed(&operator.token, service, need, 0);
-    ask(bus, service, verb, &call(operator, service, verb, body), Some(token)).await
 }
 
 pub fn code<T>(reply: Reply<T>) -> Code {

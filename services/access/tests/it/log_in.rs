@@ -8,11 +8,11 @@ use borealis_bus_schema::subjects::Service;
 use borealis_service_kit::random;
 use serde_json::{Value, json};
 
-use crate::client::{Failed, finish, log_in, post, post_from, set_up, start};
-use crate::harness::{World, ask_well, code};
+use crate::client::{Failed, ask_well, finish, log_in, post, post_from, set_up, start};
+use crate::harness::{World, code};
 
 fn secret(world: &World) -> String {
-    std::fs::read_to_string(world.file("Server/State/access/setup_secret")).unwrap()
+    std::fs::read_to_string(world.bus.root().join("Server/State/access/setup_secret")).unwrap()
 }
 
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn the_link_makes_one_operator_who_logs_in_and_out() {
     let bad_name = set_up(&gateway, &link, "not a name", "correct horse").await;
     assert_eq!(code(bad_name), Code::InvalidField);
     set_up(&gateway, &link, "ada", "correct horse").await.unwrap();
-    assert!(!world.file("Server/State/access/setup_secret").exists());
+    assert!(!world.bus.root().join("Server/State/access/setup_secret").exists());
     let again = set_up(&gateway, &link, "eve", "battery").await;
     assert_eq!(code(again), Code::SetupClosed);
 

@@ -19,8 +19,8 @@ use borealis_service_kit::revocation::RevocationSet;
 use serde_json::json;
 use std::sync::Arc;
 
-use crate::client::{log_in, set_up};
-use crate::harness::{Operator, Running, World, ask, ask_well, call, call_at, code, narrowed, now};
+use crate::client::{ask, ask_well, call, log_in, set_up};
+use crate::harness::{Operator, Running, World, call_at, code, narrowed, now};
 
 const ACCESS: Service = Service::Access;
 
@@ -28,7 +28,7 @@ async fn with_ada() -> (World, Running, Bus, Operator) {
     let world = World::start().await;
     let access = world.serve(ACCESS, build).await;
     let gateway = world.connect(Service::Gateway).await;
-    let secret = std::fs::read_to_string(world.file("Server/State/access/setup_secret")).unwrap();
+    let secret = std::fs::read_to_string(world.bus.root().join("Server/State/access/setup_secret")).unwrap();
     set_up(&gateway, &secret, "ada", "p").await.unwrap();
     let ada = log_in(&gateway, "ada", "p").await.unwrap();
     (world, access, gateway, ada)
@@ -177,7 +177,7 @@ async fn grant_mint_names_each_missing_proof() {
 
 #[tokio::test]
 async fn whoever_may_not_run_jobs_gets_no_grant() {
-    let (world, access, _gateway, _ada) = with_ada().await;
+    let world = World::start().await;
     let scheduler = world.connect(Service::Scheduler).await;
     let (operator, key) = (random::id::<OperatorId>(), random::signing_key());
     let reader = Operator {
@@ -203,11 +203,8 @@ async fn whoever_may_not_run_jobs_gets_no_grant() {
             expires_at: now().plus_ms(60_000),
         },
     ];
-    for event in &events {
-        let (stream, event) = stored::encode(event).unwrap();
-        access.append(stream, event).await;
-    }
-    access.stop().await;
+    let seeds = events.iter().map(|event| stored::encode(event).unwrap());
+    world.seed(ACCESS, seeds.collect()).await;
     let access = world.serve(ACCESS, build).await;
     let before = access.position();
     let refused = mint(&scheduler, job_call(&reader, random::id(), now())).await;

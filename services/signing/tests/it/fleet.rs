@@ -1,0 +1,229 @@
+//! A deployment with one operator, some devices, and the three services that decide what is signed.
+
+use borealis_access::aggregate::{Event, Username};
+use borealis_access::stored;
+use borealis_bus_schema::codec;
+use borealis_bus_schema::forms::{PublicKey, SignatureBytes};
+use borealis_bus_schema::ids::{CommandId, Guid, JobId, OperatorId, RoleName, RunId, SiteName, VerbName};
+use borealis_bus_schema::messages::access::MintGrant;
+use borealis_bus_schema::messages::enrollment::HostFacts;
+use borealis_bus_schema::messages::shared_events::{DeviceEnrolled, DeviceStatus, DeviceStatusChanged, SharedEvent};
+use borealis_bus_schema::messages::signing::{OrdersSigned, SignOrders};
+use borealis_bus_schema::operator::OperatorCall;
+use borealis_bus_schema::order::{Context, Order, OrderBody};
+use borealis_bus_schema::reply::Reply;
+use borealis_bus_schema::routes::Right;
+use borealis_bus_schema::subjects::Service;
+use borealis_event_store::{NewEvent, StreamId};
+use borealis_service_kit::auth::{BiscuitRoot, SessionClaims, Sites, mint_grant, mint_session};
+use borealis_service_kit::bus::{Bus, RequestOptions};
+use borealis_service_kit::{keys, random};
+use borealis_test_support::eventually;
+use serde_json::{Value, json};
+
+use crate::harness::{Operator, Running, World, append, call_at, now};
+
+/// Is everything, running.
+pub struct Fleet {
+    pub world: World,
+    pub access: Running,
+    pub enrollment: Running,
+    pub signing: Running,
+    pub scheduler: Bus,
+    pub ada: Operator,
+    pub operator: OperatorId,
+}
+
+impl Fleet {
+    pub async fn start() -> Self {
+        let world = World::start().await;
+        let operator = random::id();
+        let mut ada = Operator {
+            session: random::id(),
+            key: random::signing_key(),
+            token: String::new(),
+        };
+        let claims = claims(operator, &ada, &[Right::JobsRun], Sites::All);
+        ada.token = mint_session(&biscuit_root(&world), &claims).unwrap();
+        world.seed(Service::Access, log_in(operator, &ada)).await;
+        let access = world.serve(Service::Access, borealis_access::build).await;
+        let enrollment = world
+            .serve(Service::Enrollment, async |deps| Ok(deps.builder().into()))
+            .await;
+        let signing = world.serve(Service::Signing, borealis_signing::build).await;
+        let scheduler = world.connect(Service::Scheduler).await;
+        Self {
+            world,
+            access,
+            enrollment,
+            signing,
+            scheduler,
+            ada,
+            operator,
+        }
+    }
+
+    /// Enrols a device at a site.
+    pub async fn device(&self, site: &str) -> Guid {
+        let guid: Guid = random::id();
+        let enrolled = DeviceEnrolled {
+            guid,
+            site: SiteName::new(site).unwrap(),
+            public_key: PublicKey::from_bytes([1; 32]),
+            exchange_key: PublicKey::from_bytes([2; 32]),
+            exchange_key_signature: SignatureBytes::from_bytes([3; 64]),
+            facts: HostFacts {
+                hostname: "h".into(),
+                os: "linux".into(),
+                os_version: String::new(),
+                arch: "x86_64".into(),
+                agent_version: "0".into(),
+                context: Context::System,
+                machine_hash: String::new(),
+            },
+            address: "192.0.2.1".into(),
+            first_seen_at: now(),
+            approved_at: now(),
+        };
+        self.tell(&guid, &enrolled).await;
+        guid
+    }
+
+    /// Changes what a device may.
+    pub async fn status(&self, guid: Guid, status: DeviceStatus) {
+        let changed = DeviceStatusChanged {
+            guid,
+            status,
+            reason: String::new(),
+            at: now(),
+        };
+        self.tell(&guid, &changed).await;
+    }
+
+    async fn tell<T: SharedEvent>(&self, guid: &Guid, event: &T) {
+        let stream = StreamId::new(&format!("device-{guid}")).unwrap();
+        let (kind, body) = (T::KIND.to_owned(), codec::encode(event).unwrap());
+        append(self.enrollment.log.as_ref(), stream, NewEvent { kind, body }).await;
+    }
+
+    /// Gets a grant for a call, as the scheduler does.
+    pub async fn grant(&self, call: &OperatorCall) -> String {
+        let ask = MintGrant {
+            call: call.clone(),
+            expires_at: now().plus_ms(3_600_000),
+        };
+        let granted = self.scheduler.request(&ask, RequestOptions::default()).await;
+        granted.unwrap().token
+    }
+
+    /// Mints a grant as whoever holds the biscuits' root could.
+    pub fn forged_grant(&self, call: &OperatorCall, rights: &[Right], sites: Sites) -> String {
+        let claims = claims(self.operator, &self.ada, rights, sites);
+        mint_grant(&biscuit_root(&self.world), &claims, random::id(), &call.digest()).unwrap()
+    }
+
+    /// Asks for signatures; asks again while signing has not heard enough.
+    pub async fn sign(&self, grant: &str, call: &OperatorCall, orders: Vec<Order>) -> Reply<OrdersSigned> {
+        let ask = SignOrders {
+            grant: grant.to_owned(),
+            call: call.clone(),
+            orders,
+        };
+        eventually("signing's fresh knowledge", async || {
+            let reply = self.scheduler.request(&ask, RequestOptions::default()).await;
+            let waits = matches!(&reply, Err(error) if error.code == borealis_bus_schema::codes::Code::Stale);
+            (!waits).then_some(reply)
+        })
+        .await
+        .unwrap()
+    }
+
+    /// Waits until signing knows a device as it is meant to be.
+    pub async fn until(
+        &self,
+        grant: &str,
+        call: &OperatorCall,
+        order: &Order,
+        expected: impl Fn(&Reply<OrdersSigned>) -> bool,
+    ) {
+        eventually("signing's knowledge", async || {
+            let reply = self.sign(grant, call, vec![order.clone()]).await;
+            expected(&reply).then_some(())
+        })
+        .await
+        .unwrap();
+    }
+
+    /// Builds the signed request for a ping.
+    pub fn ping(&self, targets: &Value, command: CommandId) -> OperatorCall {
+        let body = json!({"targets": targets, "role": "agent", "verb": "ping", "expires_in_ms": 3_600_000});
+        self.job(&body, command)
+    }
+
+    pub fn job(&self, body: &Value, command: CommandId) -> OperatorCall {
+        let body = body.to_string().into_bytes();
+        call_at(&self.ada, Service::Scheduler, "jobs-create", &body, command, now())
+    }
+
+    pub async fn stop(self) {
+        self.signing.stop().await;
+        self.enrollment.stop().await;
+        self.access.stop().await;
+    }
+}
+
+fn biscuit_root(world: &World) -> BiscuitRoot {
+    let key = keys::read_signing_key(&world.bus.paths().biscuit_root_key()).unwrap();
+    BiscuitRoot::new(&key).unwrap()
+}
+
+fn claims(operator: OperatorId, ada: &Operator, rights: &[Right], sites: Sites) -> SessionClaims {
+    SessionClaims {
+        operator,
+        username: "ada".into(),
+        session: ada.session,
+        session_key: PublicKey::of(&ada.key),
+        rights: rights.iter().map(|right| (*right, sites.clone())).collect(),
+        expires_at: now().plus_ms(3_600_000),
+    }
+}
+
+fn log_in(operator: OperatorId, ada: &Operator) -> Vec<(StreamId, NewEvent)> {
+    let at = now();
+    let events = [
+        Event::OperatorCreated {
+            operator,
+            username: Username::new("ada").unwrap(),
+            rights: Right::ALL.into(),
+            sites: Sites::All,
+            peer: "192.0.2.1".into(),
+            at,
+        },
+        Event::SessionStarted {
+            session: ada.session,
+            operator,
+            session_key: PublicKey::of(&ada.key),
+            peer: "192.0.2.1".into(),
+            at,
+            expires_at: at.plus_ms(3_600_000),
+        },
+    ];
+    events.iter().map(|event| stored::encode(event).unwrap()).collect()
+}
+
+/// Builds the order of a ping.
+pub fn ping_order(command: CommandId, guid: Guid) -> Order {
+    Order {
+        order: random::id(),
+        run: RunId::of_job(&JobId::of_command(&command), &guid),
+        attempt: 1,
+        guid,
+        context: Context::System,
+        role: RoleName::agent(),
+        verb: VerbName::ping(),
+        body: OrderBody::Ping,
+        issued_at: now(),
+        expires_at: now().plus_ms(600_000),
+        key_id: String::new(),
+    }
+}
