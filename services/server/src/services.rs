@@ -3,7 +3,6 @@
 use std::{path::PathBuf, time::Duration};
 
 use borealis_bus_schema::subjects::Service;
-use borealis_logging::{Guard, LogConfig, Side};
 use borealis_service_kit::{
     args::ServiceArgs,
     confine,
@@ -61,12 +60,12 @@ pub fn run(service: Service, args: ServiceArgs) -> Result<(), ServerError> {
         .enable_all()
         .build()
         .map_err(ServerError::io("the runtime"))?;
-    let outcome = runtime.block_on(serve(service, args, &paths));
+    let outcome = runtime.block_on(serve(service, args));
     runtime.shutdown_timeout(Duration::from_millis(500));
     outcome
 }
 
-async fn serve(service: Service, args: ServiceArgs, paths: &Paths) -> Result<(), ServerError> {
+async fn serve(service: Service, args: ServiceArgs) -> Result<(), ServerError> {
     let outcome = match service {
         Service::Access => borealis_access::run(args).await,
         Service::Enrollment => borealis_enrollment::run(args).await,
@@ -74,27 +73,12 @@ async fn serve(service: Service, args: ServiceArgs, paths: &Paths) -> Result<(),
         Service::Library => borealis_library::run(args).await,
         Service::Inventory => borealis_inventory::run(args).await,
         Service::Scheduler => borealis_scheduler::run(args).await,
-        Service::Gateway => {
-            let _log = log(paths, service)?;
-            return borealis_gateway::run(args).await.map_err(ServerError::Gateway);
-        }
+        Service::Gateway => return borealis_gateway::run(args).await.map_err(ServerError::Gateway),
     };
     outcome.map_err(|source| ServerError::Service {
         service: service.name(),
         source,
     })
-}
-
-fn log(paths: &Paths, service: Service) -> Result<Guard, ServerError> {
-    let config = LogConfig {
-        dir: paths.logs().to_owned(),
-        side: Side::Server,
-        service: service.name().to_owned(),
-        stderr: std::io::IsTerminal::is_terminal(&std::io::stderr()),
-        errors: false,
-        filter: std::env::var("BOREALIS_LOG").unwrap_or_else(|_| "info".to_owned()),
-    };
-    Ok(borealis_logging::init(&config)?)
 }
 
 /// Waits, saying so, until someone made the keys of this root.

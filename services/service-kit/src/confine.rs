@@ -71,8 +71,9 @@ fn restrict(paths: &Paths, service: Service) -> Result<bool, RulesetError> {
         rules = beneath(rules, &path, read)?;
     }
     let own_keys = paths.keys(service);
-    // Only access makes a key of its own after `init`.
-    let keys = if service == Service::Access { write } else { read };
+    // access and enrollment make keys of their own at their first start.
+    let makes_keys = matches!(service, Service::Access | Service::Enrollment);
+    let keys = if makes_keys { write } else { read };
     rules = beneath(rules, &own_keys, keys)?;
     for path in [paths.state(service), paths.server_logs()] {
         rules = beneath(rules, &path, write)?;
