@@ -63,7 +63,7 @@ struct Leaving {
 pub struct Presence {
     here: BTreeMap<Guid, Here>,
     leaving: BTreeMap<Guid, Leaving>,
-    early_ends: BTreeMap<(Guid, u64), Timestamp>,
+    early_ends: BTreeMap<(Guid, u64), (Connection, Timestamp)>,
 }
 
 impl Presence {
@@ -79,7 +79,8 @@ impl Presence {
     /// Takes in that a connection began.
     pub fn opened(&mut self, guid: Guid, connection: Connection, now: Timestamp) -> Vec<Act> {
         let mut acts = Vec::new();
-        if self.early_ends.remove(&(guid, connection.number)).is_some() {
+        let early = self.early_ends.remove(&(guid, connection.number));
+        if early.is_some_and(|(ended, _)| same(&ended, &connection)) {
             return acts;
         }
         let announced = self.leaving.remove(&guid).is_some();
@@ -106,7 +107,8 @@ impl Presence {
             Some(here) if same(&here.connection, connection) => self.leave(guid, reason, now, GRACE_MS),
             Some(here) if here.connection.number > connection.number => {}
             _ => {
-                self.early_ends.insert((guid, connection.number), now);
+                self.early_ends
+                    .insert((guid, connection.number), (connection.clone(), now));
             }
         }
     }
@@ -149,7 +151,7 @@ impl Presence {
 
     /// Takes in that time passed: whoever's grace is over has left.
     pub fn passed(&mut self, now: Timestamp) -> Vec<Act> {
-        self.early_ends.retain(|_, at| now.since_ms(*at) < EARLY_END_MS);
+        self.early_ends.retain(|_, (_, at)| now.since_ms(*at) < EARLY_END_MS);
         let over: Vec<Guid> = self
             .leaving
             .iter()
@@ -165,6 +167,19 @@ impl Presence {
             }))
         });
         left.collect()
+    }
+
+    /// Takes in that the bus went away, or came back: what was known of connections counts no more.
+    ///
+    /// Whoever shows up within the grace of a listing was never away.
+    pub fn lost(&mut self, now: Timestamp) {
+        let here: Vec<Guid> = self.here.keys().copied().collect();
+        for guid in here {
+            self.leave(guid, "the bus went away".to_owned(), now, LISTING_GRACE_MS);
+        }
+        for leaving in self.leaving.values_mut() {
+            leaving.until = now.plus_ms(LISTING_GRACE_MS);
+        }
     }
 
     /// Ends the grace of a device at once: its key was revoked.
@@ -305,6 +320,25 @@ mod tests {
         let mut presence = Presence::new([guid(1), guid(2)], NOW);
         assert_eq!(presence.listed(vec![(guid(1), connection(1))], NOW, NOW), vec![]);
         assert_eq!(gone(&presence.passed(NOW.plus_ms(LISTING_GRACE_MS))), vec![guid(2)]);
+    }
+
+    #[test]
+    fn a_restart_of_the_bus_kicks_nobody_and_forgets_nobody() {
+        let mut presence = Presence::default();
+        presence.opened(guid(1), connection(900), NOW);
+        presence.opened(guid(2), connection(901), NOW);
+        presence.lost(NOW);
+        let back = NOW.plus_ms(60_000);
+        presence.lost(back);
+        let fresh = Connection {
+            server: "M".into(),
+            ..connection(3)
+        };
+        assert_eq!(presence.opened(guid(1), fresh.clone(), back), vec![]);
+        assert_eq!(presence.passed(back.plus_ms(LISTING_GRACE_MS - 1)), vec![]);
+        assert_eq!(gone(&presence.passed(back.plus_ms(LISTING_GRACE_MS))), vec![guid(2)]);
+        presence.closed(guid(1), &fresh, "Client Closed".into(), back);
+        assert_eq!(gone(&presence.passed(back.plus_ms(GRACE_MS))), vec![guid(1)]);
     }
 
     #[test]

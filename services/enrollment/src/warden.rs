@@ -176,12 +176,21 @@ impl Watch<'_> {
                     Some(event) => self.take_all(event, &mut acts),
                     None => return,
                 },
-                _ = tick.tick() => acts.extend(self.presence.passed(self.warden.clock.now())),
-                Ok(()) = self.connected.changed() => self.reconcile_at = Instant::now(),
+                _ = tick.tick() => {
+                    // While the bus is away nobody's absence can be told.
+                    if *self.connected.borrow() {
+                        acts.extend(self.presence.passed(self.warden.clock.now()));
+                    }
+                }
+                Ok(()) = self.connected.changed() => {
+                    self.connected.borrow_and_update();
+                    self.presence.lost(self.warden.clock.now());
+                    self.reconcile_at = Instant::now();
+                }
                 Ok(()) = self.heads.changed() => {}
             }
             self.shut_out().await;
-            if Instant::now() >= self.reconcile_at && *self.connected.borrow_and_update() {
+            if Instant::now() >= self.reconcile_at && *self.connected.borrow() {
                 acts.extend(self.reconcile().await);
             }
             self.perform(acts).await;

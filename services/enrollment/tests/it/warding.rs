@@ -49,6 +49,29 @@ async fn the_newest_of_two_connections_with_one_key_wins() {
 }
 
 #[tokio::test]
+async fn a_restart_of_the_bus_makes_nobody_absent_who_comes_back() {
+    let mut rig = Rig::start().await;
+    let (machine, other) = (Machine::draw("web-1"), Machine::draw("web-2"));
+    let (identity, leaver) = (rig.enrol(&machine).await, rig.enrol(&other).await);
+    let _device = rig.connect(&machine, &identity).await;
+    let leaving = rig.connect(&other, &leaver).await;
+    rig.wait_for("DeviceConnected", 2).await;
+    rig.bus.kill();
+    drop(leaving);
+    rig.bus.resume().await.unwrap();
+    rig.wait_for("DeviceDisconnected", 1).await;
+    let left = rig
+        .events()
+        .into_iter()
+        .find(|event| event.kind == "DeviceDisconnected")
+        .unwrap();
+    assert_eq!(left.stream.as_str(), format!("presence-{}", leaver.guid));
+    assert_eq!((rig.count("DeviceConnected"), rig.count("DeviceDisconnected")), (2, 1));
+    let seen = rig.app.ledger.state().seen(&identity.guid).unwrap();
+    assert!(seen.connected);
+}
+
+#[tokio::test]
 async fn a_revoked_device_is_cut_at_once_and_gets_nothing_more() {
     let rig = Rig::start().await;
     let (machine, other) = (Machine::draw("web-1"), Machine::draw("web-2"));
