@@ -7,6 +7,7 @@ use std::{
 
 use borealis_bus_schema::{forms::PublicKey, order::Context};
 use borealis_service_kit::{args::ServiceArgs, paths::Paths};
+use data_encoding::BASE64;
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
@@ -40,12 +41,10 @@ impl Identity {
     }
 }
 
-/// Reads a public key: 32 bytes as they are, or as base64url text.
+/// Reads a public key as the agent keeps it: 32 bytes in base64.
 fn public_key(content: &[u8]) -> Option<PublicKey> {
-    if let Ok(raw) = <[u8; 32]>::try_from(content) {
-        return Some(PublicKey::from_bytes(raw));
-    }
-    std::str::from_utf8(content).ok()?.trim().parse().ok()
+    let bytes = BASE64.decode(content.trim_ascii()).ok()?;
+    bytes.try_into().map(PublicKey::from_bytes).ok()
 }
 
 /// Starts the agent.
