@@ -209,6 +209,11 @@ async fn connect(bus: &TestBus, service: Service) -> Bus {
 }
 
 pub fn log_in(bus: &TestBus, rights: &[Right]) -> Operator {
+    log_in_at(bus, rights, &Sites::All)
+}
+
+/// Logs in an operator whose rights reach some sites.
+pub fn log_in_at(bus: &TestBus, rights: &[Right], sites: &Sites) -> Operator {
     let root = BiscuitRoot::new(&keys::read_signing_key(&bus.paths().biscuit_root_key()).unwrap()).unwrap();
     let (session, key) = (random::id(), random::signing_key());
     let claims = SessionClaims {
@@ -218,7 +223,7 @@ pub fn log_in(bus: &TestBus, rights: &[Right]) -> Operator {
         session_key: PublicKey::of(&key),
         rights: rights
             .iter()
-            .map(|right| (*right, Sites::All))
+            .map(|right| (*right, sites.clone()))
             .collect::<BTreeMap<_, _>>(),
         expires_at: now().plus_ms(600_000),
     };

@@ -1,14 +1,15 @@
 //! Each operator's verb refuses whoever may not, with a code of its own, and writes nothing.
 
 use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::ids::SiteName;
 use borealis_bus_schema::operator::Proof;
 use borealis_bus_schema::routes::{Need, ROUTES, Right};
 use borealis_bus_schema::subjects::Service;
-use borealis_service_kit::auth::{HOP_LIFE_MS, attenuate};
+use borealis_service_kit::auth::{HOP_LIFE_MS, Sites, attenuate};
 use borealis_service_kit::random;
 use serde_json::json;
 
-use crate::rig::{ENROLLMENT, Machine, Rig, log_in, narrowed, now};
+use crate::rig::{ENROLLMENT, Machine, Rig, log_in, log_in_at, narrowed, now};
 
 #[tokio::test]
 async fn every_verb_refuses_whoever_may_not() {
@@ -138,4 +139,33 @@ async fn undecodable_bodies_are_refused_and_the_service_lives_on() {
     }
     assert_eq!(rig.log.head().position, 0);
     rig.mint(json!({})).await;
+}
+
+#[tokio::test]
+async fn an_operator_of_another_site_reaches_nothing() {
+    let rig = Rig::start().await;
+    let minted = rig.mint(json!({})).await;
+    let challenge = Machine::draw("web-1")
+        .request(&rig, &minted.code.unwrap())
+        .await
+        .unwrap();
+    let before = rig.log.head();
+    let elsewhere = Sites::Some([SiteName::new("elsewhere").unwrap()].into());
+    let other = log_in_at(&rig.bus, &Right::ALL, &elsewhere);
+    for (verb, id) in [
+        ("codes-create", String::new()),
+        ("codes-revoke", minted.id.to_string()),
+        ("approvals-approve", challenge.reference.to_string()),
+        ("approvals-deny", challenge.reference.to_string()),
+    ] {
+        let call = rig.call_by(&other, verb, &id, "{}", random::id());
+        let refused = rig.send(verb, &call, narrowed(&other, verb, 0)).await;
+        assert_eq!(refused.unwrap_err().code, Code::OutOfScope, "{verb}");
+    }
+    for verb in ["codes-list", "approvals-list"] {
+        let call = rig.call_by(&other, verb, "", "", random::id());
+        let listed = rig.send(verb, &call, narrowed(&other, verb, 0)).await.unwrap();
+        assert!(listed.starts_with("{\"items\":[]"), "{listed}");
+    }
+    assert_eq!(rig.log.head(), before, "nothing was written");
 }

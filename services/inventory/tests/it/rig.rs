@@ -10,7 +10,9 @@ use borealis_bus_schema::messages::enrollment::HostFacts;
 use borealis_bus_schema::messages::inventory::{
     Cpu, Facts, FactsKept, Interface, Memory, Os, Package, Summary, Volume,
 };
-use borealis_bus_schema::messages::shared_events::{DeviceConnected, DeviceDisconnected, DeviceEnrolled, SharedEvent};
+use borealis_bus_schema::messages::shared_events::{
+    DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceStatus, DeviceStatusChanged, SharedEvent,
+};
 use borealis_bus_schema::operator::{OperatorCall, Proof};
 use borealis_bus_schema::order::Context;
 use borealis_bus_schema::reply::{self, Reply};
@@ -163,6 +165,19 @@ impl Rig {
         self.enrollment.append(&stream("presence", &device.guid), &event).await;
     }
 
+    /// Lets enrollment say that a device's status changed, and waits until inventory knows.
+    pub async fn change_status(&self, device: &TestDevice, status: DeviceStatus) {
+        let event = DeviceStatusChanged {
+            guid: device.guid,
+            status,
+            reason: "test".into(),
+            at: now(),
+        };
+        self.enrollment.append(&stream("device", &device.guid), &event).await;
+        self.eventually("the status", &device.guid, |shown| shown["status"] == status.as_str())
+            .await;
+    }
+
     /// Waits until a device is shown as wanted.
     pub async fn eventually(&self, what: &str, guid: &Guid, wanted: impl Fn(&Value) -> bool) -> Value {
         let id = guid.to_string();
@@ -288,6 +303,11 @@ async fn connect(bus: &TestBus, service: Service) -> Bus {
 }
 
 pub fn log_in(bus: &TestBus, rights: &[Right]) -> Operator {
+    log_in_at(bus, rights, &Sites::All)
+}
+
+/// Logs in an operator whose rights reach some sites.
+pub fn log_in_at(bus: &TestBus, rights: &[Right], sites: &Sites) -> Operator {
     let root = BiscuitRoot::new(&keys::read_signing_key(&bus.paths().biscuit_root_key()).unwrap()).unwrap();
     let (session, key) = (random::id(), random::signing_key());
     let claims = SessionClaims {
@@ -297,7 +317,7 @@ pub fn log_in(bus: &TestBus, rights: &[Right]) -> Operator {
         session_key: PublicKey::of(&key),
         rights: rights
             .iter()
-            .map(|right| (*right, Sites::All))
+            .map(|right| (*right, sites.clone()))
             .collect::<BTreeMap<_, _>>(),
         expires_at: now().plus_ms(600_000),
     };

@@ -2,6 +2,7 @@
 
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::messages::inventory::FactsKept;
+use borealis_bus_schema::messages::shared_events::DeviceStatus;
 use borealis_test_support::TestDevice;
 use serde_json::json;
 
@@ -92,4 +93,24 @@ async fn facts_that_the_device_did_not_sign_are_refused() {
     assert_eq!(refused.unwrap_err().code, Code::Unavailable);
     assert_eq!(rig.inventory.log.head().position, 0, "nothing was written");
     assert!(tell(&user, &device.guid, &device.key, &told).await.unwrap().changed);
+}
+
+#[tokio::test]
+async fn a_quarantined_device_may_report_and_a_revoked_one_may_not() {
+    let rig = Rig::start().await;
+    let device = TestDevice::draw();
+    rig.enrol(&device, "web-1").await;
+    let user = rig.bus.connect_device(&device).await.unwrap();
+    let told = facts(device.guid);
+    for (status, code) in [
+        (DeviceStatus::Revoked, Code::DeviceRevoked),
+        (DeviceStatus::Decommissioned, Code::DeviceDecommissioned),
+    ] {
+        rig.change_status(&device, status).await;
+        let refused = tell(&user, &device.guid, &device.key, &told).await;
+        assert_eq!(refused.unwrap_err().code, code);
+    }
+    assert_eq!(rig.inventory.log.head().position, 0, "nothing was written");
+    rig.change_status(&device, DeviceStatus::Quarantined).await;
+    tell(&user, &device.guid, &device.key, &told).await.unwrap();
 }

@@ -1,12 +1,13 @@
 //! Each operator's verb refuses whoever may not, with a code of its own, and writes nothing.
 
 use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::ids::SiteName;
 use borealis_bus_schema::routes::{Need, ROUTES, Right};
 use borealis_bus_schema::subjects::Service;
-use borealis_service_kit::auth::{HOP_LIFE_MS, attenuate};
+use borealis_service_kit::auth::{HOP_LIFE_MS, Sites, attenuate};
 use borealis_test_support::TestDevice;
 
-use crate::rig::{INVENTORY, Rig, log_in, narrowed, now};
+use crate::rig::{INVENTORY, Rig, log_in, log_in_at, narrowed, now};
 
 #[tokio::test]
 async fn every_verb_refuses_whoever_may_not() {
@@ -61,4 +62,24 @@ async fn every_verb_refuses_whoever_may_not() {
         Code::NotFound
     );
     assert_eq!(rig.inventory.log.head().position, 0, "nothing was written");
+}
+
+#[tokio::test]
+async fn an_operator_of_another_site_sees_nothing() {
+    let rig = Rig::start().await;
+    let device = TestDevice::draw();
+    rig.enrol(&device, "web-1").await;
+    let elsewhere = Sites::Some([SiteName::new("elsewhere").unwrap()].into());
+    let other = log_in_at(&rig.bus, &Right::ALL, &elsewhere);
+    let show = rig.call_by(&other, "devices-show", &device.guid.to_string(), "");
+    let refused = rig
+        .send("devices-show", &show, narrowed(&other, "devices-show", 0))
+        .await;
+    assert_eq!(refused.unwrap_err().code, Code::OutOfScope);
+    let list = rig.call_by(&other, "devices-list", "", "");
+    let listed = rig
+        .send("devices-list", &list, narrowed(&other, "devices-list", 0))
+        .await
+        .unwrap();
+    assert!(listed.contains("\"total\":0"), "{listed}");
 }
