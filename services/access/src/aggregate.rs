@@ -1,7 +1,7 @@
 //! What access decides: set-up, sessions, grants. Pure; time, ids and whatever was verified before come in as facts.
 //!
-//! One small state for the whole service: operators, the set-up link, live sessions and live grants. Each command touches
-//! at most three streams, and a single writer decides and appends one command after the other.
+//! One small state for the whole service: operators, the set-up link and sessions; a grant needs nothing but its event. Each
+//! command touches at most three streams, and a single writer decides and appends one command after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ pub const BOOTSTRAP_LIFE_MS: i64 = 15 * 60_000;
 /// Is how long a grant lives at most, in milliseconds: as long as a run may wait.
 pub const GRANT_LIFE_MS: i64 = MAX_EXPIRES_IN_MS.cast_signed();
 
-/// Is how long ended sessions and grants are still told from unknown ones, in milliseconds.
+/// Is how long ended sessions are still told from unknown ones, in milliseconds.
 const REMEMBERED_MS: i64 = 24 * 3_600_000;
 
 /// Is the name under which the first start acts; no operator can have it.
@@ -143,8 +143,6 @@ pub struct State {
     pub names: BTreeMap<Username, OperatorId>,
     /// The sessions that are alive or were so within the last day.
     pub sessions: BTreeMap<SessionId, Session>,
-    /// The grants that have not ended.
-    pub grants: BTreeMap<GrantId, GrantFacts>,
 }
 
 impl State {
@@ -154,11 +152,10 @@ impl State {
         self.operators.get(id).map(|operator| (*id, operator))
     }
 
-    /// Forgets sessions and grants whose time was over a day ago; an unknown one is refused like one that is over.
+    /// Forgets sessions whose time was over a day ago; an unknown one is refused like one that is over.
     pub fn forget_ended(&mut self, now: Timestamp) {
         let since = now.plus_ms(-REMEMBERED_MS);
         self.sessions.retain(|_, session| since < session.expires_at);
-        self.grants.retain(|_, grant| since < grant.expires_at);
     }
 
     /// Finds a session that may act now.
@@ -544,9 +541,8 @@ pub fn evolve(mut state: State, event: &Event) -> State {
                 found.ended = true;
             }
         }
-        Event::GrantMinted(grant) => {
-            state.grants.insert(grant.grant, grant);
-        }
+        // Whoever holds the grant shows it; nothing here decides by it.
+        Event::GrantMinted(_) => {}
     }
     state
 }

@@ -5,16 +5,15 @@
 //!
 //! Shape: one JSON object per line, both ways. `{"ask":"setup"}` → `{"secret": text or null}`;
 //! `{"ask":"bootstrap","session_public_key","lifetime_ms"}` → `{"token","session_id","expires_at"}`;
-//! a refusal → `{"error":{"code","message"}}`.
+//! a refusal → `{"error": code, "message"}`.
 
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
 
 use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::messages::access::BootstrapSession;
 use borealis_bus_schema::reply::{Reply, WireError};
+use borealis_service_kit::inherited::line_to_parent;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -23,9 +22,6 @@ use tokio::net::UnixStream;
 use crate::aggregate::{BOOTSTRAP_OPERATOR, Command, Event};
 use crate::error::AccessError;
 use crate::service::{Access, CommandKey};
-
-/// Is the variable that names the inherited socket's number.
-pub const FD_VARIABLE: &str = "BOREALIS_BOOTSTRAP_FD";
 
 /// Is the longest question, in bytes.
 const MAX_LINE_BYTES: u64 = 4_096;
@@ -37,29 +33,12 @@ enum Ask {
     Bootstrap(BootstrapSession),
 }
 
-/// Takes the inherited socket over; none when this process was started without one.
+/// Takes the inherited line over; none when this process was started by hand.
 ///
-/// Errors: [`AccessError::Pipe`], when the variable names no socket.
+/// Errors: [`AccessError::Pipe`], when what is announced is no socket.
 pub fn inherited() -> Result<Option<UnixStream>, AccessError> {
-    let Ok(text) = std::env::var(FD_VARIABLE) else {
-        return Ok(None);
-    };
-    let number: i32 = text
-        .trim()
-        .parse()
-        .map_err(|_| AccessError::Pipe(std::io::ErrorKind::InvalidInput.into()))?;
-    let stream = StdStream::from(duplicate(number).map_err(AccessError::Pipe)?);
-    // A descriptor that is no socket fails here, before anything is read from it.
-    stream.local_addr().map_err(AccessError::Pipe)?;
-    stream.set_nonblocking(true).map_err(AccessError::Pipe)?;
-    UnixStream::from_std(stream).map(Some).map_err(AccessError::Pipe)
-}
-
-/// Duplicates a descriptor that this process only knows by number.
-fn duplicate(number: i32) -> std::io::Result<OwnedFd> {
-    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
-    let own = pidfd_open(getpid(), PidfdFlags::empty())?;
-    Ok(pidfd_getfd(own, number, PidfdGetfdFlags::empty())?)
+    let line = line_to_parent().map_err(AccessError::Pipe)?;
+    line.map(UnixStream::from_std).transpose().map_err(AccessError::Pipe)
 }
 
 /// Answers questions until the other end closes.
@@ -78,7 +57,7 @@ pub async fn serve(access: Arc<Access>, stream: UnixStream) {
         }
         let reply = answer(&access, &line)
             .await
-            .unwrap_or_else(|error| json!({"error": {"code": error.code, "message": error.message}}));
+            .unwrap_or_else(|error| json!({"error": error.code, "message": error.message}));
         let line = zeroize::Zeroizing::new(format!("{reply}\n"));
         if let Err(error) = output.write_all(line.as_bytes()).await {
             tracing::warn!(%error, "the supervisor's pipe broke");
@@ -129,7 +108,6 @@ mod tests {
     use borealis_service_kit::clock::{Clock, SystemClock};
     use borealis_service_kit::revocation::RevocationSet;
     use borealis_service_kit::{keys, paths::Paths, random};
-    use std::os::fd::AsRawFd;
 
     struct Supervisor {
         _folder: tempfile::TempDir,
@@ -204,23 +182,10 @@ mod tests {
     async fn what_is_no_question_is_refused_and_the_next_one_answered() {
         let mut up = Supervisor::start().await;
         for line in ["", "x", "{}", r#"{"ask":"everything"}"#] {
-            assert_eq!(up.ask(line).await["error"]["code"], "malformed", "{line}");
+            assert_eq!(up.ask(line).await["error"], "malformed", "{line}");
         }
         let ended = json!({"ask": "bootstrap", "session_public_key": PublicKey::from_bytes([1; 32]), "lifetime_ms": 0});
-        assert_eq!(up.ask(&ended.to_string()).await["error"]["code"], "invalid_field");
+        assert_eq!(up.ask(&ended.to_string()).await["error"], "invalid_field");
         assert!(up.ask(r#"{"ask":"setup"}"#).await["secret"].is_string());
-    }
-
-    #[test]
-    fn a_descriptor_known_by_number_is_taken_over() {
-        use std::io::{Read, Write};
-        let (mut ours, theirs) = StdStream::pair().unwrap();
-        let mut taken = StdStream::from(duplicate(theirs.as_raw_fd()).unwrap());
-        drop(theirs);
-        ours.write_all(b"x").unwrap();
-        let mut byte = [0];
-        taken.read_exact(&mut byte).unwrap();
-        assert_eq!(&byte, b"x");
-        assert!(duplicate(9_999).is_err());
     }
 }

@@ -38,8 +38,8 @@ pub enum AccessError {
     /// The file of the set-up secret cannot be removed.
     #[error("the file of the set-up secret cannot be removed")]
     SecretFile(#[source] std::io::Error),
-    /// The pipe to the supervisor cannot be used.
-    #[error("the inherited pipe of BOREALIS_BOOTSTRAP_FD cannot be used")]
+    /// The line to the supervisor cannot be used.
+    #[error("the line inherited from the supervisor cannot be used")]
     Pipe(#[source] std::io::Error),
 }
 

@@ -73,14 +73,22 @@ impl SessionSecret {
 /// Is this deployment's OPAQUE set-up: OPRF seed and static key pair.
 pub struct Opaque {
     setup: ServerSetup<Suite>,
+    decoy: Vec<u8>,
 }
+
+/// Is how much of a record stands behind the client's key: masking key, envelope.
+const RECORD_REST_BYTES: usize = 160;
 
 impl Opaque {
     /// Makes a fresh set-up.
     pub fn generate<R: RngCore + CryptoRng>(random: &mut R) -> Self {
-        Self {
-            setup: ServerSetup::new(random),
-        }
+        Self::with(ServerSetup::new(random))
+    }
+
+    fn with(setup: ServerSetup<Suite>) -> Self {
+        let mut decoy = setup.keypair().public().serialize().to_vec();
+        decoy.resize(decoy.len() + RECORD_REST_BYTES, 0);
+        Self { setup, decoy }
     }
 
     /// Reads a set-up that [`Opaque::to_text`] wrote.
@@ -90,7 +98,7 @@ impl Opaque {
         let what = "the stored set-up";
         let bytes = Zeroizing::new(decode(what, text)?);
         let setup = ServerSetup::deserialize(&bytes).map_err(|_| OpaqueError::Malformed { what })?;
-        Ok(Self { setup })
+        Ok(Self::with(setup))
     }
 
     /// Returns the set-up as base64url, for its key file.
@@ -133,12 +141,12 @@ impl Opaque {
         let what = "login_request";
         let request =
             CredentialRequest::deserialize(&decode(what, request)?).map_err(|_| OpaqueError::Malformed { what })?;
-        let record = record
-            .map(ServerRegistration::deserialize)
-            .transpose()
-            .map_err(|_| OpaqueError::Malformed {
-                what: "the stored record",
-            })?;
+        // Without a record one is read as well, so that both ways take the same time.
+        let read = ServerRegistration::deserialize(record.unwrap_or(&self.decoy));
+        let read = read.map_err(|_| OpaqueError::Malformed {
+            what: "the stored record",
+        })?;
+        let record = record.is_some().then_some(read);
         let identifier = username.as_bytes();
         let started = ServerLogin::start(random, &self.setup, record, request, identifier, parameters(username))
             .map_err(|_| OpaqueError::Malformed { what })?;
@@ -274,6 +282,29 @@ mod tests {
         let known = opaque.start(rng, "ada", Some(&record), &request).unwrap().0;
         let fake = opaque.start(rng, "bob", None, &request).unwrap().0;
         assert_eq!(known.len(), fake.len());
+    }
+
+    #[test]
+    fn who_exists_cannot_be_told_by_the_time_it_takes() {
+        let rng = &mut Rng::seed_from_u64(5);
+        let opaque = Opaque::generate(rng);
+        let record = registered(&opaque, rng, "ada", "p");
+        let request = ClientLogin::<Suite>::start(rng, b"x").unwrap().message.serialize();
+        let request = URL_SAFE_NO_PAD.encode(request);
+        let mut times = [Vec::new(), Vec::new()];
+        // In turns, so that whatever else the machine does slows both.
+        for n in 0..400 {
+            let known = (n % 2 == 0).then_some(record.as_slice());
+            let began = std::time::Instant::now();
+            opaque.start(rng, "ada", known, &request).unwrap();
+            times[n % 2].push(began.elapsed().as_secs_f64());
+        }
+        let [known, unknown] = times.map(|mut times| {
+            times.sort_by(f64::total_cmp);
+            times[times.len() / 2]
+        });
+        let ratio = known / unknown;
+        assert!((0.85..1.15).contains(&ratio), "known/unknown = {ratio}");
     }
 
     #[test]

@@ -237,10 +237,13 @@ impl Coverage {
         if let Some(why) = why {
             return Err(Refusal::Times { guid, why });
         }
-        for (end, what) in [(self.grant_ends_at, "grant"), (self.run_ends_at, "run")] {
-            if order.expires_at > end {
-                return Err(Refusal::Outlives { guid, what });
-            }
+        if order.expires_at > self.grant_ends_at {
+            return Err(Refusal::Outlives { guid, what: "grant" });
+        }
+        // A run that began in time may go on for long, and may be ended as long as the grant holds.
+        let begins = !matches!(order.body, OrderBody::Cancel { .. });
+        if begins && order.expires_at > self.run_ends_at {
+            return Err(Refusal::Outlives { guid, what: "run" });
         }
         Ok(())
     }

@@ -174,13 +174,6 @@ fn nobody_is_granted_what_they_may_not_do() {
 }
 
 #[test]
-fn a_grant_survives_its_session() {
-    let minted = (mint(at(60_000)), facts(3, 4));
-    let state = given(vec![open(), finish(), log_in(), minted, (end(), facts(4, 0))]);
-    assert!(state.grants.contains_key(&GrantId::from_bytes([4; 16])));
-}
-
-#[test]
 fn the_first_start_has_minutes() {
     let start = |lifetime_ms| Command::StartBootstrap {
         session_key: key(),
@@ -199,13 +192,12 @@ fn the_first_start_has_minutes() {
 
 #[test]
 fn what_was_over_a_day_ago_is_forgotten() {
-    let mut state = given(vec![open(), finish(), log_in(), (mint(at(60_000)), facts(3, 4))]);
-    state.forget_ended(at(60_000));
-    assert!(!state.grants.is_empty());
-    state.forget_ended(at(60_000 + REMEMBERED_MS));
-    assert!(state.grants.is_empty() && !state.sessions.is_empty());
-    state.forget_ended(at(2 + SESSION_LIFE_MS + REMEMBERED_MS));
-    assert!(state.sessions.is_empty());
+    let mut state = given(vec![open(), finish(), log_in()]);
+    let over = 2 + SESSION_LIFE_MS;
+    state.forget_ended(at(over + REMEMBERED_MS - 1));
+    assert_eq!(state.live_session(&session(), at(over)), Err(Rejection::SessionExpired));
+    state.forget_ended(at(over + REMEMBERED_MS));
+    assert_eq!(state.live_session(&session(), at(over)), Err(Rejection::SessionUnknown));
 }
 
 #[test]

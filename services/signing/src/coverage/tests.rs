@@ -202,6 +202,12 @@ fn times_are_now_short_and_within_grant_and_run() {
         longer.cover(until(3_600_001 + CLOCK_SKEW_MS), "k", now()),
         Err(outlives("run"))
     );
+    let cancel = Order {
+        verb: VerbName::cancel(),
+        body: OrderBody::Cancel { run: order().run },
+        ..until(3_600_001 + CLOCK_SKEW_MS)
+    };
+    assert!(longer.cover(cancel, "k", now()).is_ok());
 }
 
 #[test]

@@ -165,6 +165,30 @@ impl Fleet {
         call_at(&self.ada, Service::Scheduler, "jobs-create", &body, command, now())
     }
 
+    /// Stops signing and starts it again on what it left behind.
+    pub async fn with_signing_restarted(self) -> Self {
+        let Self {
+            world,
+            access,
+            enrollment,
+            signing,
+            scheduler,
+            ada,
+            operator,
+        } = self;
+        signing.stop().await;
+        let signing = world.serve(Service::Signing, borealis_signing::build).await;
+        Self {
+            world,
+            access,
+            enrollment,
+            signing,
+            scheduler,
+            ada,
+            operator,
+        }
+    }
+
     pub async fn stop(self) {
         self.signing.stop().await;
         self.enrollment.stop().await;

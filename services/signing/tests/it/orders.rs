@@ -5,7 +5,6 @@ use borealis_bus_schema::ids::{Guid, RoleName, VerbName};
 use borealis_bus_schema::messages::scheduler::OUTPUT_LIMIT_BYTES;
 use borealis_bus_schema::order::{Context, Digest, Expected, Language, Order, OrderBody, ScriptBody, SignedOrder};
 use borealis_bus_schema::routes::Right;
-use borealis_bus_schema::subjects::Service;
 use borealis_service_kit::auth::Sites;
 use borealis_service_kit::random;
 use serde_json::json;
@@ -103,27 +102,14 @@ async fn a_script_comes_from_the_request_and_its_run_can_be_ended() {
 
 #[tokio::test]
 async fn a_job_stays_with_its_first_request_also_after_a_restart() {
-    let mut fleet = Fleet::start().await;
+    let fleet = Fleet::start().await;
     let (guid, command) = (fleet.device("default").await, random::id());
     let call = fleet.ping(&json!({"guids": [guid]}), command);
     let grant = fleet.grant(&call).await;
     let order = ping_order(command, guid);
     fleet.until(&grant, &call, &order, |reply| reply.is_ok()).await;
 
-    let stopped = std::mem::replace(
-        &mut fleet.signing,
-        fleet
-            .world
-            .serve(Service::Library, async |deps| Ok(deps.builder().into()))
-            .await,
-    );
-    stopped.stop().await;
-    let library = std::mem::replace(
-        &mut fleet.signing,
-        fleet.world.serve(Service::Signing, borealis_signing::build).await,
-    );
-    library.stop().await;
-
+    let fleet = fleet.with_signing_restarted().await;
     // Even whoever could mint grants gets no other content for the same run.
     let other = fleet.ping(&json!({"all": true}), command);
     let forged = fleet.forged_grant(&other, &[Right::JobsRun], Sites::All);

@@ -1,0 +1,116 @@
+//! How many orders one core covers, signs and brings to their stored form in a second: full batches of a script job.
+//!
+//! Ends with one JSON line; the reference is the Merkle batch alone.
+#![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
+
+use std::time::Instant;
+
+use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::ids::{
+    CommandId, GrantId, Guid, JobId, OperatorId, OrderId, RoleName, RunId, SessionId, VerbName,
+};
+use borealis_bus_schema::merkle::MAX_LEAVES;
+use borealis_bus_schema::messages::scheduler::OUTPUT_LIMIT_BYTES;
+use borealis_bus_schema::operator::{OperatorCall, Proof};
+use borealis_bus_schema::order::{Context, Digest, Language, Order, OrderBody, ScriptBody, sign_batch};
+use borealis_bus_schema::time::Timestamp;
+use borealis_signing::aggregate::{Facts, SignBatch, State, decide};
+use borealis_signing::coverage::{Coverage, Granted};
+use borealis_signing::stored;
+use ed25519_dalek::SigningKey;
+
+const BATCHES: usize = 20;
+const SCRIPT: &str = "uname -a; uptime; df -h";
+
+fn now() -> Timestamp {
+    Timestamp::from_unix_ms(1_800_000_000_000)
+}
+
+fn call(key: &SigningKey, command: CommandId) -> OperatorCall {
+    let body = format!(r#"{{"targets":{{"all":true}},"language":"sh","script":"{SCRIPT}"}}"#).into_bytes();
+    let session = SessionId::from_bytes([1; 16]);
+    let proof = Proof::new(key, session, command, now(), "POST", "/api/v1/jobs", &body);
+    OperatorCall {
+        method: "POST".into(),
+        path: "/api/v1/jobs".into(),
+        body,
+        proof: Some(proof),
+        peer: String::new(),
+    }
+}
+
+fn orders(command: CommandId) -> Vec<Order> {
+    let job = JobId::of_command(&command);
+    let order = |n: usize| {
+        let mut random = [7; 16];
+        random.iter_mut().zip(n.to_be_bytes()).for_each(|(byte, n)| *byte = n);
+        let guid = Guid::from_random(random);
+        Order {
+            order: OrderId::from_bytes(random),
+            run: RunId::of_job(&job, &guid),
+            attempt: 1,
+            guid,
+            context: Context::System,
+            role: RoleName::script(),
+            verb: VerbName::run(),
+            body: OrderBody::Script(ScriptBody {
+                language: Language::Sh,
+                script: Vec::new(),
+                digest: Digest::of(SCRIPT.as_bytes()),
+                args: Vec::new(),
+                env: Default::default(),
+                timeout_ms: 3_600_000,
+                output_limit_bytes: OUTPUT_LIMIT_BYTES,
+            }),
+            issued_at: now(),
+            expires_at: now().plus_ms(3_600_000),
+            key_id: String::new(),
+        }
+    };
+    (0..MAX_LEAVES).map(order).collect()
+}
+
+fn main() {
+    let (author, signer) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
+    let command = CommandId::from_bytes([3; 16]);
+    let call = call(&author, command);
+    let granted = Granted {
+        grant: GrantId::from_bytes([4; 16]),
+        author: OperatorId::from_bytes([5; 16]),
+        session_key: PublicKey::of(&author),
+        call_digest: call.digest(),
+        expires_at: now().plus_ms(86_400_000),
+    };
+    let (mut whole, mut alone) = (0.0, 0.0);
+    for _ in 0..BATCHES {
+        let asked = orders(command);
+        let began = Instant::now();
+        let coverage = Coverage::read(&call, &granted).unwrap();
+        let covered = asked.into_iter().map(|order| coverage.cover(order, "k", now()));
+        let orders: Vec<Order> = covered.collect::<Result<_, _>>().unwrap();
+        let signed_at = Instant::now();
+        let signed = sign_batch(&signer, &orders).unwrap();
+        alone += signed_at.elapsed().as_secs_f64();
+        let batch = SignBatch {
+            job: coverage.job,
+            command,
+            call: coverage.call,
+            grant: granted.grant,
+            author: granted.author,
+            key_id: "k".into(),
+            orders,
+        };
+        let events = decide(&State::New, &batch, &Facts { now: now() }).unwrap();
+        for event in &events {
+            stored::encode(event).unwrap();
+        }
+        whole += began.elapsed().as_secs_f64();
+        assert_eq!(signed.len(), MAX_LEAVES);
+    }
+    let count = f64::from(u32::try_from(BATCHES * MAX_LEAVES).unwrap());
+    let (ours, reference) = (count / whole, count / alone);
+    println!(
+        r#"{{"bench":"sign","unit":"orders/s","ours":{ours:.0},"reference":{reference:.0},"ratio":{:.3},"figures":{{"batch":{MAX_LEAVES}}}}}"#,
+        reference / ours
+    );
+}
