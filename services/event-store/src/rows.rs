@@ -5,6 +5,11 @@ use std::ops::ControlFlow;
 use crate::row::{CommitMark, Item, RowReader};
 use crate::{GENESIS, Head, Position, StoreError};
 
+/// A walk touches a page about twice: leaves hold 8 to 16 rows.
+const TOUCH_ROWS: usize = 4;
+/// Look-ups of one touch.
+const TOUCHES: usize = 2;
+
 /// The tree that holds the log itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Rows(pub(crate) sled::Tree);
@@ -52,8 +57,11 @@ impl Rows {
             return self.nothing_from(after);
         };
         let mut reached: Option<Head> = None;
-        for entry in self.0.range(start..) {
+        for (row, entry) in self.0.range(start..).enumerate() {
             let (key, value) = entry.map_err(StoreError::database("read a row"))?;
+            if row % TOUCH_ROWS == 0 {
+                self.touch(&key)?;
+            }
             let mut row = RowReader::new(&key, &value)?;
             check_link(reached, &row)?;
             loop {
@@ -88,6 +96,17 @@ impl Rows {
                 reason: "the log ends before it",
             }),
         }
+    }
+
+    /// Lets sled's cache see that a page is in use, so that it forgets others.
+    ///
+    /// sled evicts only after 64 accesses in each of its 256 shards, and a scan accesses a page once: 16,384 pages would
+    /// stay in memory whatever the cache's capacity. Each look-up counts as an access, so that fewer pages fill the count.
+    fn touch(&self, key: &[u8]) -> Result<(), StoreError> {
+        for _ in 0..TOUCHES {
+            self.0.contains_key(key).map_err(StoreError::database("read a row"))?;
+        }
+        Ok(())
     }
 
     /// No row begins at or before the position: the log is empty, or its beginning is gone.

@@ -19,6 +19,7 @@ fn a_store_that_cannot_write_ends_its_process_and_keeps_what_it_acknowledged() {
         tail_events: 500,
         taken_first: 0,
         skip_sync: false,
+        tells_heads: false,
     };
     let command: Command = probe::command(&LIMITED, &options);
     let mut probe = Probe::start(command);

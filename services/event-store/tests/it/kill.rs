@@ -60,6 +60,7 @@ fn start(place: &Place, tail_events: usize, taken_first: usize) -> Probe {
         tail_events,
         taken_first,
         skip_sync: false,
+        tells_heads: false,
     };
     Probe::start(probe::command(&[], &options))
 }

@@ -1,7 +1,8 @@
 //! A small service in a process of its own, for tests that kill or trace it: this same test binary, started anew.
 //!
 //! It reads command numbers from stdin, one a line. It says `t <n>` when it took one, `replay` and `ready` while it opens
-//! its store, `a <n> <position>` when the append of `n` is acknowledged. End of input closes the store.
+//! its store, `a <n> <position>` when the append of `n` is acknowledged, and, when asked, `h <position>` when the head has
+//! moved there. End of input closes the store.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -16,6 +17,7 @@ use crate::support::one;
 const STORE: &str = "BOREALIS_PROBE_STORE";
 const TAIL: &str = "BOREALIS_PROBE_TAIL";
 const FIRST: &str = "BOREALIS_PROBE_FIRST";
+const HEADS: &str = "BOREALIS_PROBE_HEADS";
 const SKIP_SYNC: &str = "BOREALIS_PROBE_SKIP_SYNC";
 /// No answer takes longer than this.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -28,6 +30,8 @@ pub struct Options<'a> {
     /// Commands that are taken before the store is opened.
     pub taken_first: usize,
     pub skip_sync: bool,
+    /// Whether it says where the head is.
+    pub tells_heads: bool,
 }
 
 /// What the process says.
@@ -84,9 +88,12 @@ pub fn command(tracer: &[&str], options: &Options<'_>) -> Command {
         .env(TAIL, options.tail_events.to_string());
     command
         .env(FIRST, options.taken_first.to_string())
-        .env_remove(SKIP_SYNC);
-    if options.skip_sync {
-        command.env(SKIP_SYNC, "1");
+        .env_remove(SKIP_SYNC)
+        .env_remove(HEADS);
+    for (is_set, name) in [(options.skip_sync, SKIP_SYNC), (options.tells_heads, HEADS)] {
+        if is_set {
+            command.env(name, "1");
+        }
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     command
@@ -197,6 +204,14 @@ fn serves_when_it_is_started_as_the_probe() {
         .worker_threads(2)
         .build()
         .unwrap();
+    if std::env::var(HEADS).is_ok() {
+        let mut heads = log.subscribe();
+        runtime.spawn(async move {
+            while heads.changed().await.is_ok() {
+                say(&format!("h {}", heads.borrow_and_update().position));
+            }
+        });
+    }
     let mut tasks = Vec::new();
     for number in first.into_iter().chain(input.inspect(taken)) {
         let log = log.clone();

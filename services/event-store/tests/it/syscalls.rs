@@ -61,7 +61,17 @@ fn calls(trace: &str) -> Vec<Call> {
     found
 }
 
-/// Checks every acknowledgement of a trace; gives their number.
+/// Gives the numbers of a line that the process said, if this call wrote one that begins with this word.
+fn said(call: &Call, word: &str) -> Option<Vec<u64>> {
+    let (_, line) = call.arguments.split_once(&format!("\"{word} "))?;
+    line.split_once("\\n")?
+        .0
+        .split(' ')
+        .map(|number| number.parse().ok())
+        .collect()
+}
+
+/// Checks every acknowledgement and every head of a trace; gives the number of acknowledgements.
 fn check(trace: &str, db: &Path) -> Result<usize, String> {
     let calls = calls(trace);
     let file = format!("<{}>", db.display());
@@ -81,33 +91,38 @@ fn check(trace: &str, db: &Path) -> Result<usize, String> {
         .filter(|call| call.name == "fdatasync" && call.result == "0")
         .filter(on_db)
         .collect();
-    let mut acknowledged = 0;
-    for answer in calls.iter().filter(|call| call.name == "write") {
-        let Some(number) = answer
-            .arguments
-            .split_once("\"a ")
-            .and_then(|(_, rest)| rest.split(' ').next())
-        else {
-            continue;
-        };
+    let is_durable = |number: u64, told: &Call| {
         let mark = format!("<mark-{number}>");
         let Some(write) = writes
             .iter()
-            .find(|call| call.arguments.contains(&mark) && call.back < answer.made)
+            .find(|call| call.arguments.contains(&mark) && call.back < told.made)
         else {
-            return Err(format!("command {number} was acknowledged before its write"));
+            return Err(format!("command {number} was told of before its write"));
         };
-        if !syncs
-            .iter()
-            .any(|sync| write.back < sync.made && sync.back < answer.made)
-        {
-            return Err(format!(
-                "command {number} was acknowledged without fdatasync after its write"
-            ));
+        match syncs.iter().any(|sync| write.back < sync.made && sync.back < told.made) {
+            true => Ok(()),
+            false => Err(format!(
+                "command {number} was told of without fdatasync after its write"
+            )),
         }
-        acknowledged += 1;
+    };
+    let mut acknowledged = BTreeMap::new();
+    let told: Vec<_> = calls.iter().filter(|call| call.name == "write").collect();
+    for call in &told {
+        if let Some([number, position]) = said(call, "a").as_deref() {
+            is_durable(*number, call)?;
+            acknowledged.insert(*position, *number);
+        }
     }
-    Ok(acknowledged)
+    for call in &told {
+        if let Some([position]) = said(call, "h").as_deref() {
+            let number = acknowledged
+                .get(position)
+                .ok_or_else(|| format!("nothing stands at the head {position}"))?;
+            is_durable(*number, call)?;
+        }
+    }
+    Ok(acknowledged.len())
 }
 
 /// Runs the process under strace with 64 callers; gives the trace.
@@ -130,6 +145,7 @@ fn trace(place: &Place, skip_sync: bool) -> String {
         tail_events: 8192,
         taken_first: 0,
         skip_sync,
+        tells_heads: true,
     };
     let mut probe = Probe::start(probe::command(&tracer, &options));
     let mut sent = CALLERS;
@@ -172,6 +188,9 @@ fn the_check_knows_the_wrong_orders() {
     let answer = "2 write(1<pipe:[1]>, \"a 7 1\\n\", 6) = 6\n";
     let try_order = |lines: &[&str]| check(&lines.concat(), Path::new("/s/db"));
     assert_eq!(try_order(&[write, sync, answer]), Ok(1));
+    let head = "3 write(1<pipe:[1]>, \"h 1\\n\", 4) = 4\n";
+    assert_eq!(try_order(&[write, sync, head, answer]), Ok(1));
+    assert!(try_order(&[write, head, sync, answer]).is_err());
     for wrong in [[write, answer, sync], [sync, write, answer], [answer, write, sync]] {
         assert!(try_order(&wrong).is_err(), "{wrong:?}");
     }
