@@ -206,14 +206,27 @@ macro_rules! base64_bytes {
         }
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                use serde::de::Error;
+                /// Takes both shapes: serde buffers a tagged enum's fields and then claims to be human-readable, also
+                /// when the fields came from CBOR.
+                struct Either;
+                impl serde::de::Visitor<'_> for Either {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str(concat!($len, " bytes, in text as base64url without padding"))
+                    }
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<$name, E> {
+                        <[u8; $len]>::try_from(bytes)
+                            .map($name)
+                            .map_err(|_| E::invalid_length(bytes.len(), &self))
+                    }
+                }
                 if d.is_human_readable() {
-                    String::deserialize(d)?.parse().map_err(D::Error::custom)
+                    d.deserialize_str(Either)
                 } else {
-                    let bytes = serde_bytes::ByteBuf::deserialize(d)?.into_vec();
-                    <[u8; $len]>::try_from(bytes)
-                        .map(Self)
-                        .map_err(|b| D::Error::invalid_length(b.len(), &concat!($len, " bytes")))
+                    d.deserialize_bytes(Either)
                 }
             }
         }
@@ -322,6 +335,30 @@ mod tests {
             PublicKey::from_bytes(identity).verify(Form::Result, &[b"x"], &forged),
             Err(VerifyError::BadKey)
         );
+    }
+
+    #[test]
+    fn a_key_and_a_signature_read_back_also_from_within_a_tagged_enum() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "step")]
+        enum Tagged {
+            Sealed { key: PublicKey, value: Signed },
+        }
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let sealed = Tagged::Sealed {
+            key: PublicKey::of(&key),
+            value: Signed::seal(&key, Form::Result, &"x").unwrap(),
+        };
+        let cbor = crate::codec::encode(&sealed).unwrap();
+        assert_eq!(crate::codec::decode::<Tagged>(&cbor).unwrap(), sealed);
+        let text = serde_json::to_vec(&PublicKey::of(&key)).unwrap();
+        assert_eq!(
+            crate::codec::decode_json::<PublicKey>(&text, 100).unwrap(),
+            PublicKey::of(&key)
+        );
+        for short in [&b"\x41a"[..], b"\x61a", b"\x01"] {
+            assert!(crate::codec::decode::<PublicKey>(short).is_err());
+        }
     }
 
     #[test]

@@ -1,0 +1,117 @@
+//! The web page signs with the browser's own cryptography, the services verify with this crate. Both sides are tested with
+//! the same file of vectors, so that neither can drift alone.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+
+use borealis_bus_schema::forms::{Form, PublicKey, sha256};
+use borealis_bus_schema::ids::{CommandId, SessionId};
+use borealis_bus_schema::operator::{OperatorCall, Proof};
+use borealis_bus_schema::time::Timestamp;
+use ed25519_dalek::SigningKey;
+use serde::Deserialize;
+
+const FILE: &str = include_str!("../../ui/src/api/signing.vector.json");
+
+#[derive(Deserialize)]
+struct Vectors {
+    requests: Vec<Request>,
+}
+
+#[derive(Deserialize)]
+struct Request {
+    name: String,
+    private_key_seed: String,
+    public_key: String,
+    method: String,
+    path: String,
+    body: String,
+    session_id: SessionId,
+    command_id: CommandId,
+    issued_at: Timestamp,
+    signed_bytes: String,
+    signature: String,
+    header: String,
+}
+
+fn requests() -> Vec<Request> {
+    let vectors: Vectors = serde_json::from_str(FILE).unwrap();
+    assert!(vectors.requests.len() >= 2, "the file holds vectors");
+    vectors.requests
+}
+
+fn key_of(request: &Request) -> SigningKey {
+    let seed = hex::decode(&request.private_key_seed).unwrap();
+    SigningKey::from_bytes(&seed.try_into().expect("a seed has 32 bytes"))
+}
+
+fn call_of(request: &Request) -> OperatorCall {
+    OperatorCall {
+        method: request.method.clone(),
+        path: request.path.clone(),
+        body: request.body.clone().into_bytes(),
+        proof: None,
+        peer: "127.0.0.1".into(),
+    }
+}
+
+#[test]
+fn both_sides_sign_the_same_bytes() {
+    for request in requests() {
+        let digest = sha256(request.body.as_bytes());
+        let texts = [
+            request.session_id.to_string(),
+            request.command_id.to_string(),
+            request.issued_at.to_string(),
+        ];
+        let [session, command, issued_at] = &texts;
+        let bytes = Form::Request.bytes(&[
+            request.method.as_bytes(),
+            request.path.as_bytes(),
+            &digest,
+            session.as_bytes(),
+            command.as_bytes(),
+            issued_at.as_bytes(),
+        ]);
+        assert_eq!(hex::encode(bytes), request.signed_bytes, "{}", request.name);
+    }
+}
+
+#[test]
+fn both_sides_make_the_same_signature_and_header() {
+    for request in requests() {
+        let key = key_of(&request);
+        let public = PublicKey::of(&key);
+        assert_eq!(hex::encode(public.as_bytes()), request.public_key, "{}", request.name);
+        let proof = Proof::new(
+            &key,
+            request.session_id,
+            request.command_id,
+            request.issued_at,
+            &request.method,
+            &request.path,
+            request.body.as_bytes(),
+        );
+        assert_eq!(
+            hex::encode(proof.signature.as_bytes()),
+            request.signature,
+            "{}",
+            request.name
+        );
+        assert_eq!(proof.header(), request.header, "{}", request.name);
+    }
+}
+
+#[test]
+fn the_header_of_the_page_is_taken_and_only_for_its_own_request() {
+    for request in requests() {
+        let public = PublicKey::of(&key_of(&request));
+        let proof = Proof::parse(&request.header, request.command_id).unwrap();
+        let call = call_of(&request);
+        assert_eq!(call.verify(&proof, &public), Ok(()), "{}", request.name);
+        let changed = OperatorCall {
+            body: format!("{} ", request.body).into_bytes(),
+            ..call
+        };
+        assert!(changed.verify(&proof, &public).is_err(), "{}", request.name);
+    }
+}
