@@ -298,8 +298,12 @@ fn read(path: &Path, bytes: &[u8]) -> Result<(Vec<Record>, u64), JournalError> {
 mod tests {
     use super::*;
     use crate::core::record::RunKey;
-    use borealis_bus_schema::ids::RunId;
+    use borealis_bus_schema::forms::{Form, Signed};
+    use borealis_bus_schema::ids::{OrderId, RoleName, RunId};
+    use borealis_bus_schema::messages::scheduler::RunState;
+    use borealis_bus_schema::order::Digest;
     use borealis_bus_schema::time::Timestamp;
+    use ed25519_dalek::SigningKey;
 
     fn hello(counter: u64) -> Record {
         Record::Hello { counter }
@@ -335,6 +339,50 @@ mod tests {
         assert_eq!(records, all);
         journal.append(&[hello(9)]).unwrap();
         assert_eq!(FileJournal::open(&path).unwrap().1.len(), 5);
+    }
+
+    #[test]
+    fn given_a_record_of_each_kind_when_it_is_opened_again_then_they_are_there() {
+        let folder = folder();
+        let path = folder.path().join("journal");
+        let at = Timestamp::from_unix_ms(5);
+        let key = RunKey {
+            run: RunId::from_bytes([1; 16]),
+            attempt: 1,
+        };
+        let role: RoleName = "script".parse().unwrap();
+        let result = Signed::seal(&SigningKey::from_bytes(&[7; 32]), Form::Result, &"done").unwrap();
+        let all = [
+            hello(1),
+            Record::Received {
+                order: vec![1, 2, 3],
+                at,
+            },
+            starting(1),
+            Record::Exited {
+                key,
+                role: role.clone(),
+                state: RunState::Succeeded,
+                result: result.clone(),
+                stdout_bytes: 1,
+                stderr_bytes: 2,
+                keep_until: None,
+            },
+            Record::Closed { key },
+            Record::Known {
+                key,
+                order: Some(OrderId::from_bytes([2; 16])),
+                digest: Some(Digest::of(b"order")),
+                content: Some(Digest::of(b"content")),
+                role,
+                state: RunState::Cancelled,
+                result: Some(result),
+                keep_until: at,
+            },
+            Record::Proved { at },
+        ];
+        FileJournal::open(&path).unwrap().0.append(&all).unwrap();
+        assert_eq!(FileJournal::open(&path).unwrap().1, all);
     }
 
     #[test]
