@@ -18,7 +18,7 @@ use crate::state::State;
 use crate::stored::Event;
 use crate::throttle::{FAILURES_PER_ADDRESS, REQUESTS_PER_KEY, Throttle, peer_address};
 
-/// Is how many locks the keys share.
+/// Is how many locks the keys share, and how many the codes.
 const LOCKS: usize = 64;
 
 /// Holds what the handlers share.
@@ -32,6 +32,7 @@ pub struct App {
     failures: Mutex<Throttle>,
     requests: Mutex<Throttle>,
     key_locks: Vec<tokio::sync::Mutex<()>>,
+    code_locks: Vec<tokio::sync::Mutex<()>>,
     journal_counters: Mutex<BTreeMap<Guid, u64>>,
 }
 
@@ -44,16 +45,21 @@ impl App {
             ca_sha256,
             failures: Mutex::new(Throttle::new(FAILURES_PER_ADDRESS)),
             requests: Mutex::new(Throttle::new(REQUESTS_PER_KEY)),
-            key_locks: (0..LOCKS).map(|_| tokio::sync::Mutex::new(())).collect(),
+            key_locks: locks(),
+            code_locks: locks(),
             journal_counters: Mutex::default(),
         })
     }
 
     /// Lets one request of a key through at a time, so that two of them cannot make two devices.
     pub async fn one_at_a_time(&self, key: &PublicKey) -> Option<tokio::sync::MutexGuard<'_, ()>> {
-        let [first, ..] = key.as_bytes();
-        let lock = self.key_locks.get(usize::from(*first) % LOCKS)?;
-        Some(lock.lock().await)
+        turn(&self.key_locks, key.as_bytes()).await
+    }
+
+    /// Lets one request with a code through at a time: thousands of machines with one code would only undo each other's
+    /// decisions. Taken after the key's turn, never before.
+    pub async fn one_use_at_a_time(&self, secret_digest: &[u8; 32]) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        turn(&self.code_locks, secret_digest).await
     }
 
     /// Refuses a peer that failed too often.
@@ -156,6 +162,15 @@ pub fn admission(
 pub fn completion(state: &State, key: &PublicKey, now: Timestamp) -> Option<(ApprovalId, ApprovalEvent)> {
     let approval = state.approval_by_key(key)?;
     Some((approval.asked.id, approval.complete(now)?))
+}
+
+fn locks() -> Vec<tokio::sync::Mutex<()>> {
+    (0..LOCKS).map(|_| tokio::sync::Mutex::new(())).collect()
+}
+
+async fn turn<'l>(locks: &'l [tokio::sync::Mutex<()>], name: &[u8; 32]) -> Option<tokio::sync::MutexGuard<'l, ()>> {
+    let [first, ..] = name;
+    Some(locks.get(usize::from(*first) % LOCKS)?.lock().await)
 }
 
 fn refuse_while(wait_ms: Option<i64>) -> Result<(), Refusal> {

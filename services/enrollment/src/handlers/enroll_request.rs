@@ -66,6 +66,7 @@ async fn request(app: &App, ctx: &PublicCtx) -> Result<EnrollChallenge, Refusal>
         now: ctx.now,
     };
     let _turn = app.one_at_a_time(&request.public_key).await;
+    let _use = app.one_use_at_a_time(&digest).await;
     let decide = |state: &State| decide(state, &digest, &request, &fresh);
     app.ledger.commit(Stamp::own(random::id(), ctx.now), decide).await
 }

@@ -128,3 +128,18 @@ async fn lists_are_cut_into_pages() {
     assert_eq!(page("?limit=many").await.unwrap_err().code, Code::InvalidField);
     assert_eq!(page("?cursor=rubbish").await.unwrap_err().code, Code::InvalidField);
 }
+
+#[tokio::test]
+async fn a_code_is_used_exactly_as_often_as_it_may_be_however_many_come_at_once() {
+    let rig = Rig::start().await;
+    let code = rig.mint(json!({"uses": 150, "auto_approve": true})).await.code.unwrap();
+    let machines: Vec<Machine> = (0..200).map(|number| Machine::draw(&format!("web-{number}"))).collect();
+    let asked = machines.iter().map(|machine| machine.request(&rig, &code));
+    let answers = futures_util::future::join_all(asked).await;
+    let refused: Vec<Code> = answers
+        .iter()
+        .filter_map(|answer| Some(answer.as_ref().err()?.code))
+        .collect();
+    assert_eq!(refused, [Code::CodeUsed; 50]);
+    assert_eq!(rig.app.ledger.state().device_count(), 150);
+}
