@@ -41,10 +41,20 @@ const CANCEL_AGAIN_MS: i64 = 5_000;
 const AWAY_MS: i64 = 60_000;
 /// How long after its life and its timeout a run that nobody reports on is given up, in milliseconds.
 const GIVE_UP_MS: i64 = 24 * 3_600_000;
+/// How often a finished run is asked after while its output is on the way.
+const OUTPUT_TRIES: u32 = 30;
 const MAX_ORDERS_AT_ONCE: usize = 4_096;
 
 /// Is a job with those of its runs that want an order, by their place in the job.
 type Batch = (Arc<Job>, Vec<(u32, Wanted)>);
+
+/// Is a device's verified word on how a run ended.
+pub struct Ended {
+    /// How it ended.
+    pub end: End,
+    /// Whether the device sent more output than is kept.
+    pub output_missing: bool,
+}
 
 /// Returns how long to wait after a try that failed: one second, doubled each time, a minute at most.
 fn pause_ms(tries: u32) -> i64 {
@@ -285,7 +295,6 @@ impl Scheduler {
         let Some((slot, key)) = slot_of(job, index) else { return };
         let mut slot = slot.lock().await;
         slot.in_flight = false;
-        slot.tries = 0;
         slot.hint = None;
         if slot.state.end.is_some() {
             return;
@@ -296,17 +305,21 @@ impl Scheduler {
             return;
         }
         let mut commands = vec![Command::Deliver { at: now }];
-        match accepted.state {
-            RunState::Running => commands.push(Command::Start { at: now }),
-            state if state.is_final() => {
-                if let Some(result) = accepted.result.as_ref()
-                    && let Ok(end) = self.open_result(job, index, &slot, result)
-                {
-                    commands.push(Command::End(end));
-                }
-            }
-            _ => {}
+        if accepted.state == RunState::Running {
+            commands.push(Command::Start { at: now });
         }
+        let result = accepted.result.as_ref().filter(|_| accepted.state.is_final());
+        if let Some(Ok(ended)) = result.map(|result| self.open_result(job, index, &slot, result)) {
+            // The answer may overtake output that the device still sends; after some tries what is missing never comes.
+            if ended.output_missing && slot.tries < OUTPUT_TRIES {
+                slot.tries += 1;
+                self.put(job, key, &mut slot, commands, now).await;
+                self.appoint(key, now.plus_ms(1_000).unix_ms());
+                return;
+            }
+            commands.push(Command::End(ended.end));
+        }
+        slot.tries = 0;
         if self.put(job, key, &mut slot, commands, now).await && slot.state.end.is_none() {
             // A run that an operator ended meanwhile hears of it at once, and is asked after soon.
             let wait_ms = match (slot.state.cancel_requested, wanted.act) {
@@ -340,7 +353,7 @@ impl Scheduler {
     /// Verifies a device's final word on a run.
     ///
     /// Errors: `result_signature_invalid` for another key, `conflict` for another run.
-    pub fn open_result(&self, job: &Job, index: u32, slot: &Slot, result: &Signed) -> Result<End, WireError> {
+    pub fn open_result(&self, job: &Job, index: u32, slot: &Slot, result: &Signed) -> Result<Ended, WireError> {
         let target = usize::try_from(index).ok().and_then(|at| job.targets.get(at));
         let target = target.ok_or_else(|| WireError::new(Code::NotFound, "there is no such run"))?;
         let device = self.devices.get(&target.guid);
@@ -351,18 +364,20 @@ impl Scheduler {
         if result.guid != target.guid || result.run != slot.run || result.attempt != slot.state.attempt {
             return Err(WireError::new(Code::Conflict, "the result is of another run"));
         }
-        let missing = result.stdout_bytes > slot.state.stdout.bytes || result.stderr_bytes > slot.state.stderr.bytes;
-        Ok(End {
+        let output_missing =
+            result.stdout_bytes > slot.state.stdout.bytes || result.stderr_bytes > slot.state.stderr.bytes;
+        let end = End {
             state: result.state,
             exit_code: result.exit_code,
             signal: result.signal,
             started_at: result.started_at,
             ended_at: result.ended_at,
             duration_ms: Some(result.duration_ms),
-            truncated: result.truncated || missing,
+            truncated: result.truncated || output_missing,
             reason: result.reason,
             code: result.code,
-        })
+        };
+        Ok(Ended { end, output_missing })
     }
 
     /// Ends a run that is locked.

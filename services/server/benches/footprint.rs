@@ -43,18 +43,11 @@ async fn main() {
     let empty = server_pss(&fleet);
     eprintln!("footprint: the server without devices: {} MiB PSS", empty >> 20);
 
-    let agent = {
-        let code = fleet.json(&["codes", "create", "--auto-approve", "--json"]);
-        let mut one = Fleet {
-            token: fleet.token.clone(),
-            agents: Vec::new(),
-            server: fleet.server,
-        };
-        one.add_agent(code["code"].as_str().unwrap());
-        one.all_online().await;
-        one
-    };
-    let pid = agent.agents[0].pid();
+    let mut fleet = fleet;
+    let code = fleet.json(&["codes", "create", "--auto-approve", "--json"]);
+    fleet.add_agent(code["code"].as_str().unwrap());
+    fleet.all_online().await;
+    let pid = fleet.agents[0].pid();
     settle().await;
     let (before, began) = (cpu_seconds(pid), Instant::now());
     tokio::time::sleep(WATCH).await;
@@ -65,7 +58,6 @@ async fn main() {
         rss >> 10,
         share * 100.0
     );
-    let mut fleet = agent;
     fleet.agents.clear();
 
     eprintln!("footprint: enrolling and connecting {size} simulated devices");

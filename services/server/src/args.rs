@@ -1,6 +1,6 @@
 //! The command line of `borealis-server`.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use borealis_bus_schema::subjects::Service;
 use borealis_service_kit::args::ServiceArgs;
@@ -48,13 +48,14 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Becomes nats-server, ending with its parent
+    /// Becomes another program that ends with its parent
     #[command(hide = true)]
-    NatsExec {
+    ChildExec {
         /// The program.
         program: PathBuf,
-        /// Its config.
-        config: PathBuf,
+        /// Its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
     },
 }
 

@@ -47,7 +47,7 @@ pub fn run(command: Command) -> Result<u8, ServerError> {
         Command::Quickstart(args) => quickstart::run(args),
         Command::Store(args) => store::run(args),
         Command::Routes { json } => routes::print(json).map(|()| exit::OK),
-        Command::NatsExec { program, config } => Ok(process::become_nats_server(&program, &config)),
+        Command::ChildExec { program, args } => Ok(process::become_child(&program, &args)),
         _ => Ok(exit::USAGE),
     }
 }

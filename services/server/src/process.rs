@@ -1,6 +1,6 @@
 //! What a child process does to itself before anything else, and the other way round.
 
-use std::{io, path::Path};
+use std::{ffi::OsString, io, path::Path};
 
 use borealis_service_kit::exit;
 use rustix::process::{
@@ -47,16 +47,17 @@ pub fn raise_open_files() {
     }
 }
 
-/// Becomes nats-server: the process id stays, so that the parent supervises nats-server itself.
+/// Becomes another program, which ends with its parent: the process id stays, so that the parent supervises the program
+/// itself.
 ///
 /// Returns only when that fails, with the exit code.
-pub fn become_nats_server(program: &Path, config: &Path) -> u8 {
+pub fn become_child(program: &Path, args: &[OsString]) -> u8 {
     use std::os::unix::process::CommandExt;
     if end_with_parent().is_err() {
         return exit::FAILED;
     }
     raise_open_files();
-    let error: io::Error = std::process::Command::new(program).arg("-c").arg(config).exec();
+    let error: io::Error = std::process::Command::new(program).args(args).env_remove(PARENT).exec();
     eprintln!("{} cannot be started: {error}", program.display());
     exit::NATS_SERVER
 }

@@ -138,7 +138,7 @@ async fn first_script(up: &mut Up, once: bool) -> Result<u8, QuickstartError> {
     let operator = session(up, &url).await?;
     let guid = {
         let identity = agent::Identity::new(up.paths(), context);
-        let mut charge = AgentCharge::new(up.paths(), up.args(), context, &url)?;
+        let mut charge = AgentCharge::new(up.paths(), context, &url)?;
         if identity.guid().is_none() {
             screen::line("This machine becomes the first device: a code for one use is minted, its request approved.");
             charge = charge.with_code(operator.mint_code().await?);

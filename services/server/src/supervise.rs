@@ -356,3 +356,87 @@ fn reason(status: ExitStatus) -> String {
         (None, None) => status.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Shell {
+        script: &'static str,
+        answers: bool,
+        said: Vec<String>,
+    }
+
+    fn shell(script: &'static str, answers: bool) -> Shell {
+        Shell {
+            script,
+            answers,
+            said: Vec::new(),
+        }
+    }
+
+    impl Charge for Shell {
+        fn name(&self) -> &str {
+            "shell"
+        }
+        fn command(&mut self) -> Result<Command, ServerError> {
+            let mut command = Command::new("sh");
+            command.args(["-c", self.script]);
+            Ok(command)
+        }
+        fn answers(&mut self, _pid: u32) -> Option<Answering> {
+            self.answers.then(|| Answering { remark: String::new() })
+        }
+        fn said(&mut self, line: &str) {
+            self.said.push(line.to_owned());
+        }
+    }
+
+    async fn next(happenings: &mut mpsc::UnboundedReceiver<Happening>) -> State {
+        let soon = Duration::from_secs(30);
+        tokio::time::timeout(soon, happenings.recv())
+            .await
+            .unwrap()
+            .unwrap()
+            .state
+    }
+
+    #[tokio::test]
+    async fn what_ended_is_started_again_after_growing_pauses() {
+        let (teller, mut happenings) = mpsc::unbounded_channel();
+        let child = Supervised::start(shell("exit 74", false), teller);
+        let mut pauses = Vec::new();
+        while pauses.len() < 2 {
+            if let State::Waiting { why, pause } = next(&mut happenings).await {
+                assert_eq!(why, "exit code 74");
+                pauses.push(pause);
+            }
+        }
+        assert_eq!(pauses, [FIRST_PAUSE, FIRST_PAUSE * 2]);
+        child.stop(Instant::now()).await;
+    }
+
+    #[tokio::test]
+    async fn a_first_start_without_a_port_is_given_up() {
+        let (teller, mut happenings) = mpsc::unbounded_channel();
+        let _child = Supervised::start(shell("echo the port is taken >&2; exit 76", false), teller);
+        assert_eq!(next(&mut happenings).await, State::Starting);
+        let gave_up = State::GaveUp {
+            code: 76,
+            said: "the port is taken".to_owned(),
+        };
+        assert_eq!(next(&mut happenings).await, gave_up);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_stop_is_killed_at_the_deadline() {
+        let (teller, mut happenings) = mpsc::unbounded_channel();
+        let child = Supervised::start(shell("trap '' TERM; while :; do sleep 0.05; done", true), teller);
+        assert_eq!(next(&mut happenings).await, State::Starting);
+        assert!(next(&mut happenings).await.is_ready());
+        let began = Instant::now();
+        child.stop(began + Duration::from_millis(300)).await;
+        assert!(began.elapsed() >= Duration::from_millis(300) && began.elapsed() < Duration::from_secs(10));
+        assert_eq!(next(&mut happenings).await, State::Stopped);
+    }
+}

@@ -198,10 +198,6 @@ impl Up {
     pub fn paths(&self) -> &Paths {
         &self.paths
     }
-    /// Returns the options it was started with.
-    pub fn args(&self) -> &ServiceArgs {
-        &self.args
-    }
     /// Returns the line to access.
     pub fn bootstrap(&self) -> Bootstrap {
         self.bootstrap.clone()
@@ -280,6 +276,9 @@ impl Up {
                 Some(happening) = self.happenings.recv() => {
                     self.show(&happening)?;
                     if self.ready_file.is_none() && self.all_answer() {
+                        while let Ok(happening) = self.happenings.try_recv() {
+                            self.show(&happening)?;
+                        }
                         self.announce().await?;
                         return Ok(Turn::Ready);
                     }

@@ -27,7 +27,7 @@ impl Scheduler {
             .ok_or_else(|| WireError::new(Code::NotFound, "there is no such run"))?
             .lock()
             .await;
-        let end = self.open_result(&job, index, &slot, &tell.result)?;
+        let end = self.open_result(&job, index, &slot, &tell.result)?.end;
         if slot.state.end.is_some() {
             return Ok(ResultKept { run: named.run });
         }

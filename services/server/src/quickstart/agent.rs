@@ -6,7 +6,7 @@ use std::{
 };
 
 use borealis_bus_schema::{forms::PublicKey, order::Context};
-use borealis_service_kit::{args::ServiceArgs, paths::Paths};
+use borealis_service_kit::paths::Paths;
 use data_encoding::BASE64;
 use tokio::process::Command;
 use zeroize::Zeroizing;
@@ -49,6 +49,7 @@ fn public_key(content: &[u8]) -> Option<PublicKey> {
 
 /// Starts the agent.
 pub struct AgentCharge {
+    own: PathBuf,
     program: PathBuf,
     root: PathBuf,
     logs: PathBuf,
@@ -62,8 +63,9 @@ impl AgentCharge {
     /// Takes what it needs.
     ///
     /// Errors: the agent's program is missing.
-    pub fn new(paths: &Paths, _args: &ServiceArgs, context: Context, url: &str) -> Result<Self, QuickstartError> {
+    pub fn new(paths: &Paths, context: Context, url: &str) -> Result<Self, QuickstartError> {
         Ok(Self {
+            own: beside("borealis-server")?,
             program: beside("borealis-agent")?,
             root: paths.root().to_owned(),
             logs: paths.logs().to_owned(),
@@ -88,8 +90,10 @@ impl Charge for AgentCharge {
     }
 
     fn command(&mut self) -> Result<Command, ServerError> {
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(&self.own);
         command
+            .arg("child-exec")
+            .arg(&self.program)
             .arg("run")
             .args(["--server-url", &self.url])
             .arg("--root")
@@ -118,7 +122,8 @@ impl Charge for AgentCharge {
     }
 
     fn said(&mut self, line: &str) {
-        tracing::warn!(child = "agent", line, "the agent printed");
+        // It keeps a log of its own.
+        tracing::debug!(child = "agent", line, "the agent printed");
     }
 
     fn in_vain(&self, _code: Option<i32>) -> Option<u8> {

@@ -74,7 +74,8 @@ impl Charge for NatsCharge {
         nats_config::write(&self.paths, &self.trust, self.listen)?;
         self.port_taken = false;
         let mut command = command(&self.own);
-        command.arg("nats-exec").arg(&self.program).arg(self.paths.nats_conf());
+        command.arg("child-exec").arg(&self.program);
+        command.arg("-c").arg(self.paths.nats_conf());
         Ok(command)
     }
 

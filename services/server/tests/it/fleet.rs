@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use borealis_test_support::{DEADLINE, ServerOptions, TestServer, eventually_within, programs};
+use borealis_test_support::{ServerOptions, TestServer, eventually_within, programs};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -81,6 +81,8 @@ pub struct Fleet {
     pub token: String,
     /// The agents.
     pub agents: Vec<Agent>,
+    /// The GUID and the context of the first device.
+    first: Option<(String, String)>,
 }
 
 impl Fleet {
@@ -97,6 +99,7 @@ impl Fleet {
             server,
             token: String::new(),
             agents: Vec::new(),
+            first: None,
         };
         fleet.set_up();
         if agents > 0 {
@@ -106,7 +109,9 @@ impl Fleet {
             for _ in 0..agents {
                 fleet.add_agent(&code);
             }
-            fleet.all_online().await;
+            let devices = fleet.all_online().await;
+            let text = |name: &str| devices[0][name].as_str().unwrap().to_owned();
+            fleet.first = Some((text("guid"), text("context")));
         }
         fleet
     }
@@ -167,11 +172,6 @@ impl Fleet {
         lines(&out.stdout)
     }
 
-    /// Returns the GUID of the only device.
-    pub fn guid(&self) -> String {
-        self.devices().first().unwrap()["guid"].as_str().unwrap().to_owned()
-    }
-
     fn command(&self, args: &[&str]) -> Command {
         let ready = self.server.ready();
         let mut command = Command::new(programs::built("borealis").unwrap());
@@ -211,7 +211,7 @@ impl Fleet {
         serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{args:?}: {}", said(&out)))
     }
 
-    /// Runs a script on the only device, follows it, and returns the exit code of the command line and the last line.
+    /// Runs a script on the first device, follows it, and returns the exit code of the command line and the last line.
     pub fn run(&self, script: &str, more: &[&str]) -> (i32, Value) {
         let follow = self.follow(script, more);
         let out = follow.child.wait_with_output().unwrap();
@@ -223,14 +223,13 @@ impl Fleet {
         )
     }
 
-    /// Starts a followed run of a script on the only device.
+    /// Starts a followed run of a script on the first device.
     pub fn follow(&self, script: &str, more: &[&str]) -> Followed {
-        let guid = self.guid();
+        let (guid, context) = self.first.clone().unwrap();
         let dir = TempDir::with_prefix("borealis-script-").unwrap();
         let file = dir.path().join("script.sh");
         std::fs::write(&file, script).unwrap();
         let file = file.to_str().unwrap().to_owned();
-        let context = context_of(&self.devices()[0]);
         let mut args = vec![
             "run",
             "--device",
@@ -314,6 +313,3 @@ pub fn shared(dir: &TempDir, name: &str) -> (PathBuf, String) {
     let text = path.to_str().unwrap().to_owned();
     (path, text)
 }
-
-/// Is the ordinary deadline.
-pub const SOON: Duration = DEADLINE;

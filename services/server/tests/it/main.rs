@@ -1,10 +1,23 @@
 //! The server on a real bus: who may do what, and what the supervisor promises.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
 
 mod bus_credentials;
 mod bus_permissions;
 mod bus_surface;
 
+mod quickstart;
 mod starting;
 mod supervision;
+
+mod fleet;
+mod kills;
+mod matrix;
+mod runs;
+mod trust;

@@ -35,8 +35,20 @@ impl Prober {
         let paths = fleet.server.paths().clone();
         let trust = Arc::new(TrustFile::read(&paths).unwrap());
         let root = BiscuitRoot::new(&keys::read_signing_key(&paths.biscuit_root_key()).unwrap()).unwrap();
-        let bus = Bus::connect(BusConfig { service: Service::Gateway, paths, trust: Arc::clone(&trust) }).await.unwrap();
-        Self { bus, trust, root, key: random::signing_key(), session: random::id() }
+        let bus = Bus::connect(BusConfig {
+            service: Service::Gateway,
+            paths,
+            trust: Arc::clone(&trust),
+        })
+        .await
+        .unwrap();
+        Self {
+            bus,
+            trust,
+            root,
+            key: random::signing_key(),
+            session: random::id(),
+        }
     }
 
     /// Mints a session as access would, with given rights.
@@ -53,23 +65,50 @@ impl Prober {
     }
 
     fn narrowed(&self, biscuit: &str, service: Service, need: Need, ago_ms: i64) -> String {
-        auth::attenuate(biscuit, service, need, SystemClock.now().plus_ms(-ago_ms), auth::HOP_LIFE_MS).unwrap()
+        auth::attenuate(
+            biscuit,
+            service,
+            need,
+            SystemClock.now().plus_ms(-ago_ms),
+            auth::HOP_LIFE_MS,
+        )
+        .unwrap()
     }
 
     fn call(&self, route: &Route, key: &SigningKey, ago_ms: i64) -> OperatorCall {
         let id = "0123456789abcdef0123456789abcdef";
         let guid = Guid::from_random([1; 16]).to_string();
-        let id = if route.path.contains("/devices/") { guid.as_str() } else { id };
+        let id = if route.path.contains("/devices/") {
+            guid.as_str()
+        } else {
+            id
+        };
         let (path, body) = (route.path.replace("{id}", id), b"{}".to_vec());
         let command: CommandId = random::id();
         let at = SystemClock.now().plus_ms(-ago_ms);
-        let proof = route.changes.then(|| Proof::new(key, self.session, command, at, route.method, &path, &body));
-        OperatorCall { method: route.method.to_owned(), path, body, proof, peer: "127.0.0.1".to_owned() }
+        let proof = route
+            .changes
+            .then(|| Proof::new(key, self.session, command, at, route.method, &path, &body));
+        OperatorCall {
+            method: route.method.to_owned(),
+            path,
+            body,
+            proof,
+            peer: "127.0.0.1".to_owned(),
+        }
     }
 
     async fn code(&self, route: &Route, call: &OperatorCall, biscuit: Option<String>) -> Option<Code> {
-        let options = RequestOptions { biscuit, timeout: Some(Duration::from_secs(20)), ..RequestOptions::default() };
-        self.bus.call(route.service, route.verb, call, options).await.err().map(|error| error.code)
+        let options = RequestOptions {
+            biscuit,
+            timeout: Some(Duration::from_secs(20)),
+            ..RequestOptions::default()
+        };
+        self.bus
+            .call(route.service, route.verb, call, options)
+            .await
+            .err()
+            .map(|error| error.code)
     }
 
     /// Reads the position of each store's head, by the heads that the services sign.
@@ -77,11 +116,17 @@ impl Prober {
         let mut found = BTreeMap::new();
         for service in Service::ALL.into_iter().filter(|s| s.has_store()) {
             let key = *self.trust.service_key(service).unwrap();
-            let heads = watch_heads(&self.bus, service, key, Arc::new(SystemClock)).await.unwrap();
+            let heads = watch_heads(&self.bus, service, key, Arc::new(SystemClock))
+                .await
+                .unwrap();
             let since = SystemClock.now();
             // A head that was signed after this question says what was durable by then.
             let position = eventually("a fresh head", async || {
-                heads.borrow().as_ref().filter(|head| head.at > since).map(|head| head.position)
+                heads
+                    .borrow()
+                    .as_ref()
+                    .filter(|head| head.at > since)
+                    .map(|head| head.position)
             });
             found.insert(service, position.await.unwrap());
         }
@@ -94,7 +139,12 @@ fn for_one_device(biscuit: &str) -> String {
     let device = Guid::from_random([0xee; 16]);
     let check = format!("check if resource(\"{device}\", $site)");
     let block = BlockBuilder::new().check(check.as_str()).unwrap();
-    UnverifiedBiscuit::from_base64(biscuit).unwrap().append(block).unwrap().to_base64().unwrap()
+    UnverifiedBiscuit::from_base64(biscuit)
+        .unwrap()
+        .append(block)
+        .unwrap()
+        .to_base64()
+        .unwrap()
 }
 
 #[tokio::test]
@@ -117,14 +167,16 @@ async fn each_verb_refuses_each_wrong_token_and_writes_nothing() {
     };
     // A session that really was, and was ended.
     let ended: OperatorToken = fleet.log_in().parse().unwrap();
-    let mut logged_out = Fleet { token: ended.reveal(), ..fleet };
-    let out = logged_out.cli(&["logout", "--json"]);
+    let mut fleet = fleet;
+    fleet.token = ended.reveal();
+    let out = fleet.cli(&["logout", "--json"]);
     assert!(out.status.success(), "{}", crate::fleet::said(&out));
-    logged_out.token = String::new();
     let list = ROUTES.iter().find(|r| r.verb == "jobs-list").unwrap();
     eventually_within("the log-out to be known", PATIENCE, async || {
         let biscuit = prober.narrowed(&ended.biscuit, list.service, list.need, 0);
-        let code = prober.code(list, &prober.call(list, &prober.key, 0), Some(biscuit)).await;
+        let code = prober
+            .code(list, &prober.call(list, &prober.key, 0), Some(biscuit))
+            .await;
         (code == Some(Code::TokenRevoked)).then_some(())
     })
     .await
@@ -133,32 +185,74 @@ async fn each_verb_refuses_each_wrong_token_and_writes_nothing() {
     let before = prober.positions().await;
     for route in ROUTES.iter().filter(|route| route.need != Need::Public) {
         let (service, verb, need) = (route.service, route.verb, route.need);
-        let other = if service == Service::Access { Service::Library } else { Service::Access };
+        let other = if service == Service::Access {
+            Service::Library
+        } else {
+            Service::Access
+        };
         let call = prober.call(route, &prober.key, 0);
         let narrowed = |biscuit: &str| prober.narrowed(biscuit, service, need, 0);
         let expect = async |biscuit: Option<String>, call: &OperatorCall, wanted: Code, what: &str| {
-            assert_eq!(prober.code(route, call, biscuit).await, Some(wanted), "{service}.{verb}: {what}");
+            assert_eq!(
+                prober.code(route, call, biscuit).await,
+                Some(wanted),
+                "{service}.{verb}: {what}"
+            );
         };
         expect(None, &call, Code::TokenMissing, "no token").await;
         expect(Some("rubbish".to_owned()), &call, Code::TokenInvalid, "rubbish").await;
         expect(Some(narrowed(&forged)), &call, Code::TokenInvalid, "another root").await;
-        expect(Some(prober.narrowed(&all, other, need, 0)), &call, Code::WrongService, "another service's").await;
-        expect(Some(prober.narrowed(&all, service, need, 31_000)), &call, Code::TokenExpired, "31 s old").await;
+        expect(
+            Some(prober.narrowed(&all, other, need, 0)),
+            &call,
+            Code::WrongService,
+            "another service's",
+        )
+        .await;
+        expect(
+            Some(prober.narrowed(&all, service, need, 31_000)),
+            &call,
+            Code::TokenExpired,
+            "31 s old",
+        )
+        .await;
         expect(Some(narrowed(&ended.biscuit)), &call, Code::TokenRevoked, "revoked").await;
-        let another = if need == Need::Right(Right::CodesRead) { Right::JobsRead } else { Right::CodesRead };
+        let another = if need == Need::Right(Right::CodesRead) {
+            Right::JobsRead
+        } else {
+            Right::CodesRead
+        };
         let action = prober.narrowed(&all, service, Need::Right(another), 0);
         expect(Some(action), &call, Code::WrongAction, "another act's").await;
-        expect(Some(narrowed(&for_one_device(&all))), &call, Code::OutOfScope, "another device's").await;
+        expect(
+            Some(narrowed(&for_one_device(&all))),
+            &call,
+            Code::OutOfScope,
+            "another device's",
+        )
+        .await;
         if matches!(need, Need::Right(_)) {
             expect(Some(narrowed(&none)), &call, Code::RightMissing, "a right missing").await;
         }
         if route.changes {
             let good = narrowed(&all);
-            let unsigned = OperatorCall { proof: None, ..call.clone() };
+            let unsigned = OperatorCall {
+                proof: None,
+                ..call.clone()
+            };
             expect(Some(good.clone()), &unsigned, Code::SignatureMissing, "unsigned").await;
             let other_key = prober.call(route, &random::signing_key(), 0);
-            expect(Some(good.clone()), &other_key, Code::SignatureInvalid, "another key's signature").await;
-            let other_body = OperatorCall { body: b"{ }".to_vec(), ..call.clone() };
+            expect(
+                Some(good.clone()),
+                &other_key,
+                Code::SignatureInvalid,
+                "another key's signature",
+            )
+            .await;
+            let other_body = OperatorCall {
+                body: b"{ }".to_vec(),
+                ..call.clone()
+            };
             expect(Some(good.clone()), &other_body, Code::SignatureInvalid, "another body").await;
             let old = prober.call(route, &prober.key, 31_000);
             expect(Some(good), &old, Code::SignatureExpired, "an old signature").await;

@@ -10,23 +10,37 @@ async fn a_script_streams_while_it_runs_and_ends_with_its_own_code() {
     let fleet = Fleet::start(1).await;
     let dir = TempDir::with_prefix("borealis-effect-").unwrap();
     let (go, go_text) = shared(&dir, "go");
-    let script = format!("echo first; echo oops >&2; while [ ! -e '{go_text}' ]; do sleep 0.05; done; echo last; exit 3");
+    let script =
+        format!("echo first; echo oops >&2; while [ ! -e '{go_text}' ]; do sleep 0.05; done; echo last; exit 3");
     let mut followed = fleet.follow(&script, &[]);
     let mut stdout = std::io::BufReader::new(followed.child.stdout.take().unwrap());
     // The first line has to be here while the script waits for the file that only this test makes.
     let mut line = String::new();
     while !line.contains("first") {
         line.clear();
-        assert_ne!(std::io::BufRead::read_line(&mut stdout, &mut line).unwrap(), 0, "the output ended before its first line");
+        assert_ne!(
+            std::io::BufRead::read_line(&mut stdout, &mut line).unwrap(),
+            0,
+            "the output ended before its first line"
+        );
     }
     std::fs::write(&go, "").unwrap();
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut stdout, &mut rest).unwrap();
     let status = followed.child.wait().unwrap();
-    let last = lines(rest.as_bytes()).into_iter().rfind(|line| line["final"] == true).unwrap();
+    let last = lines(rest.as_bytes())
+        .into_iter()
+        .rfind(|line| line["final"] == true)
+        .unwrap();
     assert_eq!(status.code(), Some(3));
-    assert_eq!((last["state"].as_str(), last["exit_code"].as_i64()), (Some("failed"), Some(3)));
-    assert_eq!((last["stdout"].as_str(), last["stderr"].as_str()), (Some("first\nlast\n"), Some("oops\n")));
+    assert_eq!(
+        (last["state"].as_str(), last["exit_code"].as_i64()),
+        (Some("failed"), Some(3))
+    );
+    assert_eq!(
+        (last["stdout"].as_str(), last["stderr"].as_str()),
+        (Some("first\nlast\n"), Some("oops\n"))
+    );
     assert!(last["duration_ms"].as_u64().is_some_and(|ms| ms > 0));
 }
 
@@ -89,7 +103,10 @@ async fn cancel_ends_a_run_on_its_device_and_one_that_waits() {
     .unwrap();
     fleet.json(&["jobs", "cancel", &job, "--json"]);
     let (code, found) = waiting.finish();
-    assert_eq!((code, found.last().unwrap()["state"].as_str()), (122, Some("cancelled")));
+    assert_eq!(
+        (code, found.last().unwrap()["state"].as_str()),
+        (122, Some("cancelled"))
+    );
 }
 
 #[tokio::test]
@@ -115,9 +132,16 @@ async fn an_agent_that_dies_with_its_run_says_so_and_never_starts_it_again() {
     fleet.agents[0].kill();
     fleet.agents[0].start(None);
     let (code, found) = followed.finish();
-    assert_eq!((code, found.last().unwrap()["state"].as_str()), (123, Some("interrupted")));
+    assert_eq!(
+        (code, found.last().unwrap()["state"].as_str()),
+        (123, Some("interrupted"))
+    );
     all_gone(&pid).await;
-    assert_eq!(std::fs::read_to_string(effect).unwrap().lines().count(), 1, "it was started twice");
+    assert_eq!(
+        std::fs::read_to_string(effect).unwrap().lines().count(),
+        1,
+        "it was started twice"
+    );
 }
 
 /// Returns the newest job's id.
@@ -130,8 +154,10 @@ fn newest_job(fleet: &Fleet) -> String {
 async fn all_gone(pids: &str) {
     for pid in pids.split_whitespace() {
         let proc = format!("/proc/{pid}");
-        eventually_within("a process to be gone", PATIENCE, async || (!std::path::Path::new(&proc).exists()).then_some(()))
-            .await
-            .unwrap();
+        eventually_within("a process to be gone", PATIENCE, async || {
+            (!std::path::Path::new(&proc).exists()).then_some(())
+        })
+        .await
+        .unwrap();
     }
 }

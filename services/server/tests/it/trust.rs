@@ -9,7 +9,9 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::{PublicKey, SignatureBytes};
 use borealis_bus_schema::ids::{Guid, OrderId, RoleName, RunId, VerbName};
 use borealis_bus_schema::messages::device::Accepted;
-use borealis_bus_schema::order::{Context, Digest, Language, Order, OrderBody, ScriptBody, SignedOrder, key_id, sign_batch};
+use borealis_bus_schema::order::{
+    Context, Digest, Language, Order, OrderBody, ScriptBody, SignedOrder, key_id, sign_batch,
+};
 use borealis_bus_schema::reply;
 use borealis_bus_schema::subjects::{Subject, filter};
 use borealis_service_kit::clock::{Clock as _, SystemClock};
@@ -37,37 +39,98 @@ async fn everything(fleet: &Fleet) -> User {
     let jwt = nats_jwt::user(&signing, &claims, SystemClock.now()).unwrap();
     let ready = fleet.server.ready();
     let credentials = (key, Arc::new(move || jwt.clone()) as _);
-    User::connect(&ready.nats_url, &ready.ca, Some(credentials), "_INBOX_everything").await.unwrap()
+    User::connect(&ready.nats_url, &ready.ca, Some(credentials), "_INBOX_everything")
+        .await
+        .unwrap()
 }
 
 fn subject(guid: &Guid, role: &str, verb: &str) -> String {
-    Subject::DeviceDo { guid: *guid, role: RoleName::new(role).unwrap(), verb: VerbName::new(verb).unwrap() }.to_string()
+    Subject::DeviceDo {
+        guid: *guid,
+        role: RoleName::new(role).unwrap(),
+        verb: VerbName::new(verb).unwrap(),
+    }
+    .to_string()
 }
 
 /// Sends an order as the bus's new owner would, and returns what the device answers.
 async fn send(user: &User, guid: &Guid, order: &SignedOrder) -> Result<Accepted, Code> {
     let body = codec::encode(order).unwrap();
-    let answer = user.request(&subject(guid, "script", "run"), &body, Duration::from_secs(20)).await.unwrap();
+    let answer = user
+        .request(&subject(guid, "script", "run"), &body, Duration::from_secs(20))
+        .await
+        .unwrap();
     reply::decode::<Accepted>(&answer).map_err(|error| error.code)
 }
 
 /// Lists orders that differ from an honest one in one field each.
 fn altered(honest: &Order, other: &Guid) -> Vec<(&'static str, Order)> {
-    let OrderBody::Script(script) = honest.body.clone() else { panic!("an order without a script") };
+    let OrderBody::Script(script) = honest.body.clone() else {
+        panic!("an order without a script")
+    };
     let with = |change: &dyn Fn(&mut ScriptBody)| {
         let mut script = script.clone();
         change(&mut script);
-        Order { body: OrderBody::Script(script), ..honest.clone() }
+        Order {
+            body: OrderBody::Script(script),
+            ..honest.clone()
+        }
     };
-    let context = if honest.context == Context::System { Context::CurrentUser } else { Context::System };
+    let context = if honest.context == Context::System {
+        Context::CurrentUser
+    } else {
+        Context::System
+    };
     vec![
-        ("order", Order { order: OrderId::from_bytes([9; 16]), ..honest.clone() }),
-        ("run", Order { run: RunId::from_bytes([9; 16]), ..honest.clone() }),
-        ("attempt", Order { attempt: honest.attempt + 1, ..honest.clone() }),
-        ("guid", Order { guid: *other, ..honest.clone() }),
-        ("context", Order { context, ..honest.clone() }),
-        ("role", Order { role: RoleName::agent(), ..honest.clone() }),
-        ("verb", Order { verb: VerbName::ping(), ..honest.clone() }),
+        (
+            "order",
+            Order {
+                order: OrderId::from_bytes([9; 16]),
+                ..honest.clone()
+            },
+        ),
+        (
+            "run",
+            Order {
+                run: RunId::from_bytes([9; 16]),
+                ..honest.clone()
+            },
+        ),
+        (
+            "attempt",
+            Order {
+                attempt: honest.attempt + 1,
+                ..honest.clone()
+            },
+        ),
+        (
+            "guid",
+            Order {
+                guid: *other,
+                ..honest.clone()
+            },
+        ),
+        (
+            "context",
+            Order {
+                context,
+                ..honest.clone()
+            },
+        ),
+        (
+            "role",
+            Order {
+                role: RoleName::agent(),
+                ..honest.clone()
+            },
+        ),
+        (
+            "verb",
+            Order {
+                verb: VerbName::ping(),
+                ..honest.clone()
+            },
+        ),
         ("language", with(&|s| s.language = Language::Bash)),
         ("script", with(&|s| s.script.extend(b"\ntrue"))),
         ("digest", with(&|s| s.digest = Digest::of(b"other"))),
@@ -75,9 +138,27 @@ fn altered(honest: &Order, other: &Guid) -> Vec<(&'static str, Order)> {
         ("env", with(&|s| drop(s.env.insert("BASH_ENV".into(), "/tmp/x".into())))),
         ("timeout", with(&|s| s.timeout_ms += 1)),
         ("output limit", with(&|s| s.output_limit_bytes += 1)),
-        ("issued at", Order { issued_at: honest.issued_at.plus_ms(1), ..honest.clone() }),
-        ("expires at", Order { expires_at: honest.expires_at.plus_ms(1), ..honest.clone() }),
-        ("key id", Order { key_id: "0".repeat(16), ..honest.clone() }),
+        (
+            "issued at",
+            Order {
+                issued_at: honest.issued_at.plus_ms(1),
+                ..honest.clone()
+            },
+        ),
+        (
+            "expires at",
+            Order {
+                expires_at: honest.expires_at.plus_ms(1),
+                ..honest.clone()
+            },
+        ),
+        (
+            "key id",
+            Order {
+                key_id: "0".repeat(16),
+                ..honest.clone()
+            },
+        ),
     ]
 }
 
@@ -85,7 +166,10 @@ fn altered(honest: &Order, other: &Guid) -> Vec<(&'static str, Order)> {
 async fn a_taken_over_bus_moves_no_device() {
     let fleet = Fleet::start(2).await;
     let devices = fleet.devices();
-    let (first, second) = (devices[0]["guid"].as_str().unwrap(), devices[1]["guid"].as_str().unwrap());
+    let (first, second) = (
+        devices[0]["guid"].as_str().unwrap(),
+        devices[1]["guid"].as_str().unwrap(),
+    );
     let thief = everything(&fleet).await;
     let mut seen = thief.subscribe(&filter::all_devices_do()).await.unwrap();
     thief.flush().await.unwrap();
@@ -95,7 +179,18 @@ async fn a_taken_over_bus_moves_no_device() {
     let (file, file_text) = shared(&dir, "script.sh");
     std::fs::write(&file, format!("echo once >> {effect_text}")).unwrap();
     let context = context_of(&devices[0]);
-    let out = fleet.cli(&["run", "--device", first, "--lang", "sh", "--context", &context, "--follow", "--file", &file_text]);
+    let out = fleet.cli(&[
+        "run",
+        "--device",
+        first,
+        "--lang",
+        "sh",
+        "--context",
+        &context,
+        "--follow",
+        "--file",
+        &file_text,
+    ]);
     assert!(out.status.success(), "{}", said(&out));
     let effect_is_once = || assert_eq!(std::fs::read_to_string(&effect).unwrap(), "once\n");
     effect_is_once();
@@ -116,40 +211,85 @@ async fn a_taken_over_bus_moves_no_device() {
     assert_eq!(send(&thief, &other, &honest).await.unwrap_err(), Code::OrderWrongDevice);
     // Altered, with the honest signature.
     for (field, order) in altered(&order, &other) {
-        let forged = SignedOrder { order: codec::encode(&order).unwrap(), ..honest.clone() };
-        assert_eq!(send(&thief, &guid, &forged).await.unwrap_err(), Code::OrderSignatureInvalid, "{field}");
+        let forged = SignedOrder {
+            order: codec::encode(&order).unwrap(),
+            ..honest.clone()
+        };
+        assert_eq!(
+            send(&thief, &guid, &forged).await.unwrap_err(),
+            Code::OrderSignatureInvalid,
+            "{field}"
+        );
         effect_is_once();
     }
     // Signed anew, with a key that the message names.
     let own = random::signing_key();
     for (field, order) in altered(&order, &other).into_iter().chain([("nothing", order.clone())]) {
-        let named = Order { key_id: key_id(&PublicKey::of(&own)), ..order };
+        let named = Order {
+            key_id: key_id(&PublicKey::of(&own)),
+            ..order
+        };
         let forged = sign_batch(&own, &[named]).unwrap().remove(0);
-        assert_eq!(send(&thief, &guid, &forged).await.unwrap_err(), Code::OrderKeyUnknown, "{field}");
-        let renamed = SignedOrder { key_id: honest.key_id.clone(), ..forged };
-        assert_eq!(send(&thief, &guid, &renamed).await.unwrap_err(), Code::OrderSignatureInvalid, "{field}");
+        assert_eq!(
+            send(&thief, &guid, &forged).await.unwrap_err(),
+            Code::OrderKeyUnknown,
+            "{field}"
+        );
+        let renamed = SignedOrder {
+            key_id: honest.key_id.clone(),
+            ..forged
+        };
+        assert_eq!(
+            send(&thief, &guid, &renamed).await.unwrap_err(),
+            Code::OrderSignatureInvalid,
+            "{field}"
+        );
         effect_is_once();
     }
     // The batch's place, size and signature.
     let mut flipped = *honest.signature.as_bytes();
     flipped[0] ^= 1;
     let forged = [
-        SignedOrder { index: honest.index + 1, ..honest.clone() },
-        SignedOrder { size: honest.size + 1, ..honest.clone() },
-        SignedOrder { path: vec![0; 32], ..honest.clone() },
-        SignedOrder { signature: SignatureBytes::from_bytes(flipped), ..honest.clone() },
-        SignedOrder { signature: SignatureBytes::from_bytes([0; 64]), ..honest.clone() },
+        SignedOrder {
+            index: honest.index + 1,
+            ..honest.clone()
+        },
+        SignedOrder {
+            size: honest.size + 1,
+            ..honest.clone()
+        },
+        SignedOrder {
+            path: vec![0; 32],
+            ..honest.clone()
+        },
+        SignedOrder {
+            signature: SignatureBytes::from_bytes(flipped),
+            ..honest.clone()
+        },
+        SignedOrder {
+            signature: SignatureBytes::from_bytes([0; 64]),
+            ..honest.clone()
+        },
     ];
     for forged in forged {
-        assert_eq!(send(&thief, &guid, &forged).await.unwrap_err(), Code::OrderSignatureInvalid);
+        assert_eq!(
+            send(&thief, &guid, &forged).await.unwrap_err(),
+            Code::OrderSignatureInvalid
+        );
     }
     // Bytes that are no order at all; the agent lives on.
     for body in [&b""[..], b"\xff\xff", &[0x9f; 4096]] {
-        let answer = thief.request(&subject(&guid, "script", "run"), body, Duration::from_secs(20)).await.unwrap();
+        let answer = thief
+            .request(&subject(&guid, "script", "run"), body, Duration::from_secs(20))
+            .await
+            .unwrap();
         assert!(reply::decode::<Accepted>(&answer).is_err());
     }
     let unknown = codec::encode(&honest).unwrap();
-    let answer = thief.request(&subject(&guid, "script", "explode"), &unknown, Duration::from_secs(20)).await.unwrap();
+    let answer = thief
+        .request(&subject(&guid, "script", "explode"), &unknown, Duration::from_secs(20))
+        .await
+        .unwrap();
     assert!(reply::decode::<Accepted>(&answer).is_err());
     effect_is_once();
     let (code, last) = {
@@ -170,7 +310,10 @@ async fn a_forged_result_ends_no_run() {
     let thief = everything(&fleet).await;
     let mut seen = thief.subscribe(&filter::all_devices_do()).await.unwrap();
     thief.flush().await.unwrap();
-    let followed = fleet.follow(&format!("while [ ! -e {go_text} ]; do sleep 0.05; done; echo honest"), &[]);
+    let followed = fleet.follow(
+        &format!("while [ ! -e {go_text} ]; do sleep 0.05; done; echo honest"),
+        &[],
+    );
     let captured = seen.next_within(PATIENCE).await.expect("the thief hears the order");
     let order: Order = codec::decode(&codec::decode::<SignedOrder>(&captured.body).unwrap().order).unwrap();
     let result = borealis_bus_schema::messages::device::RunResult {
@@ -193,9 +336,16 @@ async fn a_forged_result_ends_no_run() {
     let forged = borealis_bus_schema::forms::Signed::seal(&random::signing_key(), form, &result).unwrap();
     let tell = borealis_bus_schema::messages::device::TellResult { result: forged };
     let role = RoleName::script();
-    let tell_subject = Subject::DeviceTell { guid: order.guid, role, verb: VerbName::new("result").unwrap() };
+    let tell_subject = Subject::DeviceTell {
+        guid: order.guid,
+        role,
+        verb: VerbName::new("result").unwrap(),
+    };
     let body = codec::encode(&tell).unwrap();
-    let answer = thief.request(&tell_subject.to_string(), &body, Duration::from_secs(20)).await.unwrap();
+    let answer = thief
+        .request(&tell_subject.to_string(), &body, Duration::from_secs(20))
+        .await
+        .unwrap();
     let refused = reply::decode::<borealis_bus_schema::messages::device::ResultKept>(&answer).unwrap_err();
     assert_eq!(refused.code, Code::ResultSignatureInvalid);
     std::fs::write(&go, "").unwrap();
