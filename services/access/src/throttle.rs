@@ -6,7 +6,7 @@
 //! the connection; no header counts. An IPv6 address counts by its /64.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use borealis_bus_schema::time::Timestamp;
 
@@ -143,10 +143,15 @@ impl Counters {
     }
 }
 
-/// Brings an address to what is counted: IPv4 as it is, IPv6 by its /64, what is no address as text.
+/// Brings an address to what is counted: IPv4 as it is, IPv6 by its /64, both without a port; what is no address as text.
 pub fn peer_key(peer: &str) -> String {
     let bare = peer.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse::<IpAddr>().map(|address| address.to_canonical()) {
+    let with_port = || peer.parse().map(|address: SocketAddr| address.ip());
+    match bare
+        .parse::<IpAddr>()
+        .or_else(|_| with_port())
+        .map(|address| address.to_canonical())
+    {
         Ok(IpAddr::V4(address)) => address.to_string(),
         Ok(IpAddr::V6(address)) => {
             let [a, b, c, d, ..] = address.segments();
@@ -236,6 +241,8 @@ mod tests {
             .count();
         assert_eq!(admitted, PER_PEER);
         assert_eq!(peer_key("::ffff:10.0.0.1"), peer_key("10.0.0.1"));
+        assert_eq!(peer_key("10.0.0.1:4711"), peer_key("10.0.0.1"));
+        assert_eq!(peer_key("[2001:db8::1]:4711"), peer_key("2001:db8::2"));
         assert_ne!(peer_key("2001:db8:0:1::1"), peer_key("2001:db8::1"));
     }
 

@@ -7,5 +7,6 @@ mod harness;
 mod fleet;
 
 mod heads;
+mod isolation;
 mod orders;
 mod refusals;
