@@ -31,17 +31,18 @@ export function tailOf(file, lines = 40) {
 }
 
 export class Program {
-  constructor(name, args, { env = {}, output }) {
+  constructor(name, args, { env = {}, output, input }) {
     const path = join(BIN_DIR, name);
     if (!existsSync(path)) throw new Error(`${path} is missing: build it, or name its folder in BOREALIS_BIN_DIR`);
     this.name = name;
     this.output = output;
     const file = openSync(output, "a", 0o600);
     this.child = spawn(path, args, {
-      stdio: ["ignore", file, file],
+      stdio: [input === undefined ? "ignore" : "pipe", file, file],
       env: { ...process.env, BOREALIS_DEPENDENCIES: DEPENDENCIES, ...env },
     });
     closeSync(file);
+    this.child.stdin?.end(input);
     this.ended = once(this.child, "exit").catch((error) => [error]);
   }
 
@@ -53,6 +54,17 @@ export class Program {
     if (!this.running) {
       throw new Error(`${this.name} ended (${this.child.exitCode ?? this.child.signalCode}):\n${tailOf(this.output)}`);
     }
+  }
+
+  /** What it said so far. */
+  said() {
+    return readFileSync(this.output, "utf8");
+  }
+
+  /** Waits for its end and returns its exit code. */
+  async end() {
+    await this.ended;
+    return this.child.exitCode;
   }
 
   /** Asks it to stop; after the limit it is killed, and that is an error. */
@@ -112,6 +124,15 @@ export function startAgent(folder, name, serverUrl, installerCode) {
   return new Program("borealis-agent", ["run", "--server-url", serverUrl, "--root", root], {
     env: installerCode ? { BOREALIS_INSTALLER_CODE: installerCode } : {},
     output: join(folder, `${name}.out`),
+  });
+}
+
+/** Starts the command line's program; what it needs to know stands in its environment, a password comes on its stdin. */
+export function startCli(folder, name, ready, args, input) {
+  return new Program("borealis", args, {
+    env: { BOREALIS_URL: ready.url, BOREALIS_CA: ready.ca, BOREALIS_ROOT: join(folder, "cli") },
+    output: join(folder, `${name}.out`),
+    input,
   });
 }
 

@@ -5,11 +5,11 @@
 // the folder named in BOREALIS_E2E_SHOTS.
 
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect, openBrowser } from "./browser.mjs";
-import { spkiPin, startAgent, startServer, tailOf, until } from "./product.mjs";
+import { spkiPin, startAgent, startCli, startServer, tailOf, until } from "./product.mjs";
 
 const USERNAME = "ada";
 const PASSWORD = "violet-otter-plays-17-drums";
@@ -181,8 +181,22 @@ async function scenario() {
     await look("device");
   });
 
+  /** Runs the command line's program to its end. */
+  async function cli(name, args, input) {
+    const program = startCli(folder, name, ready, args, input);
+    programs.push(program);
+    assert.equal(await program.end(), 0, program.said());
+    return program.said();
+  }
+
+  await step("the command line logs in beside the browser and sees the same device", async () => {
+    await cli("cli-login", ["login", "--username", USERNAME, "--password-stdin"], `${PASSWORD}\n`);
+    const devices = (await cli("cli-devices", ["devices", "list", "--json"])).trim().split("\n");
+    assert.deepEqual(devices.map((line) => JSON.parse(line).hostname), [hostname]);
+  });
+
   const gate = join(folder, "gate");
-  await step("type a script, run it, and watch its output while it runs", async () => {
+  await step("type a script, run it, and watch its output in the page and on the command line", async () => {
     await button("Run").click();
     await page.getByText("Runs now on 1 device").waitFor();
     const editor = page.getByRole("textbox", { name: "Script" });
@@ -204,11 +218,25 @@ async function scenario() {
     assert.ok(!(await stdout.textContent()).includes("after-the-gate"));
     await page.getByTestId("run-state").getByText("Running", { exact: true }).waitFor();
     await look("run-live");
+    const job = new URL(page.url()).pathname.split("/").at(-1);
+    const follower = startCli(folder, "cli-follow", ready, ["jobs", "follow", job]);
+    programs.push(follower);
+    await until(
+      "the line on the command line",
+      () => {
+        follower.assertRunning();
+        return follower.said().includes("first-line-of-the-script\n");
+      },
+      SLOW_MS,
+    );
+    assert.ok(!follower.said().includes("after-the-gate"), "the script waits");
     writeFileSync(gate, "");
     await stdout.getByText("after-the-gate").waitFor();
     await page.getByTestId("run-state").getByText("Succeeded", { exact: true }).waitFor();
     await until("the exit code", async () => (await page.getByTestId("exit-code").textContent()) === "0", SLOW_MS);
     assert.ok(!(await stdout.textContent()).includes("a-word-of-warning"), "the streams are apart");
+    assert.equal(await follower.end(), 0, "the command line ends with the script's exit code");
+    assert.match(follower.said(), /after-the-gate\n[^]*exit code 0/);
     await look("run-done");
   });
 
@@ -236,11 +264,14 @@ async function scenario() {
     await page.getByRole("row", { name: hostname }).getByRole("link", { name: hostname }).click();
     await button("Run").click();
     await page.getByRole("textbox", { name: "Script" }).click();
-    await page.keyboard.insertText("echo waiting-for-the-end; exec sleep 600\n");
+    const pidFile = join(folder, "pid");
+    await page.keyboard.insertText(`echo $$ >'${pidFile}'; echo waiting-for-the-end; exec sleep 600\n`);
     await button("Run").click();
     await page.getByRole("log", { name: "stdout" }).getByText("waiting-for-the-end").waitFor();
     await button("Cancel run").click();
     await page.getByTestId("run-state").getByText("Cancelled", { exact: true }).waitFor();
+    const pid = Number(readFileSync(pidFile, "utf8"));
+    assert.throws(() => process.kill(pid, 0), { code: "ESRCH" }, "the script's process is gone");
   });
 
   await step("home names the job that failed; jobs lists all three", async () => {
@@ -302,6 +333,8 @@ async function scenario() {
         }),
     );
     assert.equal(keys, 0, "the session key is destroyed");
+    await cli("cli-session", ["session"]);
+    await cli("cli-logout", ["logout"]);
   });
 
   await step("the browser had nothing to complain about (policy, errors, other hosts)", () => {
