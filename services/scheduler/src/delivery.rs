@@ -198,20 +198,29 @@ impl Scheduler {
     }
 
     /// Has a batch of one job signed and sends each order to its device.
+    ///
+    /// The signer refuses a batch as a whole; one that it refuses for good is halved, until what it refuses stands alone.
     async fn order_batch(self: Arc<Self>, job: Arc<Job>, wanted: Vec<(u32, Wanted)>) {
-        match self.sign(&job, &wanted).await {
-            Ok((signed, request)) => {
-                for ((index, wanted), order) in wanted.into_iter().zip(signed) {
-                    let (me, job, request) = (Arc::clone(&self), Arc::clone(&job), Arc::clone(&request));
-                    tokio::spawn(async move { me.send(job, index, wanted, order, &request).await });
+        let mut parts = vec![wanted];
+        while let Some(mut wanted) = parts.pop() {
+            match self.sign(&job, &wanted).await {
+                Ok((signed, request)) => {
+                    for ((index, wanted), order) in wanted.into_iter().zip(signed) {
+                        let (me, job, request) = (Arc::clone(&self), Arc::clone(&job), Arc::clone(&request));
+                        tokio::spawn(async move { me.send(job, index, wanted, order, &request).await });
+                    }
                 }
-            }
-            Err(error) => {
-                let final_word = error.code.retry() == Retry::Never && error.code.side() != Side::Device;
-                warn!(job = %job.created.job, code = %error.code, runs = wanted.len(), "orders were not signed");
-                for (index, wanted) in wanted {
-                    self.not_sent(&job, index, &error, final_word && wanted.act == Act::Begin)
-                        .await;
+                Err(error) if error.code.retry() == Retry::Never && wanted.len() > 1 => {
+                    let second = wanted.split_off(wanted.len() / 2);
+                    parts.extend([wanted, second]);
+                }
+                Err(error) => {
+                    warn!(job = %job.created.job, code = %error.code, runs = wanted.len(), "orders were not signed");
+                    let for_good = error.code.retry() == Retry::Never;
+                    for (index, wanted) in wanted {
+                        self.not_sent(&job, index, &error, for_good && wanted.act == Act::Begin)
+                            .await;
+                    }
                 }
             }
         }
