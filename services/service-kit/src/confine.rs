@@ -123,7 +123,7 @@ fn beneath(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> Re
     rules.add_rule(PathBeneath::new(opened, access))
 }
 
-/// Tries to open what belongs to the other services, and returns what could be opened; empty is what is wanted.
+/// Tries to open keys and state of the other services, and returns what could be opened; empty is what is wanted.
 ///
 /// A folder counts when it can be listed, a file when it can be read.
 pub fn probe_others(paths: &Paths, own: Service) -> Vec<PathBuf> {
@@ -145,13 +145,19 @@ pub fn probe_others(paths: &Paths, own: Service) -> Vec<PathBuf> {
             open.push(folder);
         }
     }
+    let states = Service::ALL.into_iter().filter(|service| *service != own);
+    open.extend(
+        states
+            .map(|service| paths.state(service))
+            .filter(|state| std::fs::read_dir(state).is_ok()),
+    );
     if File::open(paths.recovery()).is_ok() {
         open.push(paths.recovery());
     }
     open
 }
 
-const KEY_FILES: [&str; 12] = [
+const KEY_FILES: [&str; 13] = [
     "service.ed25519",
     "bus.seed",
     "bus.jwt",
@@ -160,6 +166,7 @@ const KEY_FILES: [&str; 12] = [
     "sys.seed",
     "sys.jwt",
     "issuing_ca.key.pem",
+    "derive.secret",
     "code_signing.ed25519",
     "biscuit_root.ed25519",
     "opaque_setup",
