@@ -16,8 +16,8 @@ use crate::error::CliError;
 use crate::exit;
 use crate::print::{self, Printer};
 
-/// Is how long the server may hold a read that has nothing to tell.
-const WAIT_MS: u64 = 20_000;
+/// Is how long the server may hold a read that has nothing to tell; an answer that is lost costs as much.
+const WAIT_MS: u64 = 5_000;
 
 /// Is one thing to print.
 #[derive(Debug, PartialEq, Eq)]

@@ -51,6 +51,10 @@ fn no_bus() -> WireError {
     WireError::new(Code::Unavailable, "the bus is not connected at the moment")
 }
 
+fn lost() -> WireError {
+    WireError::new(Code::DeadlineExceeded, "the bus was lost before the answer came")
+}
+
 impl Backend for BusBackend {
     fn call<'a>(
         &'a self,
@@ -62,7 +66,12 @@ impl Backend for BusBackend {
         Box::pin(async move {
             // Sent only over a connection that stands: nothing waits in a buffer for a bus that comes back later.
             let bus = self.standing().ok_or_else(no_bus)?;
-            bus.call(service, verb, call, options).await
+            let mut connected = bus.connected();
+            tokio::select! {
+                answer = bus.call(service, verb, call, options) => answer,
+                // The answer went with the connection: whoever may ask again need not wait for it.
+                _ = connected.wait_for(|stands| !stands) => Err(lost()),
+            }
         })
     }
 

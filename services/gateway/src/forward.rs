@@ -25,7 +25,7 @@ use crate::server::Peer;
 /// Is how long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(20);
 /// Is how long one attempt of a read may take, besides what a long poll waits.
-const READ_TIME: Duration = Duration::from_secs(5);
+const READ_TIME: Duration = Duration::from_secs(4);
 /// Is how long one attempt of a change may take.
 const CHANGE_TIME: Duration = Duration::from_secs(15);
 /// Is the longest that a long poll may wait.
