@@ -5,7 +5,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a bench fails by panicking"
@@ -16,7 +15,6 @@
 mod fleet;
 mod machine;
 mod processes;
-mod raw;
 #[expect(dead_code, reason = "the other bench uses more of it")]
 mod simulated;
 
@@ -47,7 +45,7 @@ async fn main() {
     let code = fleet.json(&["codes", "create", "--auto-approve", "--json"]);
     fleet.add_agent(code["code"].as_str().unwrap());
     fleet.all_online().await;
-    let pid = fleet.agents[0].pid();
+    let pid = agent_pid();
     settle().await;
     let (before, began) = (cpu_seconds(pid), Instant::now());
     tokio::time::sleep(WATCH).await;
@@ -114,6 +112,15 @@ async fn main() {
 /// Lets what just started come to rest.
 async fn settle() {
     tokio::time::sleep(Duration::from_secs(5)).await;
+}
+
+/// Finds the agent, a child of this process.
+fn agent_pid() -> u32 {
+    let name = |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let own = descendants(std::process::id());
+    own.into_iter()
+        .find(|pid| name(pid).starts_with("borealis-agent"))
+        .unwrap()
 }
 
 fn server_pids(fleet: &Fleet) -> Vec<u32> {

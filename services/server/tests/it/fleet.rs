@@ -45,16 +45,6 @@ impl Agent {
         }
     }
 
-    /// Returns the agent's process id.
-    pub fn pid(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
-    }
-
-    /// Returns the agent's root.
-    pub fn root(&self) -> &Path {
-        self.dir.path()
-    }
-
     /// Returns what the agent logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("Logs/Agent/agent.log")).unwrap_or_default()
@@ -94,6 +84,12 @@ impl Fleet {
 
     /// Does the same in a given root.
     pub async fn start_in(dir: TempDir, agents: usize) -> Self {
+        let roots = (0..agents).map(|_| TempDir::with_prefix("borealis-agent-").unwrap());
+        Self::start_at(dir, roots.collect()).await
+    }
+
+    /// Does the same in given roots, one for each agent.
+    pub async fn start_at(dir: TempDir, agents: Vec<TempDir>) -> Self {
         let server = TestServer::start_in(dir, &ServerOptions::default()).await.unwrap();
         let mut fleet = Self {
             server,
@@ -102,12 +98,12 @@ impl Fleet {
             first: None,
         };
         fleet.set_up();
-        if agents > 0 {
-            let uses = agents.to_string();
+        if !agents.is_empty() {
+            let uses = agents.len().to_string();
             let code = fleet.json(&["codes", "create", "--uses", &uses, "--auto-approve", "--json"]);
             let code = code["code"].as_str().unwrap().to_owned();
-            for _ in 0..agents {
-                fleet.add_agent(&code);
+            for root in agents {
+                fleet.add_agent_in(root, &code);
             }
             let devices = fleet.all_online().await;
             let text = |name: &str| devices[0][name].as_str().unwrap().to_owned();
@@ -144,7 +140,10 @@ impl Fleet {
 
     /// Starts an agent with an installer code.
     pub fn add_agent(&mut self, code: &str) {
-        let dir = TempDir::with_prefix("borealis-agent-").unwrap();
+        self.add_agent_in(TempDir::with_prefix("borealis-agent-").unwrap(), code);
+    }
+
+    fn add_agent_in(&mut self, dir: TempDir, code: &str) {
         let mut agent = Agent {
             dir,
             child: None,
