@@ -3,6 +3,7 @@
 //! Everything that happens arrives here: orders and the state of the connection, what roles tell, answers of the server,
 //! time, renewal, the wish to stop. [`crate::journal::drive`] runs the core; the rest of this module is its hands.
 
+mod line;
 mod renewal;
 mod speech;
 
@@ -15,16 +16,17 @@ use crate::journal::{Journal, drive};
 use crate::process::spool;
 use crate::random;
 use crate::roles::{Action, Hands, RoleEvent, Roles};
-use crate::transport::{Bus, BusConfig, BusError, Incoming, Link};
+use crate::transport::{Bus, BusError, Incoming, Link};
 use borealis_bus_schema::forms::Signed;
 use borealis_bus_schema::ids::{DeploymentId, IdError};
 use borealis_bus_schema::messages::enrollment::Credentials;
 use borealis_bus_schema::order::Context;
 use borealis_bus_schema::time::Timestamp;
+use line::{Away, Line};
 use renewal::{Renewal, RenewalEvent};
 use speech::Speaker;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
@@ -130,7 +132,8 @@ struct Shell {
     keeper: Box<dyn Keeper>,
     renewal: Renewal,
     deployment: DeploymentId,
-    jwt: Arc<RwLock<String>>,
+    line: Line,
+    away: Away,
     standing: Option<Standing>,
     connected: bool,
     reconnect_wanted: bool,
@@ -163,18 +166,8 @@ impl Shell {
             jitter_seed: seed,
         };
         let core = Core::new(config, Box::new(device.keys.clone()), records);
-        let jwt = Arc::new(RwLock::new(device.credentials.bus_jwt.clone()));
-        let (link_sender, links) = unbounded_channel();
-        let bus = Bus::connect(BusConfig {
-            urls: device.credentials.bus_urls.clone(),
-            guid: device.guid,
-            keys: device.keys.clone(),
-            ca_pem: device.trust.ca_pem.clone(),
-            jwt: Arc::clone(&jwt),
-            links: link_sender,
-            jitter_seed: seed.rotate_left(17),
-        })
-        .await?;
+        let line = Line::new(&device, seed);
+        let (bus, links) = line.connect().await?;
         let (hear, heard) = unbounded_channel();
         let (tell, told) = unbounded_channel();
         let speaker = Speaker::new(bus.voice(), hear);
@@ -192,7 +185,8 @@ impl Shell {
             keeper,
             deployment: device.trust.deployment,
             renewal: Renewal::new(device, api, seed),
-            jwt,
+            line,
+            away: Away::new(seed),
             standing: None,
             connected: false,
             reconnect_wanted: false,
@@ -224,11 +218,7 @@ impl Shell {
                 incoming = self.bus.next() => match incoming {
                     Some(order) => self.order(order).await,
                     None if stop_by.is_some() => break,
-                    None => {
-                        // The library gave the subscription up; a new connection is made from the outside.
-                        tracing::error!("the connection was given up");
-                        break;
-                    }
+                    None => self.reconnect_anew().await?,
                 },
                 event = self.renewal.next(self.core.is_streaming()), if stop_by.is_none() => {
                     if self.renewed(event).await {
@@ -236,6 +226,11 @@ impl Shell {
                         self.bus.close().await;
                         return Ok(Ended::Disowned);
                     }
+                }
+                () = sleep_until(self.away.asks_at()), if !self.connected && stop_by.is_none() => {
+                    tracing::info!("the bus is away for long; the server is asked whether it moved");
+                    self.away.asked();
+                    self.renewal.hurry();
                 }
                 () = sleep_until(wake) => self.feed(Input::Tick).await,
             }
@@ -334,11 +329,14 @@ impl Shell {
             Link::Up => {
                 tracing::info!("connected to the bus");
                 self.connected = true;
+                self.away.is_back();
                 self.feed(Input::Connected).await;
             }
             Link::Down => {
                 tracing::warn!("the connection to the bus is gone");
-                self.connected = false;
+                if std::mem::take(&mut self.connected) {
+                    self.away.begins();
+                }
                 self.feed(Input::Disconnected).await;
             }
             // Expired or revoked: only the server's own route can tell which.
@@ -367,10 +365,12 @@ impl Shell {
                 if let Err(error) = self.keeper.credentials(self.deployment, &credentials) {
                     tracing::error!(error, "fresh credentials cannot be kept");
                 }
-                self.jwt
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone_from(&credentials.bus_jwt);
+                if self.line.took(&credentials) {
+                    tracing::info!("the bus has moved");
+                    if let Err(error) = self.reconnect_anew().await {
+                        tracing::error!(error = %error, "the bus has moved to where it cannot be used");
+                    }
+                }
                 self.speaker.set_voice(self.bus.voice());
                 let server_time: Timestamp = credentials.server_time;
                 self.renewal.took(credentials);
@@ -383,6 +383,19 @@ impl Shell {
             }
         }
         false
+    }
+
+    /// Connects with a new client, to where the bus is now.
+    async fn reconnect_anew(&mut self) -> Result<(), RunError> {
+        let (bus, links) = self.line.connect().await?;
+        self.speaker.set_voice(bus.voice());
+        let old = std::mem::replace(&mut self.bus, bus);
+        self.links = links;
+        self.connected = false;
+        self.away.begins();
+        drop(old);
+        self.feed(Input::Disconnected).await;
+        Ok(())
     }
 
     fn report(&mut self) {

@@ -32,6 +32,11 @@ const DEFAULT_PAYLOAD_BYTES: usize = 256 << 10;
 /// Is how many orders wait in memory before the server is told to slow down.
 const ORDER_CAPACITY: usize = 512;
 
+/// Is how often one client tries to connect before it ends; whoever holds it makes a new one.
+///
+/// A client that is dropped while it tries cannot be told, so that it must end by itself: after some minutes.
+const ATTEMPTS: usize = 24;
+
 /// Says why the bus cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
@@ -141,7 +146,7 @@ impl Bus {
         .ignore_discovered_servers()
         .custom_inbox_prefix(inbox_prefix(&guid.to_string()))
         .retry_on_initial_connect()
-        .max_reconnects(None)
+        .max_reconnects(ATTEMPTS)
         .connection_timeout(Duration::from_secs(10))
         .ping_interval(Duration::from_secs(20))
         .request_timeout(None)
@@ -168,7 +173,7 @@ impl Bus {
         })
     }
 
-    /// Waits for the next order; `None` when the connection was given up.
+    /// Waits for the next order; `None` when this client tried often enough and a new one is due.
     pub async fn next(&mut self) -> Option<Incoming> {
         loop {
             let message = self.orders.next().await?;

@@ -2,6 +2,7 @@
 
 use super::RunArgs;
 use super::status::StatusFile;
+use crate::core::backoff::{Backoff, Jitter};
 use crate::identity::api::{Api, ApiError};
 use crate::identity::enrol::{EnrolError, chain, enrol};
 use crate::identity::files::{FilesError, IdentityFiles};
@@ -170,22 +171,33 @@ impl Agent {
                 None => return Ok(()),
             },
         };
+        let mut jitter = Jitter::new(crate::random::spread());
+        let mut backoff = Backoff::new(30_000, 3_600_000);
         loop {
             self.boot
                 .write_line(&bootstrap_line(&format!("device {} begins", device.guid)));
-            let ended = runtime::run(self.parts(device, &files)?, stop.clone()).await?;
-            match ended {
-                Ended::Stopped => {
-                    self.boot.write_line(&bootstrap_line("stopped"));
-                    return Ok(());
+            let ended = runtime::run(self.parts(device.clone(), &files)?, stop.clone()).await?;
+            if matches!(ended, Ended::Stopped) {
+                self.boot.write_line(&bootstrap_line("stopped"));
+                return Ok(());
+            }
+            tracing::error!(guid = %device.guid, "the server does not know this device any more");
+            self.boot
+                .write_line(&bootstrap_line("the server does not know this device any more"));
+            if self.code.is_some() {
+                match self.enrol(&files, stop.clone()).await {
+                    Ok(Some(fresh)) => device = fresh,
+                    Ok(None) => return Ok(()),
+                    Err(error) => tracing::error!(error = %chain(&error), "this machine cannot enrol again"),
                 }
-                Ended::Disowned => {
-                    tracing::error!("the server does not know this device any more; it enrols again");
-                    match self.enrol(&files, stop.clone()).await? {
-                        Some(fresh) => device = fresh,
-                        None => return Ok(()),
-                    }
-                }
+            }
+            let pause = Duration::from_millis(backoff.next_ms(&mut jitter));
+            let mut stopping = stop.clone();
+            if tokio::time::timeout(pause, stopping.wait_for(|stop| *stop))
+                .await
+                .is_ok()
+            {
+                return Ok(());
             }
         }
     }

@@ -226,21 +226,22 @@ fn announce(ready: &Ready) -> Result<(), StartError> {
 
 /// Is one device's whole life.
 async fn device(setup: Arc<Setup>, index: usize, mut stop: watch::Receiver<bool>) -> Result<(), StartError> {
+    let permit = setup.gate.acquire().await;
+    let device = tokio::select! {
+        device = existing_or_new(&setup, index) => device?,
+        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+    };
+    drop(permit);
+    let _ = setup.tell.send(News::Enrolled(index));
     loop {
-        let permit = setup.gate.acquire().await;
-        let device = tokio::select! {
-            device = existing_or_new(&setup, index) => device?,
-            _ = stop.wait_for(|stop| *stop) => return Ok(()),
-        };
-        drop(permit);
-        let _ = setup.tell.send(News::Enrolled(index));
-        let parts = parts(&setup, index, device);
-        match runtime::run(parts, stop.clone()).await? {
-            runtime::Ended::Stopped => return Ok(()),
-            runtime::Ended::Disowned => {
-                tracing::warn!(index, "a simulated device is not known any more; it enrols again");
-                changed(&setup.fleet, |fleet| drop(fleet.devices.remove(&index)));
-            }
+        let parts = parts(&setup, index, device.clone());
+        if let runtime::Ended::Stopped = runtime::run(parts, stop.clone()).await? {
+            return Ok(());
+        }
+        tracing::warn!(index, "the server does not know a simulated device any more");
+        let pause = Duration::from_millis(60_000 + crate::random::spread() % 60_000);
+        if tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await.is_ok() {
+            return Ok(());
         }
     }
 }
