@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod charges;
+mod last_ports;
 mod ready_file;
 
 use std::{
@@ -35,6 +36,7 @@ use crate::{
     supervise::{Charge, Happening, State, Supervised},
 };
 use charges::{GatewayCharge, NatsCharge, ServiceCharge};
+use last_ports::{LastPorts, prefer};
 use ready_file::ReadyFile;
 
 /// Is how long everything together may take to stop.
@@ -119,7 +121,7 @@ impl Up {
     /// Takes the root, makes its keys where there are none, and starts the children.
     ///
     /// Errors: the root is taken (75), a port is (76), nats-server is missing or another one (78); what else can fail.
-    pub async fn start(args: ServiceArgs, parts: Parts) -> Result<Self, ServerError> {
+    pub async fn start(mut args: ServiceArgs, parts: Parts) -> Result<Self, ServerError> {
         process::hide_memory();
         process::raise_open_files();
         let paths = args.paths().map_err(ServerError::io("the root"))?;
@@ -130,6 +132,9 @@ impl Up {
         if parts == Parts::All {
             check_port("the web page", args.listen, "--listen")?;
         }
+        let last = LastPorts::read(&paths);
+        args.nats_listen = prefer(args.nats_listen, last.nats);
+        args.listen = prefer(args.listen, last.gateway);
         let outcome = make_keys(&args, &paths)?;
         let (teller, happenings) = mpsc::unbounded_channel();
         tracing::info!(root = %paths.root().display(), pid = std::process::id(), "the server starts");
@@ -328,9 +333,23 @@ impl Up {
             };
         }
         self.write_ready_file()?;
+        self.keep_ports();
         tracing::info!("everything answers");
         self.log.roll_if_due();
         Ok(())
+    }
+
+    fn keep_ports(&self) {
+        let nats = Ports::read(&self.paths).ok().flatten();
+        let nats = nats.and_then(|ports| ports.nats.rsplit_once(':')?.1.parse().ok());
+        let before = LastPorts::read(&self.paths);
+        let now = LastPorts {
+            nats: nats.unwrap_or(before.nats),
+            gateway: ListenFile::read(&self.paths).map_or(before.gateway, |file| file.port),
+        };
+        if now != before {
+            now.write(&self.paths);
+        }
     }
 
     fn write_ready_file(&mut self) -> Result<(), ServerError> {

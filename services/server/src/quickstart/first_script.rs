@@ -1,6 +1,9 @@
 //! The first script: submitted as a job, its output shown as it arrives.
 
-use std::process::Stdio;
+use std::{
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use borealis_bus_schema::order::Context;
 use serde_json::Value;
@@ -12,10 +15,38 @@ use crate::screen;
 const SCRIPT: &str = include_str!("first_script.sh");
 const WHAT: &str = "running the first script";
 
+/// Is how long services that just started may take to know what they knew before.
+const CATCH_UP: Duration = Duration::from_secs(30);
+/// Lists the refusals that pass by themselves.
+const PASSING: [&str; 5] = ["not_found", "stale", "unavailable", "deadline_exceeded", "overloaded"];
+
 /// Runs the first script on a device and returns its exit code.
 ///
 /// Errors: it never got that far.
 pub async fn run(operator: &Operator, guid: &str, context: Context) -> Result<u8, QuickstartError> {
+    let began = Instant::now();
+    loop {
+        match once(operator, guid, context).await? {
+            Outcome::Ended(code) => return Ok(code),
+            Outcome::Refused { code, .. } if PASSING.contains(&code.as_str()) && began.elapsed() < CATCH_UP => {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+            Outcome::Refused { code, said } => {
+                return Err(QuickstartError::Refused {
+                    what: WHAT,
+                    said: format!("{said} ({code})"),
+                });
+            }
+        }
+    }
+}
+
+enum Outcome {
+    Ended(u8),
+    Refused { code: String, said: String },
+}
+
+async fn once(operator: &Operator, guid: &str, context: Context) -> Result<Outcome, QuickstartError> {
     let io = |source| QuickstartError::Io { what: WHAT, source };
     let args = [
         "run",
@@ -40,13 +71,16 @@ pub async fn run(operator: &Operator, guid: &str, context: Context) -> Result<u8
         return Err(QuickstartError::Malformed { what: WHAT });
     };
     let mut lines = BufReader::new(stdout).lines();
-    let mut last = None;
+    let (mut last, mut refusal) = (None, None);
     while let Some(line) = lines.next_line().await.map_err(io)? {
         let Ok(line) = serde_json::from_str::<Value>(&line) else {
             continue;
         };
         if line.get("final").and_then(Value::as_bool) == Some(true) {
             last = Some(line);
+        } else if let Some(error) = line.get("error") {
+            let text = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            refusal = Some((text("code"), text("message")));
         } else {
             show_chunk(&line);
         }
@@ -58,11 +92,11 @@ pub async fn run(operator: &Operator, guid: &str, context: Context) -> Result<u8
     }
     child.wait().await.map_err(io)?;
     match last {
-        Some(last) => finish(&last),
-        None => Err(QuickstartError::Refused {
-            what: WHAT,
-            said: said.trim().to_owned(),
-        }),
+        Some(last) => finish(&last).map(Outcome::Ended),
+        None => {
+            let (code, said) = refusal.unwrap_or_else(|| ("unknown".to_owned(), said.trim().to_owned()));
+            Ok(Outcome::Refused { code, said })
+        }
     }
 }
 
