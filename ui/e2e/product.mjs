@@ -3,7 +3,7 @@
 import { spawn } from "node:child_process";
 import { createHash, X509Certificate } from "node:crypto";
 import { once } from "node:events";
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, statSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -134,6 +134,20 @@ export function startCli(folder, name, ready, args, input) {
     output: join(folder, `${name}.out`),
     input,
   });
+}
+
+/** The command lines of all processes that name the folder. */
+export function processesOf(folder) {
+  const lines = readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+      } catch {
+        return ""; // It ended meanwhile.
+      }
+    });
+  return lines.filter((line) => line.includes(folder));
 }
 
 /** The SPKI pin of the deployment's own CA: the browser trusts this key, and no other without a public CA. */

@@ -9,7 +9,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect, openBrowser } from "./browser.mjs";
-import { spkiPin, startAgent, startCli, startServer, tailOf, until } from "./product.mjs";
+import { processesOf, spkiPin, startAgent, startCli, startServer, tailOf, until } from "./product.mjs";
 
 const USERNAME = "ada";
 const PASSWORD = "violet-otter-plays-17-drums";
@@ -347,6 +347,7 @@ async function scenario() {
 
   await step("everything stops within the time on SIGTERM", async () => {
     await Promise.all(programs.map((program) => program.stop()));
+    assert.deepEqual(processesOf(folder), [], "nothing that was started is left");
   });
 }
 

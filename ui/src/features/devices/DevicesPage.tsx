@@ -67,7 +67,7 @@ function columnsOf(sortable: boolean): GridColumn<Device>[] {
     {
       id: "os",
       header: words.columns.os,
-      width: "minmax(150px, 1.5fr)",
+      width: "minmax(180px, 1.5fr)",
       cell: systemOf,
       ...by(systemOf),
     },

@@ -94,7 +94,7 @@ function MintedPanel({ minted, onClose }: { minted: MintedCode; onClose: () => v
           <strong>{words.code}</strong>
           <CopyButton text={minted.code} label={words.copyCode} />
         </div>
-        <code className={classes.code} data-testid="minted-code">
+        <code className={`${classes.code} ${classes.unbroken}`} data-testid="minted-code">
           {minted.code}
         </code>
         <p className="dim">

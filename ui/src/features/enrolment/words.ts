@@ -47,7 +47,7 @@ export const words = {
   failedMint: "The code was not minted.",
   failedRevoke: "The code was not revoked.",
   failedDecide: (hostname: string): string => `No decision was recorded for ${hostname}.`,
-  approved: (hostname: string): string => `${hostname} is approved. It comes on-line when its agent asks again.`,
+  approved: (hostname: string): string => `${hostname} is approved. It comes online when its agent asks again.`,
   denied: (hostname: string): string => `${hostname} is denied.`,
   revoked: "The code is revoked.",
 } as const;
