@@ -1,5 +1,6 @@
 //! The whole agent on a real bus; the test is its server.
 
+use borealis_agent::identity::api::Api;
 use borealis_agent::identity::{Device, DeviceKeys};
 use borealis_agent::journal::FileJournal;
 use borealis_agent::paths::{Paths, private_folder};
@@ -37,14 +38,28 @@ fn root_key() -> SigningKey {
 fn order_key() -> SigningKey {
     SigningKey::from_bytes(&[3; 32])
 }
-fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     borealis_agent::clock::wall()
+}
+
+/// Makes credentials as enrollment does.
+pub fn credentials(bus: &TestBus, device: &TestDevice, life_ms: i64) -> Credentials {
+    Credentials {
+        bus_urls: vec![bus.url()],
+        bus_jwt: bus.device_jwt(device, life_ms).unwrap(),
+        bus_jwt_expires_at: now().plus_ms(life_ms),
+        access_token: String::new(),
+        access_token_expires_at: now(),
+        refresh_token: "first".to_owned(),
+        refresh_token_expires_at: now().plus_ms(life_ms),
+        server_time: now(),
+    }
 }
 
 /// Is what the server heard.
 #[derive(Default)]
-struct Heard {
-    hellos: Vec<u64>,
+pub struct Heard {
+    pub hellos: Vec<u64>,
     output: BTreeMap<(RunId, OutputStream), Vec<u8>>,
     results: Vec<RunResult>,
     facts: Vec<Facts>,
@@ -54,21 +69,25 @@ struct Heard {
 
 type Shared = Arc<Mutex<Heard>>;
 
-struct World {
-    bus: TestBus,
+pub struct World {
+    pub bus: TestBus,
     user: Arc<User>,
-    device: TestDevice,
-    heard: Shared,
+    pub device: TestDevice,
+    pub heard: Shared,
     root: TempDir,
+    /// How long the device's first JWT lives.
+    pub jwt_life_ms: i64,
+    /// How the device reaches its server over HTTPS.
+    pub api: Arc<dyn Fn() -> Option<Api> + Send + Sync>,
 }
 
-struct Running {
+pub struct Running {
     stop: watch::Sender<bool>,
     task: JoinHandle<Ended>,
 }
 
 impl Running {
-    async fn stopped(self) {
+    pub async fn stopped(self) {
         let began = Instant::now();
         self.stop.send(true).unwrap();
         assert!(matches!(self.task.await.unwrap(), Ended::Stopped));
@@ -87,7 +106,7 @@ impl Keeper for NoKeeper {
     fn status(&mut self, _: &Standing) {}
 }
 
-fn key_set() -> Signed {
+pub fn key_set() -> Signed {
     let set = KeySet {
         version: 1,
         keys: vec![PublicKey::of(&order_key())],
@@ -97,13 +116,15 @@ fn key_set() -> Signed {
 }
 
 impl World {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let bus = TestBus::start().await.unwrap();
         let user = Arc::new(bus.connect_everything().await.unwrap());
         let world = Self {
             device: TestDevice::draw(),
             heard: Shared::default(),
             root: tempfile::tempdir().unwrap(),
+            jwt_life_ms: 3_600_000,
+            api: Arc::new(|| None),
             bus,
             user,
         };
@@ -141,7 +162,7 @@ impl World {
         Paths::new(self.root.path(), None)
     }
 
-    async fn start(&self) -> Running {
+    pub async fn start(&self) -> Running {
         let paths = self.paths();
         private_folder(&paths.work()).unwrap();
         let (journal, records) = FileJournal::open(&paths.journal()).unwrap();
@@ -158,16 +179,7 @@ impl World {
             guid: self.device.guid,
             key_set: KeySet::open(&signed, &trust.code_signing_root).unwrap(),
             trust,
-            credentials: Credentials {
-                bus_urls: vec![self.bus.url()],
-                bus_jwt: self.bus.device_jwt(&self.device, 3_600_000).unwrap(),
-                bus_jwt_expires_at: now().plus_ms(3_600_000),
-                access_token: String::new(),
-                access_token_expires_at: now(),
-                refresh_token: String::new(),
-                refresh_token_expires_at: now(),
-                server_time: now(),
-            },
+            credentials: credentials(&self.bus, &self.device, self.jwt_life_ms),
         };
         let parts = Parts {
             context: Context::System,
@@ -181,7 +193,7 @@ impl World {
             work: paths.work(),
             wrapper: env!("CARGO_BIN_EXE_borealis-agent").into(),
             keeper: Box::new(NoKeeper),
-            api: Arc::new(|| None),
+            api: Arc::clone(&self.api),
             max_running: 4,
             device,
         };
@@ -192,13 +204,13 @@ impl World {
         Running { stop, task }
     }
 
-    async fn until(&self, what: &str, fits: impl Fn(&Heard) -> bool) {
+    pub async fn until(&self, what: &str, fits: impl Fn(&Heard) -> bool) {
         eventually(what, async || fits(&self.heard.lock().unwrap()).then_some(()))
             .await
             .unwrap();
     }
 
-    fn order(&self, number: u8, script: &str) -> Order {
+    pub fn order(&self, number: u8, script: &str) -> Order {
         Order {
             order: OrderId::from_bytes([number; 16]),
             run: RunId::from_bytes([number; 16]),
@@ -222,7 +234,7 @@ impl World {
         }
     }
 
-    async fn send(&self, order: &Order) -> Reply<Accepted> {
+    pub async fn send(&self, order: &Order) -> Reply<Accepted> {
         let signed = sign_batch(&order_key(), std::slice::from_ref(order)).unwrap().remove(0);
         let subject = Subject::DeviceDo {
             guid: order.guid,

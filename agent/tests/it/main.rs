@@ -9,6 +9,8 @@
 )]
 
 mod bus;
+mod disk;
 mod pki;
+mod renewal;
 mod tree;
 mod trust;

@@ -1,0 +1,105 @@
+//! Credentials that end: the agent is back with fresh ones before anyone notices.
+
+use crate::bus::{World, credentials, key_set, now};
+use crate::pki::Root;
+use borealis_agent::identity::api::Api;
+use borealis_bus_schema::forms::{Form, PublicKey};
+use borealis_bus_schema::ids::{RoleName, VerbName};
+use borealis_bus_schema::messages::enrollment::{Renew, Renewed, SignedText};
+use borealis_bus_schema::messages::scheduler::RunState;
+use borealis_bus_schema::order::{Order, OrderBody};
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+const LIFE_MS: i64 = 3_000;
+
+/// Reads one HTTP request's body.
+async fn body_of(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&bytes).to_lowercase();
+        if let Some((head, _)) = text.split_once("\r\n\r\n") {
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .unwrap();
+            let length: usize = length.trim().parse().unwrap();
+            if bytes.len() >= head.len() + 4 + length {
+                return bytes.split_off(head.len() + 4);
+            }
+        }
+        let read = stream.read(&mut buffer).await.unwrap();
+        assert!(read > 0, "the request ended early");
+        bytes.extend_from_slice(&buffer[..read]);
+    }
+}
+
+/// Checks a renewal as enrollment does, and returns the refresh token it showed.
+fn checked(renew: &Renew, key: &PublicKey) -> String {
+    let token = renew.refresh_token.clone().unwrap_or_default();
+    let (guid, at) = (renew.guid.to_string(), renew.issued_at.to_string());
+    let fields = [guid.as_bytes(), token.as_bytes(), at.as_bytes(), renew.nonce.as_bytes()];
+    key.verify(Form::Renew, &fields, &renew.signature).unwrap();
+    token
+}
+
+#[tokio::test]
+async fn given_credentials_of_seconds_then_the_agent_renews_them_again_and_again_and_stays() {
+    let mut world = World::new().await;
+    let root = Root::new();
+    let acceptor = root.acceptor(&["localhost"], vec![root.der()]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    world.jwt_life_ms = LIFE_MS;
+    let pem = root.pem();
+    world.api = Arc::new(move || Api::of_root(&url, &pem, 0).ok());
+    let tokens: Arc<Mutex<Vec<String>>> = Arc::default();
+    let agent = world.start().await;
+
+    let serve = async {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            let renew: Renew = serde_json::from_slice(&body_of(&mut stream).await).unwrap();
+            let token = checked(&renew, &world.device.public_key());
+            let number = tokens.lock().unwrap().len();
+            tokens.lock().unwrap().push(token);
+            let mut fresh = credentials(&world.bus, &world.device, LIFE_MS);
+            fresh.refresh_token = format!("token-{number}");
+            let renewed = Renewed {
+                credentials: fresh,
+                key_set: SignedText::from(&key_set()),
+            };
+            let body = serde_json::to_string(&renewed).unwrap();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            let _ = stream.shutdown().await;
+        }
+    };
+    let enough = world.until("three renewals and the hellos that follow", |heard| {
+        tokens.lock().unwrap().len() >= 3 && heard.hellos.len() >= 4
+    });
+    tokio::select! {
+        () = serve => {}
+        () = enough => {}
+    }
+    assert_eq!(
+        tokens.lock().unwrap()[..3],
+        ["first", "token-0", "token-1"],
+        "each shows the newest token"
+    );
+    let ping = Order {
+        role: RoleName::agent(),
+        verb: VerbName::ping(),
+        body: OrderBody::Ping,
+        issued_at: now(),
+        ..world.order(5, "")
+    };
+    assert_eq!(world.send(&ping).await.unwrap().state, RunState::Succeeded);
+    agent.stopped().await;
+}
