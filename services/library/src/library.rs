@@ -137,3 +137,30 @@ fn failed() -> WireError {
 fn stream_of(digest: &Digest) -> Reply<StreamId> {
     StreamId::new(&format!("script-{digest}")).map_err(|_| WireError::new(Code::Internal, "no stream of that name"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use borealis_bus_schema::ids::OperatorId;
+    use borealis_bus_schema::order::Language;
+    use borealis_bus_schema::time::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn golden_events_stay_readable() {
+        let event = ScriptKept {
+            digest: Digest([1; 32]),
+            language: Language::Python,
+            size_bytes: 7,
+            author: OperatorId::from_bytes([2; 16]),
+            at: Timestamp::from_unix_ms(1_795_341_600_123),
+        };
+        let body = codec::encode(&event).unwrap();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+        let fields = serde_json::to_value(&event).unwrap();
+        let pinned = borealis_test_support::golden(&folder, SCRIPT_KEPT, &body, &fields).unwrap();
+        assert_eq!(codec::decode::<ScriptKept>(&pinned).unwrap(), event);
+    }
+}

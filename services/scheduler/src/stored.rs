@@ -213,3 +213,94 @@ impl Stored {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use borealis_bus_schema::codes::Code;
+    use borealis_bus_schema::messages::scheduler::RunState;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn at() -> Timestamp {
+        Timestamp::from_unix_ms(1_795_341_600_123)
+    }
+
+    fn one_of_each() -> Vec<Stored> {
+        let created = job::Created {
+            job: JobId::from_bytes([1; 16]),
+            author: OperatorId::from_bytes([2; 16]),
+            username: "ada".to_owned(),
+            what: job::What {
+                role: RoleName::script(),
+                verb: VerbName::run(),
+                language: Some(Language::Sh),
+                context: Context::System,
+                script_digest: Some(Digest([3; 32])),
+                timeout_ms: 60_000,
+            },
+            created_at: at(),
+            expires_at: at().plus_ms(1),
+            grant: GrantId::from_bytes([4; 16]),
+            file: Digest([5; 32]),
+            runs_total: 2,
+        };
+        let end = End {
+            state: RunState::Refused,
+            exit_code: Some(3),
+            signal: None,
+            started_at: Some(at()),
+            ended_at: at(),
+            duration_ms: Some(7),
+            truncated: true,
+            reason: Some("no".to_owned()),
+            code: Some(Code::NoSpace),
+        };
+        let output = |inline| run::Event::Output {
+            stream: OutputStream::Stderr,
+            seq: 1,
+            offset: 2,
+            size_bytes: 3,
+            inline,
+        };
+        let by = "ada".to_owned();
+        vec![
+            Stored::Job(job::Event::Created(Box::new(created))),
+            Stored::Job(job::Event::Cancelled { by, at: at() }),
+            Stored::Run(run::Event::Delivered { at: at() }),
+            Stored::Run(run::Event::Started { at: at() }),
+            Stored::Run(run::Event::CancelRequested { at: at() }),
+            Stored::Run(output(Some(vec![0, 255, 10]))),
+            Stored::Run(run::Event::Ended(end)),
+        ]
+    }
+
+    #[test]
+    fn golden_events_stay_readable() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+        for event in one_of_each() {
+            let stored = event.encode().unwrap();
+            let fields: Value = match &event {
+                // The data of output is bytes, which JSON does not hold.
+                Stored::Run(run::Event::Output { .. }) => Value::Null,
+                _ => codec::decode(&stored.body).unwrap(),
+            };
+            let pinned = borealis_test_support::golden(&folder, &stored.kind, &stored.body, &fields).unwrap();
+            assert_eq!(Stored::decode(&stored.kind, &pinned).unwrap(), event);
+        }
+    }
+
+    #[test]
+    fn a_kind_of_a_newer_program_is_named() {
+        assert!(matches!(
+            Stored::decode("RunTeleported", b""),
+            Err(StoredError::UnknownKind { .. })
+        ));
+        assert!(matches!(
+            Stored::decode("RunEnded", b"\xff"),
+            Err(StoredError::Body { .. })
+        ));
+    }
+}

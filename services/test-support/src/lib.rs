@@ -10,12 +10,15 @@ mod wait;
 
 pub mod programs;
 
+mod golden;
+
 mod bus;
 mod user;
 
 mod server;
 
 pub use bus::{TestBus, TestDevice};
+pub use golden::golden;
 pub use server::{Ready, ServerOptions, TestServer};
 pub use user::{Events, Message, User};
 pub use wait::{DEADLINE, TestError, eventually, eventually_within};
