@@ -34,11 +34,14 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 /// Is how many devices enrol, or connect for the first time, at once.
 const AT_ONCE: usize = 32;
+
+/// Is how long a device may keep others waiting until it is welcome.
+const FIRST_WELCOME: Duration = Duration::from_secs(10);
 
 /// Is how often changed identities are written, at most.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
@@ -123,7 +126,7 @@ async fn fleet(args: &SimulateArgs, paths: &Paths, url: String, code: Option<Ins
         api,
         code,
         fleet: Arc::clone(&fleet),
-        gate: Semaphore::new(AT_ONCE),
+        gate: Arc::new(Semaphore::new(AT_ONCE)),
         run_scripts: args.run_scripts,
         small_facts: args.facts == "small",
         tell,
@@ -171,7 +174,7 @@ struct Setup {
     api: Api,
     code: Option<InstallerCode>,
     fleet: Shared,
-    gate: Semaphore,
+    gate: Arc<Semaphore>,
     run_scripts: bool,
     small_facts: bool,
     tell: mpsc::UnboundedSender<News>,
@@ -226,15 +229,20 @@ fn announce(ready: &Ready) -> Result<(), StartError> {
 
 /// Is one device's whole life.
 async fn device(setup: Arc<Setup>, index: usize, mut stop: watch::Receiver<bool>) -> Result<(), StartError> {
-    let permit = setup.gate.acquire().await;
+    let permit = Arc::clone(&setup.gate).acquire_owned().await;
     let device = tokio::select! {
         device = existing_or_new(&setup, index) => device?,
         _ = stop.wait_for(|stop| *stop) => return Ok(()),
     };
-    drop(permit);
     let _ = setup.tell.send(News::Enrolled(index));
+    let on = Arc::new(Notify::new());
+    let is_on = Arc::clone(&on);
+    tokio::spawn(async move {
+        let _ = tokio::time::timeout(FIRST_WELCOME, is_on.notified()).await;
+        drop(permit);
+    });
     loop {
-        let parts = parts(&setup, index, device.clone());
+        let parts = parts(&setup, index, device.clone(), Arc::clone(&on));
         if let runtime::Ended::Stopped = runtime::run(parts, stop.clone()).await? {
             return Ok(());
         }
@@ -296,7 +304,7 @@ fn hostname(index: usize) -> String {
     format!("sim-{index:05}")
 }
 
-fn parts(setup: &Arc<Setup>, index: usize, device: Device) -> Parts {
+fn parts(setup: &Arc<Setup>, index: usize, device: Device, on: Arc<Notify>) -> Parts {
     let script: Box<dyn Role> = if setup.run_scripts {
         Box::new(ScriptRole::default())
     } else {
@@ -324,6 +332,7 @@ fn parts(setup: &Arc<Setup>, index: usize, device: Device) -> Parts {
             index,
             fleet: Arc::clone(&setup.fleet),
             tell: setup.tell.clone(),
+            on,
         }),
         api: Arc::new(move || Some(api.clone())),
         max_running: 4,
@@ -334,6 +343,7 @@ struct FleetKeeper {
     index: usize,
     fleet: Shared,
     tell: mpsc::UnboundedSender<News>,
+    on: Arc<Notify>,
 }
 
 impl Keeper for FleetKeeper {
@@ -355,6 +365,7 @@ impl Keeper for FleetKeeper {
     }
     fn status(&mut self, standing: &Standing) {
         if standing.welcome {
+            self.on.notify_one();
             let _ = self.tell.send(News::Welcome(self.index));
         }
     }
