@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use borealis_bus_schema::ids::{ApprovalId, CodeId, JobId, SiteName};
 use borealis_bus_schema::order::{Context, Language};
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 /// Runs a fleet of machines with Borealis from the command line.
 #[derive(Debug, Parser)]
@@ -80,6 +81,12 @@ pub enum Command {
     /// Lists, shows, follows and cancels jobs
     #[command(subcommand)]
     Jobs(JobsCommand),
+    /// Prints what a shell needs to complete these commands
+    Completion {
+        /// The shell: bash, zsh, fish, elvish or powershell
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
 }
 
 /// Names an operator who types a password.
@@ -287,6 +294,7 @@ mod tests {
             "devices show somewhere",
             "run --device a --device b --lang bash --context currentuser --timeout 10m --follow -- uname -a",
             "run --all --file x.sh --json",
+            "completion bash",
             "jobs list",
             "jobs show 0123456789abcdef0123456789abcdef",
             "jobs cancel 0123456789abcdef0123456789abcdef",

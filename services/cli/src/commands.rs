@@ -1,5 +1,7 @@
 //! The commands, one file each.
 
+use clap::CommandFactory;
+
 use crate::api::Api;
 use crate::args::{Cli, Command};
 use crate::connection::Connection;
@@ -23,6 +25,11 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<u8, CliError> {
         Command::Setup { link, who } => account::setup(args, printer, &link, &who.username).await?,
         Command::Login { who } => account::login(args, printer, &who.username).await?,
         Command::Logout => account::logout(args, printer).await?,
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "borealis", &mut script);
+            printer.line(String::from_utf8_lossy(&script).trim_end())?;
+        }
         other => {
             let api = Api::new(Connection::gather(args)?)?;
             match other {
@@ -32,7 +39,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<u8, CliError> {
                 Command::Devices(command) => devices::run(&api, printer, command).await?,
                 Command::Run(args) => return run::run(&api, printer, args).await,
                 Command::Jobs(command) => return jobs::run(&api, printer, command).await,
-                Command::Setup { .. } | Command::Login { .. } | Command::Logout => {}
+                Command::Setup { .. } | Command::Login { .. } | Command::Logout | Command::Completion { .. } => {}
             }
         }
     }

@@ -21,9 +21,10 @@ use crate::backend::BusBackend;
 use crate::error::RunError;
 use crate::live::Live;
 use crate::router::{Config, PATIENCE, router};
-use crate::{server, tls};
+use crate::server;
+use crate::tls::Leaf;
 
-/// Is how often the log is asked whether the day has changed.
+/// Is how often the log is asked whether the day has changed, and the certificate whether it was renewed.
 const ROLL: Duration = Duration::from_secs(60);
 
 /// Says where the gateway listens.
@@ -53,7 +54,8 @@ pub async fn run(args: ServiceArgs) -> Result<(), RunError> {
 }
 
 async fn serve(base: Arc<Base>) -> Result<(), RunError> {
-    let acceptor = tls::acceptor(&base.paths)?;
+    let leaf = Leaf::read(&base.paths)?;
+    let current = leaf.current();
     let room = server::room();
     let listener = listen(&base).await?;
     let address = listener.local_addr().map_err(|source| RunError::Listen {
@@ -77,8 +79,8 @@ async fn serve(base: Arc<Base>) -> Result<(), RunError> {
         live: live.clone(),
         patience: PATIENCE,
     })?;
-    let background = tokio::spawn(background(Arc::clone(&base), sender, live));
-    let serving = server::serve(listener, acceptor, router, room, base.shutdown.clone());
+    let background = tokio::spawn(background(Arc::clone(&base), sender, live, leaf));
+    let serving = server::serve(listener, current, router, room, base.shutdown.clone());
     let outcome = tokio::select! {
         () = serving => Ok(()),
         outcome = background => outcome.unwrap_or(Ok(())),
@@ -89,8 +91,13 @@ async fn serve(base: Arc<Base>) -> Result<(), RunError> {
     outcome
 }
 
-/// Connects to the bus, feeds open pages and keeps the log's day; returns only with an error.
-async fn background(base: Arc<Base>, sender: watch::Sender<Option<Bus>>, live: Live) -> Result<(), RunError> {
+/// Connects to the bus, feeds open pages, keeps log and certificate up to date; returns only with an error.
+async fn background(
+    base: Arc<Base>,
+    sender: watch::Sender<Option<Bus>>,
+    live: Live,
+    mut leaf: Leaf,
+) -> Result<(), RunError> {
     let connecting = async {
         let Some(bus) = base.connect().await? else {
             return Ok(());
@@ -110,6 +117,7 @@ async fn background(base: Arc<Base>, sender: watch::Sender<Option<Bus>>, live: L
         loop {
             tokio::time::sleep(ROLL).await;
             base.log_guard.roll_if_due();
+            leaf.renew_if_changed();
         }
     };
     tokio::select! {

@@ -19,7 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -136,7 +136,13 @@ impl Seats {
 }
 
 /// Serves until it is told to stop, then lets what has begun come to its end.
-pub(crate) async fn serve(listener: TcpListener, tls: TlsAcceptor, router: Router, room: usize, shutdown: Shutdown) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: watch::Receiver<TlsAcceptor>,
+    router: Router,
+    room: usize,
+    shutdown: Shutdown,
+) {
     let (seats, mut tasks) = (Seats::new(room), JoinSet::new());
     loop {
         let accepted = tokio::select! {
@@ -154,7 +160,7 @@ pub(crate) async fn serve(listener: TcpListener, tls: TlsAcceptor, router: Route
         };
         match seats.take() {
             Some(seated) => {
-                let (tls, router, shutdown) = (tls.clone(), router.clone(), shutdown.clone());
+                let (tls, router, shutdown) = (tls.borrow().clone(), router.clone(), shutdown.clone());
                 tasks.spawn(connection(stream, peer, tls, router, seated, shutdown));
             }
             None => tracing::warn!(%peer, room, "a connection is refused: all are busy"),

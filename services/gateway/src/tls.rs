@@ -1,11 +1,13 @@
 //! The gateway's TLS: its own leaf, signed by the deployment's CA, by rustls with ring.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use borealis_bus_schema::subjects::Service;
-use borealis_service_kit::{keys, paths::Paths};
+use borealis_service_kit::{keys, paths::Paths, run::chain};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::error::RunError;
@@ -13,7 +15,7 @@ use crate::error::RunError;
 /// Reads leaf, chain and key of the gateway.
 ///
 /// Errors: [`RunError::LeafKey`], [`RunError::Certificate`].
-pub(crate) fn acceptor(paths: &Paths) -> Result<TlsAcceptor, RunError> {
+fn acceptor(paths: &Paths) -> Result<TlsAcceptor, RunError> {
     let holder = Service::Gateway.name();
     let (pem_path, key_path) = (paths.leaf_pem(holder), paths.leaf_key(holder));
     let bad = |reason: String| RunError::Certificate {
@@ -33,4 +35,52 @@ pub(crate) fn acceptor(paths: &Paths) -> Result<TlsAcceptor, RunError> {
         .map_err(|e| bad(e.to_string()))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Holds the leaf in use; a renewed one takes its place without a restart.
+pub(crate) struct Leaf {
+    paths: Paths,
+    written: Option<SystemTime>,
+    current: watch::Sender<TlsAcceptor>,
+}
+
+impl Leaf {
+    /// Reads the leaf.
+    ///
+    /// Errors: as [`acceptor`].
+    pub(crate) fn read(paths: &Paths) -> Result<Self, RunError> {
+        let written = written(paths);
+        let current = watch::Sender::new(acceptor(paths)?);
+        Ok(Self {
+            paths: paths.clone(),
+            written,
+            current,
+        })
+    }
+
+    /// Returns what new connections are accepted with.
+    pub(crate) fn current(&self) -> watch::Receiver<TlsAcceptor> {
+        self.current.subscribe()
+    }
+
+    /// Reads the leaf again when its file has changed; one that cannot be used leaves the old one in place.
+    pub(crate) fn renew_if_changed(&mut self) {
+        let written = written(&self.paths);
+        if written == self.written {
+            return;
+        }
+        match acceptor(&self.paths) {
+            Ok(acceptor) => {
+                self.written = written;
+                self.current.send_replace(acceptor);
+                tracing::info!("the renewed certificate is in use");
+            }
+            Err(error) => tracing::error!(error = %chain(&error), "the renewed certificate cannot be used"),
+        }
+    }
+}
+
+fn written(paths: &Paths) -> Option<SystemTime> {
+    let metadata = std::fs::metadata(paths.leaf_pem(Service::Gateway.name())).ok()?;
+    metadata.modified().ok()
 }
