@@ -171,6 +171,10 @@ async function scenario() {
     const row = page.getByRole("row", { name: hostname });
     await row.getByText("Online", { exact: true }).waitFor();
     await look("devices");
+    for (const width of [800, 1_024, 1_280, 1_440]) {
+      await page.setViewportSize({ width, height: 860 });
+      assert.deepEqual(await leftEdges(row.getByRole("gridcell")), await leftEdges(page.getByRole("columnheader")));
+    }
   });
 
   await step("the device page shows what the agent told", async () => {
@@ -349,6 +353,10 @@ async function scenario() {
     await Promise.all(programs.map((program) => program.stop()));
     assert.deepEqual(processesOf(folder), [], "nothing that was started is left");
   });
+}
+
+function leftEdges(cells) {
+  return cells.evaluateAll((all) => all.map((cell) => Math.round(cell.getBoundingClientRect().left)));
 }
 
 function escape(text) {
