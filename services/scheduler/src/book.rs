@@ -153,8 +153,9 @@ impl Job {
         slot.version = version;
         let after = slot.state.state;
         if before != after {
-            self.count(before).map(|n| n.fetch_sub(1, Ordering::Relaxed));
-            self.count(after).map(|n| n.fetch_add(1, Ordering::Relaxed));
+            // Counted twice for a moment, never nowhere: a job with no run left to count would look done.
+            self.count(after).map(|n| n.fetch_add(1, Ordering::Release));
+            self.count(before).map(|n| n.fetch_sub(1, Ordering::Release));
         }
     }
 
@@ -170,7 +171,7 @@ impl Job {
         let loaded = RunState::ALL
             .iter()
             .zip(&self.counts)
-            .map(|(state, n)| (*state, n.load(Ordering::Relaxed)));
+            .map(|(state, n)| (*state, n.load(Ordering::Acquire)));
         loaded.filter(|(_, n)| *n > 0).collect()
     }
 

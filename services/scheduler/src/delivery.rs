@@ -104,9 +104,9 @@ impl Scheduler {
         }
     }
 
-    /// Sets a run's next appointment.
+    /// Sets a run's next appointment, unless it is due sooner: its device may have come meanwhile.
     pub fn appoint(&self, key: RunKey, at_ms: i64) {
-        self.agenda.lock().set(key, at_ms);
+        self.agenda.lock().hasten(key, at_ms);
         self.wake.notify_one();
     }
 
