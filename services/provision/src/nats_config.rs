@@ -158,3 +158,78 @@ pub fn announce(paths: &Paths, ports: &Ports) -> Result<(), ConfigError> {
     keys::write_public(&paths.ports_json(), &text)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns what the template sets, without its comments.
+    fn settings(text: &str) -> impl Iterator<Item = &str> {
+        text.lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+    }
+
+    #[test]
+    fn nothing_but_the_bus_is_offered() {
+        let offered = [
+            "jetstream",
+            "http",
+            "monitor",
+            "leafnodes",
+            "cluster",
+            "gateway",
+            "mqtt",
+            "websocket",
+            "no_auth_user",
+            "users",
+            "token",
+            "nkeys",
+            "prof_port",
+            "allow_non_tls",
+        ];
+        for line in settings(TEMPLATE) {
+            assert!(!offered.iter().any(|name| line.starts_with(name)), "{line}");
+        }
+    }
+
+    fn paths() -> Paths {
+        Paths::new("/r \"q\"", None).unwrap()
+    }
+
+    fn trust() -> TrustFile {
+        let dir = tempfile::tempdir().unwrap();
+        let options = crate::Options {
+            names: vec!["rmm.example.org".to_owned(), "10.0.0.7".to_owned()],
+            names_given: true,
+            now: borealis_bus_schema::time::Timestamp::from_unix_ms(1_795_341_600_000),
+        };
+        let paths = Paths::new(dir.path(), None).unwrap();
+        crate::init(&paths, &options, &mut |_| {}).unwrap().trust
+    }
+
+    #[test]
+    fn every_value_is_filled_in_and_quoted() {
+        let trust = trust();
+        let config = render(&paths(), &trust, "[::1]:0".parse().unwrap());
+        assert!(settings(&config).all(|line| !line.contains('@')), "{config}");
+        assert!(config.contains("listen: \"[::1]:-1\""), "{config}");
+        assert!(config.contains("/r \\\"q\\\"/"), "{config}");
+        assert!(config.contains(&trust.account.jwt) && config.contains(&trust.operator_jwt));
+        let named = render(&paths(), &trust, "0.0.0.0:4222".parse().unwrap());
+        assert!(named.contains("listen: \"0.0.0.0:4222\""));
+    }
+
+    #[test]
+    fn devices_are_told_the_public_names_and_loopback_only_where_nothing_else_is_reached() {
+        let trust = trust();
+        let everywhere = addresses(&trust, "0.0.0.0".parse().unwrap(), 4222, 1);
+        assert_eq!(everywhere.nats, "tls://127.0.0.1:4222");
+        assert_eq!(everywhere.public, ["tls://rmm.example.org:4222", "tls://10.0.0.7:4222"]);
+        let here = addresses(&trust, "::1".parse().unwrap(), 5, 1);
+        assert_eq!(
+            (here.nats.as_str(), here.public),
+            ("tls://[::1]:5", vec!["tls://[::1]:5".to_owned()])
+        );
+    }
+}

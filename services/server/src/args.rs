@@ -104,9 +104,12 @@ pub struct StoreArgs {
     /// For tail: goes on until it is stopped
     #[arg(long, short)]
     pub follow: bool,
-    /// For export: writes the form that import reads, while the service does not run
+    /// For export: writes the form that import reads
     #[arg(long)]
     pub raw: bool,
+    /// Prints JSON lines, which it does anyway
+    #[arg(long)]
+    pub json: bool,
     /// Those of a service.
     #[command(flatten)]
     pub server: ServiceArgs,

@@ -361,9 +361,15 @@ impl Up {
             pid: std::process::id(),
             setup_link: self.setup_link(),
         };
-        let file = ReadyFile::write(self.args.ready_file.as_deref(), &content);
-        self.ready_file = Some(file.map_err(ServerError::io("the ready file"))?);
-        Ok(())
+        let written = match &self.ready_file {
+            Some(file) => file.write(&content),
+            None => ReadyFile::at(self.args.ready_file.as_deref()).and_then(|file| {
+                file.write(&content)?;
+                self.ready_file = Some(file);
+                Ok(())
+            }),
+        };
+        written.map_err(ServerError::io("the ready file"))
     }
 
     /// Takes the set-up link back once it was used.

@@ -31,18 +31,23 @@ pub struct Content {
 pub struct ReadyFile(Option<PathBuf>);
 
 impl ReadyFile {
-    /// Writes the file by rename, mode 600; does nothing without a path.
+    /// Names the file; nothing is written without a path.
+    ///
+    /// Errors: the working directory cannot be read.
+    pub fn at(path: Option<&Path>) -> io::Result<Self> {
+        Ok(Self(path.map(std::path::absolute).transpose()?))
+    }
+
+    /// Writes the file by rename, mode 600, over an earlier one.
     ///
     /// Errors: it cannot be written.
-    pub fn write(path: Option<&Path>, content: &Content) -> io::Result<Self> {
-        let Some(path) = path else {
-            return Ok(Self(None));
+    pub fn write(&self, content: &Content) -> io::Result<()> {
+        let Some(path) = &self.0 else {
+            return Ok(());
         };
-        let path = std::path::absolute(path)?;
         let mut text = serde_json::to_vec_pretty(content)?;
         text.push(b'\n');
-        keys::write_private(&path, &text).map_err(io::Error::other)?;
-        Ok(Self(Some(path)))
+        keys::write_private(path, &text).map_err(io::Error::other)
     }
 }
 
@@ -52,5 +57,33 @@ impl Drop for ReadyFile {
             // Whoever reads it checks that the process lives.
             let _ = std::fs::remove_file(path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn it_is_written_again_and_goes_when_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ready.json");
+        let file = ReadyFile::at(Some(&path)).unwrap();
+        let mut content = Content {
+            url: Some("https://h:1".to_owned()),
+            nats_url: None,
+            ca: "/ca.pem".into(),
+            pid: 1,
+            setup_link: Some("https://h:1/setup#s".to_owned()),
+        };
+        file.write(&content).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        content.setup_link = None;
+        file.write(&content).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("setup") && !text.contains("null"), "{text}");
+        drop(file);
+        assert!(!path.exists());
     }
 }
