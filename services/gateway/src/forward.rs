@@ -13,6 +13,7 @@ use borealis_bus_schema::routes::{Need, Route};
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::auth::{HOP_LIFE_MS, attenuate};
 use borealis_service_kit::bus::RequestOptions;
+use futures_util::StreamExt as _;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
@@ -30,6 +31,10 @@ const READ_TIME: Duration = Duration::from_secs(4);
 const CHANGE_TIME: Duration = Duration::from_secs(15);
 /// Is the longest that a long poll may wait.
 const MAX_WAIT_MS: u64 = 30_000;
+/// Is how much of a body that is too large is read, so that its sender gets the answer.
+const MAX_DRAINED_BYTES: usize = 8 * MAX_BODY_BYTES;
+/// Is how long that may take.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// Is the longest path with its query.
 const MAX_PATH_BYTES: usize = 4 << 10;
 
@@ -89,6 +94,24 @@ fn not_a_form(headers: &HeaderMap) -> Result<(), WireError> {
     }
 }
 
+/// Reads some of a body that is refused and drops it.
+///
+/// Whoever still writes when the connection ends sees that it broke, and never the answer.
+async fn drain(body: Body) {
+    let mut pieces = body.into_data_stream();
+    let some = async {
+        let mut read_bytes = 0;
+        while let Some(Ok(piece)) = pieces.next().await {
+            read_bytes += piece.len();
+            if read_bytes > MAX_DRAINED_BYTES {
+                return;
+            }
+        }
+    };
+    // What does not come in time is not waited for.
+    let _ = timeout(DRAIN_TIME, some).await;
+}
+
 async fn read_body(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, WireError> {
     let too_large = || {
         WireError::new(
@@ -100,6 +123,7 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, WireError
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+        drain(body).await;
         return Err(too_large());
     }
     match timeout(BODY_TIME, axum::body::to_bytes(body, MAX_BODY_BYTES)).await {
