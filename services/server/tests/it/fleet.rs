@@ -45,6 +45,12 @@ impl Agent {
         }
     }
 
+    /// Tells whether the agent's process is still the one that was started.
+    pub fn lives(&mut self) -> bool {
+        let child = self.child.as_mut();
+        child.is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
     /// Returns what the agent logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("Logs/Agent/agent.log")).unwrap_or_default()

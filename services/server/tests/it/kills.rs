@@ -60,7 +60,7 @@ async fn killing_each_child_loses_nothing_and_repeats_nothing() {
 }
 
 /// Finds a child of `up` by what it was started as.
-fn find_child(fleet: &Fleet, child: &str) -> Option<Pid> {
+pub fn find_child(fleet: &Fleet, child: &str) -> Option<Pid> {
     let found = children_of(fleet.server.pid()).into_iter().find(|pid| {
         let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let words: Vec<_> = words.split(|b| *b == 0).map(String::from_utf8_lossy).collect();

@@ -14,8 +14,10 @@ mod bus_surface;
 
 mod quickstart;
 mod starting;
+mod store;
 mod supervision;
 
+mod bad_input;
 mod fleet;
 mod kills;
 mod matrix;

@@ -8,7 +8,7 @@ use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::{PublicKey, SignatureBytes};
 use borealis_bus_schema::ids::{Guid, OrderId, RoleName, RunId, VerbName};
-use borealis_bus_schema::messages::device::Accepted;
+use borealis_bus_schema::messages::device::{Accepted, RunResult, TellResult};
 use borealis_bus_schema::order::{
     Context, Digest, Language, Order, OrderBody, ScriptBody, SignedOrder, key_id, sign_batch,
 };
@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use crate::fleet::{Fleet, PATIENCE, context_of, said, shared};
 
 /// Connects a user that may do everything on the server's bus.
-async fn everything(fleet: &Fleet) -> User {
+pub async fn everything(fleet: &Fleet) -> User {
     let paths = fleet.server.paths();
     let trust = TrustFile::read(paths).unwrap();
     let signing = keys::read_nkey(&paths.account_signing_seed()).unwrap();
@@ -44,7 +44,8 @@ async fn everything(fleet: &Fleet) -> User {
         .unwrap()
 }
 
-fn subject(guid: &Guid, role: &str, verb: &str) -> String {
+/// Returns the subject of orders of a role and verb to a device.
+pub fn subject(guid: &Guid, role: &str, verb: &str) -> String {
     Subject::DeviceDo {
         guid: *guid,
         role: RoleName::new(role).unwrap(),
@@ -54,7 +55,7 @@ fn subject(guid: &Guid, role: &str, verb: &str) -> String {
 }
 
 /// Sends an order as the bus's new owner would, and returns what the device answers.
-async fn send(user: &User, guid: &Guid, order: &SignedOrder) -> Result<Accepted, Code> {
+pub async fn send(user: &User, guid: &Guid, order: &SignedOrder) -> Result<Accepted, Code> {
     let body = codec::encode(order).unwrap();
     let answer = user
         .request(&subject(guid, "script", "run"), &body, Duration::from_secs(20))
@@ -302,21 +303,9 @@ async fn a_taken_over_bus_moves_no_device() {
     assert_eq!((code, last["stdout"].as_str()), (0, Some("alive\n")));
 }
 
-#[tokio::test]
-async fn a_forged_result_ends_no_run() {
-    let fleet = Fleet::start(1).await;
-    let dir = TempDir::with_prefix("borealis-effect-").unwrap();
-    let (go, go_text) = shared(&dir, "go");
-    let thief = everything(&fleet).await;
-    let mut seen = thief.subscribe(&filter::all_devices_do()).await.unwrap();
-    thief.flush().await.unwrap();
-    let followed = fleet.follow(
-        &format!("while [ ! -e {go_text} ]; do sleep 0.05; done; echo honest"),
-        &[],
-    );
-    let captured = seen.next_within(PATIENCE).await.expect("the thief hears the order");
-    let order: Order = codec::decode(&codec::decode::<SignedOrder>(&captured.body).unwrap().order).unwrap();
-    let result = borealis_bus_schema::messages::device::RunResult {
+/// Makes a result for an order's run, signed by a key that is not the device's.
+pub fn forged_result(order: &Order) -> TellResult {
+    let result = RunResult {
         guid: order.guid,
         run: order.run,
         attempt: order.attempt,
@@ -334,7 +323,24 @@ async fn a_forged_result_ends_no_run() {
     };
     let form = borealis_bus_schema::forms::Form::Result;
     let forged = borealis_bus_schema::forms::Signed::seal(&random::signing_key(), form, &result).unwrap();
-    let tell = borealis_bus_schema::messages::device::TellResult { result: forged };
+    TellResult { result: forged }
+}
+
+#[tokio::test]
+async fn a_forged_result_ends_no_run() {
+    let fleet = Fleet::start(1).await;
+    let dir = TempDir::with_prefix("borealis-effect-").unwrap();
+    let (go, go_text) = shared(&dir, "go");
+    let thief = everything(&fleet).await;
+    let mut seen = thief.subscribe(&filter::all_devices_do()).await.unwrap();
+    thief.flush().await.unwrap();
+    let followed = fleet.follow(
+        &format!("while [ ! -e {go_text} ]; do sleep 0.05; done; echo honest"),
+        &[],
+    );
+    let captured = seen.next_within(PATIENCE).await.expect("the thief hears the order");
+    let order: Order = codec::decode(&codec::decode::<SignedOrder>(&captured.body).unwrap().order).unwrap();
+    let tell = forged_result(&order);
     let role = RoleName::script();
     let tell_subject = Subject::DeviceTell {
         guid: order.guid,
