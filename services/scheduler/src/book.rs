@@ -50,6 +50,12 @@ pub struct Slot {
     pub tries: u32,
     /// Whether an order is on its way.
     pub in_flight: bool,
+    /// Whether an order to begin may have reached the device.
+    pub ordered: bool,
+    /// Whether something happened while an order was on its way.
+    pub look_again: bool,
+    /// How often the run was asked after while its output did not grow, and how much there was.
+    pub output_waits: (u32, u64),
     /// What the device said last when it took no order.
     pub hint: Option<String>,
 }
@@ -85,6 +91,15 @@ pub enum FeedWhat {
     Ended,
 }
 
+/// Is what happened in a job, in the log's order.
+#[derive(Debug, Default)]
+pub struct Feed {
+    /// What happened.
+    pub items: Vec<FeedItem>,
+    /// How many runs are over.
+    pub ended: u64,
+}
+
 /// Is one job.
 #[derive(Debug)]
 pub struct Job {
@@ -99,7 +114,7 @@ pub struct Job {
     /// The version of its own stream.
     pub version: tokio::sync::Mutex<u64>,
     /// What happened, in the log's order.
-    pub feed: Mutex<Vec<FeedItem>>,
+    pub feed: Mutex<Feed>,
     /// Tells followers the log position up to which the feed is filled.
     pub filled: watch::Sender<u64>,
     counts: [AtomicU64; RunState::ALL.len()],
@@ -115,6 +130,9 @@ impl Job {
                 state: run::State::queued(),
                 tries: 0,
                 in_flight: false,
+                ordered: false,
+                look_again: false,
+                output_waits: (0, 0),
                 hint: None,
             })
         });
@@ -129,7 +147,7 @@ impl Job {
             slots,
             cancelled: AtomicBool::new(false),
             version: tokio::sync::Mutex::new(version),
-            feed: Mutex::new(Vec::new()),
+            feed: Mutex::default(),
             filled: watch::Sender::new(version),
             counts,
         }
@@ -272,15 +290,24 @@ impl Book {
         Some((self.job(&job)?, index))
     }
 
-    /// Lists jobs, newest first, behind a place, at most `limit`.
-    pub fn newest(&self, before: Option<(Timestamp, JobId)>, limit: usize) -> Vec<Arc<Job>> {
+    /// Lists jobs that a filter lets through, newest first, behind a place, at most `limit`.
+    pub fn newest(
+        &self,
+        before: Option<(Timestamp, JobId)>,
+        limit: usize,
+        sees: impl Fn(&Job) -> bool,
+    ) -> Vec<Arc<Job>> {
         let by_time = self.by_time.read();
         let jobs = self.jobs.read();
         let newest = by_time
             .iter()
             .rev()
             .filter(|key| before.is_none_or(|before| **key < before));
-        newest.take(limit).filter_map(|(_, id)| jobs.get(id).cloned()).collect()
+        newest
+            .filter_map(|(_, id)| jobs.get(id).cloned())
+            .filter(|job| sees(job))
+            .take(limit)
+            .collect()
     }
 
     /// Lists the runs that are not over on a device, in the order of their jobs.

@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use crate::book::{Job, Slot};
 use crate::run;
+use crate::scheduler::decode;
 use crate::stored::Stored;
 
 /// Says why a command on a run changed nothing.
@@ -94,10 +95,27 @@ pub async fn put(
         writes: vec![write],
         answer: Vec::new(),
     };
-    let appended = log.append(append).await.map_err(|error| match error {
-        AppendError::Conflict { .. } => CommitError::Conflict,
-        other => CommitError::Store(other),
-    })?;
+    let appended = match log.append(append).await {
+        Ok(appended) => appended,
+        Err(AppendError::Conflict { .. }) => {
+            catch_up(log, job, slot)?;
+            return Err(CommitError::Conflict);
+        }
+        Err(other) => return Err(CommitError::Store(other)),
+    };
     job.evolve(slot, &events, appended.last);
     Ok(events)
+}
+
+/// Folds what the run's stream has beyond the slot: an append whose caller went away was made all the same.
+fn catch_up(log: &Arc<dyn EventLog>, job: &Job, slot: &mut Slot) -> Result<(), CommitError> {
+    let records = log
+        .read_stream(&run_stream(&slot.run)?, slot.version, 1_000)
+        .map_err(|error| CommitError::Store(AppendError::Storage(error)))?;
+    for record in records {
+        if let Ok(Some(Stored::Run(event))) = decode(&record) {
+            job.evolve(slot, std::slice::from_ref(&event), record.version);
+        }
+    }
+    Ok(())
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use borealis_bus_schema::codec;
@@ -43,6 +44,10 @@ const AWAY_MS: i64 = 60_000;
 const GIVE_UP_MS: i64 = 24 * 3_600_000;
 /// How often a finished run is asked after while its output is on the way.
 const OUTPUT_TRIES: u32 = 30;
+/// How long a run that may have been ordered is left waiting behind its life, in milliseconds.
+const EXPIRY_GRACE_MS: i64 = 60_000;
+/// How many characters of a device's own words are kept.
+const WORDS: usize = 1_000;
 const MAX_ORDERS_AT_ONCE: usize = 4_096;
 
 /// Is a job with those of its runs that want an order, by their place in the job.
@@ -125,15 +130,37 @@ impl Scheduler {
     async fn look_at(&self, job: &Arc<Job>, key: RunKey, now: Timestamp) -> Option<Wanted> {
         let at = usize::try_from(key.index).ok()?;
         let (target, mut slot) = (job.targets.get(at)?, job.slots.get(at)?.lock().await);
-        if slot.state.end.is_some() || slot.in_flight {
+        if slot.state.end.is_some() {
             return None;
+        }
+        if slot.in_flight {
+            slot.look_again = true;
+            return None;
+        }
+        if job.cancelled.load(Ordering::Relaxed) && !slot.state.cancel_requested {
+            // A ping has nothing to end on its device.
+            let ordered = slot.ordered && job.created.what.script_digest.is_some();
+            self.put(job, key, &mut slot, vec![Command::Cancel { at: now, ordered }], now)
+                .await;
+            if slot.state.end.is_some() {
+                return None;
+            }
         }
         let device = self.devices.get(&target.guid);
         let ends = job.created.expires_at;
         let queued = slot.state.state == RunState::Queued;
-        if queued && now >= ends {
-            let reason = "its device did not come in time".to_owned();
-            let end = End::without_device(RunState::Expired, now, Some(reason), None);
+        // A device that may have the order gets a while to say so.
+        let grace_ms = if slot.ordered { EXPIRY_GRACE_MS } else { 0 };
+        if queued && now >= ends.plus_ms(grace_ms) {
+            let (state, reason) = if slot.state.cancel_requested {
+                (
+                    RunState::Cancelled,
+                    "an operator cancelled it, and its device did not come in time",
+                )
+            } else {
+                (RunState::Expired, "its device did not come in time")
+            };
+            let end = End::without_device(state, now, Some(reason.to_owned()), None);
             self.end(job, key, &mut slot, end).await;
             return None;
         }
@@ -151,10 +178,11 @@ impl Scheduler {
             return None;
         }
         // A run that began in time and outlives its order's time is asked after no more; its device tells how it ended.
-        let asked = queued || slot.state.cancel_requested || now < ends;
+        let asked = slot.state.cancel_requested || now < ends;
         match device {
             Some(device) if device.status == DeviceStatus::Active && device.online && asked => {
                 slot.in_flight = true;
+                slot.ordered |= !slot.state.cancel_requested;
                 let act = if slot.state.cancel_requested {
                     Act::Cancel
                 } else {
@@ -187,7 +215,7 @@ impl Scheduler {
             }
             _ => {
                 let wait = if queued {
-                    ends.since_ms(now).clamp(0, AWAY_MS)
+                    ends.plus_ms(grace_ms).since_ms(now).clamp(0, AWAY_MS)
                 } else {
                     AWAY_MS
                 };
@@ -239,7 +267,7 @@ impl Scheduler {
         // A message holds a megabyte: scripts are long, pings are short.
         let script_bytes =
             request.script.as_ref().map_or(0, String::len) + warrant.call.body.len() / wanted.len().max(1);
-        let at_once = (600_000 / (script_bytes + 700)).clamp(1, MAX_LEAVES);
+        let at_once = (600_000 / (script_bytes + 450)).clamp(1, MAX_LEAVES);
         let mut signed = Vec::with_capacity(wanted.len());
         for part in wanted.chunks(at_once) {
             let ask = SignOrders {
@@ -320,8 +348,10 @@ impl Scheduler {
         let result = accepted.result.as_ref().filter(|_| accepted.state.is_final());
         if let Some(Ok(ended)) = result.map(|result| self.open_result(job, index, &slot, result)) {
             // The answer may overtake output that the device still sends; after some tries what is missing never comes.
-            if ended.output_missing && slot.tries < OUTPUT_TRIES {
-                slot.tries += 1;
+            let kept = slot.state.stdout.bytes + slot.state.stderr.bytes;
+            let (waits, seen) = slot.output_waits;
+            slot.output_waits = if kept > seen { (0, kept) } else { (waits + 1, seen) };
+            if ended.output_missing && slot.output_waits.0 < OUTPUT_TRIES {
                 self.put(job, key, &mut slot, commands, now).await;
                 self.appoint(key, now.plus_ms(1_000).unix_ms());
                 return;
@@ -331,7 +361,9 @@ impl Scheduler {
         slot.tries = 0;
         if self.put(job, key, &mut slot, commands, now).await && slot.state.end.is_none() {
             // A run that an operator ended meanwhile hears of it at once, and is asked after soon.
+            let again = std::mem::take(&mut slot.look_again);
             let wait_ms = match (slot.state.cancel_requested, wanted.act) {
+                _ if again => 0,
                 (true, Act::Begin) => 0,
                 (true, Act::Cancel) => CANCEL_AGAIN_MS,
                 (false, _) => ASK_AGAIN_MS,
@@ -350,12 +382,17 @@ impl Scheduler {
         }
         let now = self.clock.now();
         if final_word && slot.state.state == RunState::Queued {
-            let end = End::without_device(RunState::Refused, now, Some(error.message.clone()), Some(error.code));
+            let end = End::without_device(RunState::Refused, now, Some(short(&error.message)), Some(error.code));
             self.end(job, key, &mut slot, end).await;
             return;
         }
         slot.tries = slot.tries.saturating_add(1);
-        slot.hint = Some(error.to_string());
+        slot.hint = Some(short(&error.to_string()));
+        if std::mem::take(&mut slot.look_again) {
+            slot.tries = 0;
+            self.appoint(key, now.unix_ms());
+            return;
+        }
         self.appoint(key, now.plus_ms(pause_ms(slot.tries - 1)).unix_ms());
     }
 
@@ -383,7 +420,7 @@ impl Scheduler {
             ended_at: result.ended_at,
             duration_ms: Some(result.duration_ms),
             truncated: result.truncated || output_missing,
-            reason: result.reason,
+            reason: result.reason.as_deref().map(short),
             code: result.code,
         };
         Ok(Ended { end, output_missing })
@@ -426,6 +463,11 @@ impl Scheduler {
             info!(run = %slot.run, job = %key.job, guid = %target.guid, state = slot.state.state.as_str(), "a run is over");
         }
     }
+}
+
+/// Keeps a device's words short enough for an event and a page.
+fn short(words: &str) -> String {
+    words.chars().take(WORDS).collect()
 }
 
 fn slot_of(job: &Arc<Job>, index: u32) -> Option<(&tokio::sync::Mutex<Slot>, RunKey)> {

@@ -17,6 +17,9 @@ use std::sync::Arc;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::{JobId, RunId};
 use borealis_bus_schema::reply::{Reply, WireError};
+use borealis_bus_schema::routes::Right;
+use borealis_service_kit::auth::Sites;
+use borealis_service_kit::operator::OperatorCtx;
 
 use crate::book::Job;
 use crate::scheduler::Scheduler;
@@ -39,15 +42,46 @@ fn bad_cursor() -> WireError {
 }
 
 impl Scheduler {
-    fn known_job(&self, id: &JobId) -> Reply<Arc<Job>> {
-        self.book
-            .job(id)
-            .ok_or_else(|| WireError::new(Code::NotFound, "there is no such job"))
+    /// Finds the job of the path, for a caller whose right reaches all of its devices; for others there is none.
+    fn job_for(&self, ctx: &OperatorCtx, right: Right) -> Reply<Arc<Job>> {
+        let unknown = || WireError::new(Code::NotFound, "there is no such job");
+        let id: JobId = ctx.id()?;
+        let job = self.book.job(&id).ok_or_else(unknown)?;
+        if self.may(ctx, right, &job) {
+            Ok(job)
+        } else {
+            Err(unknown())
+        }
+    }
+
+    /// Finds the run of the path, for a caller who may read its job.
+    fn run_for(&self, ctx: &OperatorCtx) -> Reply<(Arc<Job>, u32)> {
+        let (job, index) = self.known_run(&ctx.id()?)?;
+        if self.may(ctx, Right::JobsRead, &job) {
+            Ok((job, index))
+        } else {
+            Err(no_such_run())
+        }
+    }
+
+    /// Tells whether a caller's right reaches every device of a job.
+    fn may(&self, ctx: &OperatorCtx, right: Right, job: &Job) -> bool {
+        if ctx.caller.reach.get(&right) == Some(&Sites::All) {
+            return true;
+        }
+        let reached = |guid| {
+            self.devices
+                .get(guid)
+                .is_some_and(|device| ctx.caller.may(right, &device.site))
+        };
+        job.targets.iter().all(|target| reached(&target.guid))
     }
 
     fn known_run(&self, id: &RunId) -> Reply<(Arc<Job>, u32)> {
-        self.book
-            .run(id)
-            .ok_or_else(|| WireError::new(Code::NotFound, "there is no such run"))
+        self.book.run(id).ok_or_else(no_such_run)
     }
+}
+
+fn no_such_run() -> WireError {
+    WireError::new(Code::NotFound, "there is no such run")
 }

@@ -62,6 +62,7 @@ async fn build(deps: Deps) -> Result<Built, RunError> {
         files: Files::open(&state.join("files"))?,
         output: OutputFiles::open(&state.join("output")).map_err(RunError::service)?,
         agenda: parking_lot::Mutex::new(Agenda::new()),
+        entering: tokio::sync::Mutex::new(()),
         wake: tokio::sync::Notify::new(),
         shutdown: deps.base.shutdown.clone(),
     });

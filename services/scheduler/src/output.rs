@@ -147,11 +147,12 @@ fn write_group(root: &Path, group: Vec<Write>) {
         };
         outcomes.push((path, write.run, write.done, written));
     }
-    for file in files.values_mut() {
+    for file in files.values() {
         if let Ok(open) = file
             && let Err(error) = open.sync_data()
         {
-            *file = Err(error);
+            // A second sync may succeed although the data is gone: only the next start knows what is on disk.
+            borealis_event_store::storage_exit(&error);
         }
     }
     for (path, run, done, written) in outcomes {

@@ -120,6 +120,8 @@ pub enum Command {
     Cancel {
         /// When.
         at: Timestamp,
+        /// Whether an order to begin may have reached the device, so that only the device can tell how it ends.
+        ordered: bool,
     },
     /// It is over.
     End(End),
@@ -191,14 +193,14 @@ pub fn decide(state: &State, command: Command) -> Result<Vec<Event>, Rejection> 
         Command::Deliver { at } => Ok(when(state.state == RunState::Queued, Event::Delivered { at })),
         Command::Start { at } => Ok(when(state.state != RunState::Running, Event::Started { at })),
         Command::Cancel { .. } if state.cancel_requested => Ok(Vec::new()),
-        Command::Cancel { at } if state.state == RunState::Queued => {
+        Command::Cancel { at, ordered: false } if state.state == RunState::Queued => {
             let reason = Some("an operator cancelled it before the device had it".to_owned());
             Ok(vec![
                 Event::CancelRequested { at },
                 Event::Ended(End::without_device(RunState::Cancelled, at, reason, None)),
             ])
         }
-        Command::Cancel { at } => Ok(vec![Event::CancelRequested { at }]),
+        Command::Cancel { at, .. } => Ok(vec![Event::CancelRequested { at }]),
         Command::Output { stream, offset, data } => {
             let kept = state.kept(stream);
             if offset != kept.bytes || data.is_empty() {
@@ -338,7 +340,10 @@ mod tests {
             for command in [
                 Command::Deliver { at: at(1) },
                 Command::Start { at: at(1) },
-                Command::Cancel { at: at(1) },
+                Command::Cancel {
+                    at: at(1),
+                    ordered: false,
+                },
                 output(0, b"x"),
                 Command::End(ended(RunState::Succeeded)),
             ] {
@@ -364,15 +369,49 @@ mod tests {
 
     #[test]
     fn a_waiting_run_is_cancelled_at_once_a_delivered_one_by_its_device() {
-        let events = decide(&State::queued(), Command::Cancel { at: at(1) }).unwrap();
+        let events = decide(
+            &State::queued(),
+            Command::Cancel {
+                at: at(1),
+                ordered: false,
+            },
+        )
+        .unwrap();
         assert_eq!(given(&events).state, RunState::Cancelled);
         let delivered = given(&[Event::Delivered { at: at(1) }]);
         assert_eq!(
-            decide(&delivered, Command::Cancel { at: at(2) }),
+            decide(
+                &delivered,
+                Command::Cancel {
+                    at: at(2),
+                    ordered: true
+                }
+            ),
             Ok(vec![Event::CancelRequested { at: at(2) }])
         );
         let asked = given(&[Event::Delivered { at: at(1) }, Event::CancelRequested { at: at(2) }]);
-        assert_eq!(decide(&asked, Command::Cancel { at: at(3) }), Ok(vec![]));
+        assert_eq!(
+            decide(
+                &asked,
+                Command::Cancel {
+                    at: at(3),
+                    ordered: true
+                }
+            ),
+            Ok(vec![])
+        );
+    }
+
+    #[test]
+    fn a_waiting_run_whose_order_is_out_is_not_called_cancelled_before_its_device_says_so() {
+        let cancel = Command::Cancel {
+            at: at(1),
+            ordered: true,
+        };
+        assert_eq!(
+            decide(&State::queued(), cancel),
+            Ok(vec![Event::CancelRequested { at: at(1) }])
+        );
     }
 
     #[test]

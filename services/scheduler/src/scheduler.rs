@@ -68,6 +68,8 @@ pub struct Scheduler {
     pub output: OutputFiles,
     /// When which run is looked at.
     pub agenda: Mutex<Agenda<RunKey>>,
+    /// Held while a job becomes durable and enters the book, so that a command makes one job.
+    pub entering: tokio::sync::Mutex<()>,
     /// Wakes delivery.
     pub wake: Notify,
     /// Ends everything.
@@ -90,6 +92,14 @@ impl Scheduler {
         }
         let now = self.clock.now().unix_ms();
         let open = self.book.open_runs();
+        for key in &open {
+            // Nobody remembers whether its order went out.
+            if let Some(job) = self.book.job(&key.job)
+                && let Some(slot) = usize::try_from(key.index).ok().and_then(|at| job.slots.get(at))
+            {
+                slot.lock().await.ordered = true;
+            }
+        }
         let mut agenda = self.agenda.lock();
         for key in open {
             agenda.set(key, now);
@@ -193,5 +203,7 @@ pub fn feed(job: &Job, index: u32, position: u64, event: &run::Event) {
         run::Event::Ended(_) => FeedWhat::Ended,
         _ => return,
     };
-    job.feed.lock().push(FeedItem { position, index, what });
+    let mut feed = job.feed.lock();
+    feed.ended += u64::from(what == FeedWhat::Ended);
+    feed.items.push(FeedItem { position, index, what });
 }

@@ -77,9 +77,16 @@ impl Scheduler {
             expected: 0,
             events: vec![event],
         };
-        let answer: JobCreated = ctx.append(self.log.as_ref(), vec![write], &answer).await?;
-        self.enter(created, targets)?;
-        Ok(answer)
+        // A task of its own: whoever asked may go away between the append and the book, and a job that is durable is entered.
+        let me = Arc::clone(&self);
+        let made = tokio::spawn(async move {
+            let _entering = me.entering.lock().await;
+            let answer: JobCreated = ctx.append(me.log.as_ref(), vec![write], &answer).await?;
+            me.enter(created, targets)?;
+            Ok(answer)
+        });
+        made.await
+            .unwrap_or_else(|_| Err(WireError::new(Code::Internal, "the job could not be made")))
     }
 
     /// Takes a durable job into the book and begins its delivery, unless a repetition of the command did so already.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use borealis_bus_schema::ids::JobId;
 use borealis_bus_schema::messages::scheduler::{JobView, Page};
 use borealis_bus_schema::reply::Reply;
+use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::operator::OperatorCtx;
 
 use super::{bad_cursor, page_size};
+use crate::book::Job;
 use crate::scheduler::Scheduler;
 
 impl Scheduler {
@@ -22,7 +24,8 @@ impl Scheduler {
             .query("cursor")
             .map(|text| read_cursor(&text).ok_or_else(bad_cursor))
             .transpose()?;
-        let mut jobs = self.book.newest(before, limit + 1);
+        let sees = |job: &Job| self.may(&ctx, Right::JobsRead, job);
+        let mut jobs = self.book.newest(before, limit + 1, sees);
         let more = jobs.len() > limit;
         jobs.truncate(limit);
         let last = jobs

@@ -9,6 +9,7 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::RunId;
 use borealis_bus_schema::messages::scheduler::{ChunkLine, FinalLine, FollowLine, FollowPage};
 use borealis_bus_schema::reply::{Reply, WireError};
+use borealis_bus_schema::routes::Right;
 use borealis_service_kit::operator::OperatorCtx;
 
 use super::bad_cursor;
@@ -27,7 +28,7 @@ impl Scheduler {
     ///
     /// Errors: `not_found`, `invalid_field` for a cursor, `storage_failed`.
     pub async fn jobs_output(self: Arc<Self>, ctx: OperatorCtx) -> Reply<FollowPage> {
-        let job = self.known_job(&ctx.id()?)?;
+        let job = self.job_for(&ctx, Right::JobsRead)?;
         let after: u64 = match ctx.call.query("cursor").filter(|text| !text.is_empty()) {
             Some(text) => text.parse().map_err(|_| bad_cursor())?,
             None => 0,
@@ -56,11 +57,11 @@ impl Scheduler {
     }
 
     async fn page(&self, job: &Job, after: u64) -> Reply<FollowPage> {
-        let (items, rest) = {
+        let (items, rest, ended) = {
             let feed = job.feed.lock();
-            let from = feed.partition_point(|item| item.position <= after);
-            let items: Vec<FeedItem> = feed.iter().skip(from).take(PAGE_LINES).copied().collect();
-            (items, feed.len() - from)
+            let from = feed.items.partition_point(|item| item.position <= after);
+            let items: Vec<FeedItem> = feed.items.iter().skip(from).take(PAGE_LINES).copied().collect();
+            (items, feed.items.len() - from, feed.ended)
         };
         let (mut lines, mut cursor, mut bytes) = (Vec::new(), after, 0usize);
         let mut taken = 0;
@@ -77,13 +78,7 @@ impl Scheduler {
             cursor = item.position;
             taken += 1;
         }
-        let ended = job
-            .feed
-            .lock()
-            .iter()
-            .filter(|item| item.what == FeedWhat::Ended)
-            .count();
-        let done = taken == rest && ended as u64 == job.created.runs_total;
+        let done = taken == rest && ended == job.created.runs_total;
         Ok(FollowPage {
             lines,
             cursor: cursor.to_string(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use borealis_bus_schema::messages::scheduler::{Page, RunView};
 use borealis_bus_schema::reply::Reply;
+use borealis_bus_schema::routes::Right;
 use borealis_service_kit::operator::OperatorCtx;
 
 use super::{bad_cursor, page_size};
@@ -14,7 +15,7 @@ impl Scheduler {
     ///
     /// Errors: `not_found`, `invalid_field` for a cursor or a limit.
     pub async fn jobs_runs(self: Arc<Self>, ctx: OperatorCtx) -> Reply<Page<RunView>> {
-        let job = self.known_job(&ctx.id()?)?;
+        let job = self.job_for(&ctx, Right::JobsRead)?;
         let limit = page_size(ctx.call.query("limit"))?;
         let from: u32 = match ctx.call.query("cursor") {
             Some(text) => text.parse().map_err(|_| bad_cursor())?,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use borealis_bus_schema::messages::scheduler::JobView;
 use borealis_bus_schema::reply::Reply;
+use borealis_bus_schema::routes::Right;
 use borealis_service_kit::operator::OperatorCtx;
 
 use crate::scheduler::Scheduler;
@@ -13,6 +14,6 @@ impl Scheduler {
     ///
     /// Errors: `not_found`.
     pub async fn jobs_show(self: Arc<Self>, ctx: OperatorCtx) -> Reply<JobView> {
-        Ok(self.known_job(&ctx.id()?)?.view())
+        Ok(self.job_for(&ctx, Right::JobsRead)?.view())
     }
 }

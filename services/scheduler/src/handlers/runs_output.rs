@@ -24,7 +24,7 @@ impl Scheduler {
     /// Errors: `not_found`, `invalid_field`, `storage_failed`.
     pub async fn runs_output(self: Arc<Self>, ctx: OperatorCtx) -> Reply<OutputRange> {
         let id: RunId = ctx.id()?;
-        let (job, index) = self.known_run(&id)?;
+        let (job, index) = self.run_for(&ctx)?;
         let invalid = |what: &str| WireError::new(Code::InvalidField, what);
         let stream = match ctx.call.query("stream").as_deref() {
             None | Some("stdout") => OutputStream::Stdout,

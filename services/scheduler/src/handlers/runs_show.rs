@@ -14,7 +14,7 @@ impl Scheduler {
     ///
     /// Errors: `not_found`.
     pub async fn runs_show(self: Arc<Self>, ctx: OperatorCtx) -> Reply<RunView> {
-        let (job, index) = self.known_run(&ctx.id()?)?;
+        let (job, index) = self.run_for(&ctx)?;
         let view = job.run_view(index).await;
         view.ok_or_else(|| WireError::new(Code::NotFound, "there is no such run"))
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::codes::{Code, Retry};
 use borealis_bus_schema::messages::device::{OUTPUT_CHUNK_BYTES, OutputKept, TellOutput};
 use borealis_bus_schema::messages::scheduler::OUTPUT_LIMIT_BYTES;
 use borealis_bus_schema::reply::{Reply, WireError};
@@ -30,10 +30,6 @@ impl Scheduler {
             .ok_or_else(|| WireError::new(Code::NotFound, "there is no such run"))?
             .lock()
             .await;
-        let kept_in_all = slot.state.stdout.bytes + slot.state.stderr.bytes;
-        if kept_in_all + tell.data.len() as u64 > OUTPUT_LIMIT_BYTES {
-            return Err(WireError::new(Code::TooLarge, "the run's output is at its limit"));
-        }
         let now = self.clock.now();
         let command = Command::Output {
             stream: tell.stream,
@@ -47,8 +43,18 @@ impl Scheduler {
         };
         match decide(&slot.state, command.clone()) {
             Err(Rejection::OutOfPlace { next_offset }) => return Ok(answer(next_offset)),
-            Err(refused) => return Err(WireError::new(Code::WrongState, refused.to_string())),
+            // What is over stays over: the device has to stop sending.
+            Err(refused) => {
+                return Err(WireError {
+                    retry: Retry::Never,
+                    ..WireError::new(Code::WrongState, refused.to_string())
+                });
+            }
             Ok(events) => {
+                let kept_in_all = slot.state.stdout.bytes + slot.state.stderr.bytes;
+                if kept_in_all + tell.data.len() as u64 > OUTPUT_LIMIT_BYTES {
+                    return Err(WireError::new(Code::TooLarge, "the run's output is at its limit"));
+                }
                 if let Some(Event::Output {
                     inline: None, offset, ..
                 }) = events.first()
