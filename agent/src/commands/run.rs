@@ -3,12 +3,14 @@
 use super::RunArgs;
 use super::status::StatusFile;
 use crate::core::backoff::{Backoff, Jitter};
+use crate::core::book::Book;
 use crate::identity::api::{Api, ApiError};
 use crate::identity::enrol::{EnrolError, chain, enrol};
 use crate::identity::files::{FilesError, IdentityFiles};
 use crate::identity::{Device, host};
 use crate::journal::{FileJournal, JournalError};
 use crate::paths::{Paths, private_folder};
+use crate::process::spool;
 use crate::roles::inventory::InventoryRole;
 use crate::roles::script::ScriptRole;
 use crate::roles::{AgentRole, Roles};
@@ -233,6 +235,8 @@ impl Agent {
 
     fn parts(&self, device: Device, files: &IdentityFiles) -> Result<Parts, StartError> {
         let (journal, records) = FileJournal::open(&self.paths.journal())?;
+        let (book, _) = Book::restore(records.clone());
+        spool::keep_only(&self.paths.work(), &book.active());
         let roles = Roles::new(vec![
             Box::new(AgentRole),
             Box::new(ScriptRole::default()),
@@ -347,9 +351,9 @@ pub(super) fn without_platform_certificates(paths: &Paths) -> Result<(), StartEr
     Err(StartError::Io { path: program, source })
 }
 
-/// Turns SIGTERM, SIGINT and SIGHUP into the wish to stop.
+/// Turns SIGTERM and SIGINT into the wish to stop.
 pub(super) fn stop_at_signals(sender: watch::Sender<bool>, root: &Path) -> Result<(), StartError> {
-    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
         let sender = sender.clone();
         let mut signals = signal(kind).map_err(|source| StartError::Io {
             path: root.to_owned(),

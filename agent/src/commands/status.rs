@@ -2,7 +2,7 @@
 
 use super::StatusArgs;
 use crate::clock;
-use crate::paths::{Paths, write_whole};
+use crate::paths::Paths;
 use crate::runtime::Standing;
 use crate::settings::default_context;
 use borealis_bus_schema::order::Context;
@@ -105,7 +105,10 @@ impl StatusFile {
 
     fn keep(&self, status: &Status) {
         let bytes = serde_json::to_vec(status).unwrap_or_default();
-        if let Err(error) = write_whole(&self.path, &bytes, 0o600) {
+        // Not synced: it means something only while this process lives.
+        let beside = self.path.with_extension("new");
+        let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, &self.path));
+        if let Err(error) = written {
             tracing::warn!(error = %error, "the status cannot be written");
         }
     }

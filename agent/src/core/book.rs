@@ -59,7 +59,7 @@ pub enum Phase {
 /// Is a run under way.
 #[derive(Debug)]
 pub struct Running {
-    /// When its timeout strikes, once its process lives.
+    /// When its timeout strikes.
     pub ends_at: Option<u64>,
     /// How long it may last.
     pub timeout_ms: u64,

@@ -15,6 +15,9 @@ use borealis_bus_schema::time::Timestamp;
 /// Is the pause before a result is told again that the server refused for good, in milliseconds.
 const REFUSED_PAUSE_MS: u64 = 3_600_000;
 
+/// Is how long a process may take to begin, in milliseconds.
+const START_PATIENCE_MS: u64 = 30_000;
+
 /// Is the pause before the journal is tried again, in milliseconds.
 const JOURNAL_PAUSE_MS: u64 = 5_000;
 
@@ -179,7 +182,7 @@ impl Core {
         }
     }
 
-    pub(super) fn may_start(&mut self, key: RunKey) {
+    pub(super) fn may_start(&mut self, key: RunKey, now: Now) {
         let Some(entry) = self.book.get_mut(key) else { return };
         let Phase::Starting(order) = &entry.phase else { return };
         let order = order.clone();
@@ -188,7 +191,8 @@ impl Core {
             _ => 60_000,
         };
         entry.phase = Phase::Running(Box::new(Running {
-            ends_at: None,
+            // Counted from its start, once that is told; a start that is never told ends too.
+            ends_at: Some(now.mono_ms.saturating_add(timeout_ms).saturating_add(START_PATIENCE_MS)),
             timeout_ms,
             started_at: None,
             ending: None,

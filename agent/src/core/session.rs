@@ -177,7 +177,7 @@ impl Core {
             } => {
                 self.forestalled(key, role, *result, keep_until, reply);
             }
-            Step::Starting(key) => self.may_start(key),
+            Step::Starting(key) => self.may_start(key, now),
             Step::Exited { key, result } => self.exit_recorded(key, *result),
             Step::Closed(key) => self.closed(key),
         }

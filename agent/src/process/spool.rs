@@ -152,6 +152,20 @@ pub fn remove(work: &Path, key: RunKey) -> io::Result<()> {
     }
 }
 
+/// Removes the folders of runs that are over; a crash may have left some.
+pub fn keep_only(work: &Path, runs: &[RunKey]) {
+    let kept: Vec<String> = runs.iter().map(ToString::to_string).collect();
+    let Ok(entries) = std::fs::read_dir(work) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        let name = entry.file_name();
+        if !kept.iter().any(|kept| name.to_str() == Some(kept))
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(error = %error, "the folder of a run that is over cannot be removed");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +191,16 @@ mod tests {
         assert_eq!(sizes(work.path(), KEY), (6, 4));
         assert_eq!(read(work.path(), KEY, OutputStream::Stderr, 1, 3).unwrap(), b"bcd");
         assert!(read(work.path(), KEY, OutputStream::Stderr, 1, 4).is_err());
+    }
+
+    #[test]
+    fn given_folders_of_runs_that_are_over_then_only_the_others_stay() {
+        let work = tempfile::tempdir().unwrap();
+        let other = RunKey { attempt: 2, ..KEY };
+        prepare(work.path(), KEY).unwrap();
+        prepare(work.path(), other).unwrap();
+        keep_only(work.path(), &[other]);
+        assert!(!folder(work.path(), KEY).exists() && folder(work.path(), other).exists());
     }
 
     #[test]

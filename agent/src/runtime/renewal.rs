@@ -5,6 +5,7 @@ use crate::core::backoff::{Backoff, Jitter};
 use crate::identity::api::{Api, ApiError};
 use crate::identity::enrol::chain;
 use crate::identity::{Device, renew};
+use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::messages::enrollment::{Credentials, Renewed};
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +72,7 @@ impl Renewal {
     }
 
     /// Waits until a renewal came to its end; may be dropped and called again at any time.
-    pub(super) async fn next(&mut self, streaming: bool) -> RenewalEvent {
+    pub(super) async fn next(&mut self, streaming: bool, skew_ms: i64) -> RenewalEvent {
         loop {
             if let Some(task) = &mut self.under_way {
                 let outcome = task.await;
@@ -90,8 +91,9 @@ impl Renewal {
                 continue;
             };
             let device = self.device.clone();
+            let server_now = clock::wall().plus_ms(skew_ms.saturating_neg());
             self.under_way = Some(tokio::spawn(
-                async move { renew::renew(&api, &device, clock::wall()).await },
+                async move { renew::renew(&api, &device, server_now).await },
             ));
         }
     }
@@ -100,7 +102,7 @@ impl Renewal {
         match outcome {
             Ok(renewed) => RenewalEvent::Renewed(Box::new(renewed)),
             Err(error) => {
-                let is_final = matches!(error, ApiError::Refused { .. }) && !error.may_pass();
+                let is_final = is_disowned(&error);
                 tracing::warn!(error = %chain(&error), "the credentials could not be renewed");
                 self.due = Instant::now() + Duration::from_millis(self.backoff.next_ms(&mut self.jitter));
                 if is_final {
@@ -111,4 +113,19 @@ impl Renewal {
             }
         }
     }
+}
+
+/// Tells whether the server's answer means that it does not know the device, rather than that something is wrong.
+const fn is_disowned(error: &ApiError) -> bool {
+    matches!(
+        error,
+        ApiError::Refused {
+            code: Code::ProofInvalid
+                | Code::RefreshInvalid
+                | Code::DeviceRevoked
+                | Code::DeviceDecommissioned
+                | Code::NotFound,
+            ..
+        }
+    )
 }

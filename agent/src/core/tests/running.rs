@@ -114,6 +114,15 @@ fn given_a_timeout_then_the_run_is_ended_once_and_called_timed_out() {
 }
 
 #[test]
+fn given_a_start_that_is_never_told_then_it_ends_too() {
+    let mut desk = Desk::new();
+    let order = desk.script();
+    assert!(starts(&desk.deliver(&order).1, key_of(&order)));
+    assert!(!ends(&desk.pass(60_000), key_of(&order), Why::TimedOut));
+    assert!(ends(&desk.pass(30_000), key_of(&order), Why::TimedOut));
+}
+
+#[test]
 fn given_a_cancel_then_a_running_run_is_ended_and_a_waiting_one_never_begins() {
     let mut desk = Desk::new();
     desk.online();
