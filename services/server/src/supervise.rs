@@ -363,14 +363,12 @@ mod tests {
 
     struct Shell {
         script: &'static str,
-        answers: bool,
         said: Vec<String>,
     }
 
-    fn shell(script: &'static str, answers: bool) -> Shell {
+    fn shell(script: &'static str) -> Shell {
         Shell {
             script,
-            answers,
             said: Vec::new(),
         }
     }
@@ -385,7 +383,8 @@ mod tests {
             Ok(command)
         }
         fn answers(&mut self, _pid: u32) -> Option<Answering> {
-            self.answers.then(|| Answering { remark: String::new() })
+            let ready = self.said.iter().any(|line| line == "ready");
+            ready.then(|| Answering { remark: String::new() })
         }
         fn said(&mut self, line: &str) {
             self.said.push(line.to_owned());
@@ -404,7 +403,7 @@ mod tests {
     #[tokio::test]
     async fn what_ended_is_started_again_after_growing_pauses() {
         let (teller, mut happenings) = mpsc::unbounded_channel();
-        let child = Supervised::start(shell("exit 74", false), teller);
+        let child = Supervised::start(shell("exit 74"), teller);
         let mut pauses = Vec::new();
         while pauses.len() < 2 {
             if let State::Waiting { why, pause } = next(&mut happenings).await {
@@ -419,7 +418,7 @@ mod tests {
     #[tokio::test]
     async fn a_first_start_without_a_port_is_given_up() {
         let (teller, mut happenings) = mpsc::unbounded_channel();
-        let _child = Supervised::start(shell("echo the port is taken >&2; exit 76", false), teller);
+        let _child = Supervised::start(shell("echo the port is taken >&2; exit 76"), teller);
         assert_eq!(next(&mut happenings).await, State::Starting);
         let gave_up = State::GaveUp {
             code: 76,
@@ -431,7 +430,10 @@ mod tests {
     #[tokio::test]
     async fn what_does_not_stop_is_killed_at_the_deadline() {
         let (teller, mut happenings) = mpsc::unbounded_channel();
-        let child = Supervised::start(shell("trap '' TERM; while :; do sleep 0.05; done", true), teller);
+        let child = Supervised::start(
+            shell("trap '' TERM; echo ready >&2; while :; do sleep 0.05; done"),
+            teller,
+        );
         assert_eq!(next(&mut happenings).await, State::Starting);
         assert!(next(&mut happenings).await.is_ready());
         let began = Instant::now();

@@ -212,7 +212,7 @@ impl Up {
     pub fn local_url(&self) -> Option<String> {
         let port = ListenFile::read(&self.paths)?.port;
         let host = match self.args.listen.ip() {
-            ip if ip.is_unspecified() || ip.is_loopback() && ip.is_ipv4() => "127.0.0.1".to_owned(),
+            ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
             ip if ip.is_ipv6() => format!("[{ip}]"),
             ip => ip.to_string(),
         };
@@ -332,9 +332,9 @@ impl Up {
                 }
             };
         }
-        self.write_ready_file()?;
-        self.keep_ports();
         tracing::info!("everything answers");
+        self.keep_ports();
+        self.write_ready_file()?;
         self.log.roll_if_due();
         Ok(())
     }
@@ -465,7 +465,8 @@ fn make_keys(args: &ServiceArgs, paths: &Paths) -> Result<Outcome, ServerError> 
     let mut given = !args.public_names.is_empty();
     for ip in [args.listen.ip(), args.nats_listen.ip()] {
         let text = ip.to_string();
-        if !ip.is_unspecified() && !ip.is_loopback() && !names.contains(&text) {
+        let always_there = ["127.0.0.1", "::1"].contains(&text.as_str());
+        if !ip.is_unspecified() && !always_there && !names.contains(&text) {
             names.push(text);
             given = true;
         }

@@ -11,16 +11,18 @@ use std::{
 
 use borealis_bus_schema::forms::PublicKey;
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::json;
+use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::UnixStream,
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
 };
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 const PATIENCE: Duration = Duration::from_secs(10);
-const LONGEST_ANSWER_BYTES: u64 = 64 * 1024;
 
 /// Says why access gave no answer; never repeats one.
 #[derive(Debug, Error)]
@@ -53,7 +55,14 @@ pub struct BootstrapToken {
 
 /// Is this end of the line; it changes whenever access is started. Handles are cheap to clone.
 #[derive(Clone, Default)]
-pub struct Bootstrap(Arc<Mutex<Option<BufReader<UnixStream>>>>);
+pub struct Bootstrap(Arc<Mutex<Option<Line>>>);
+
+struct Line {
+    output: OwnedWriteHalf,
+    input: Lines<BufReader<OwnedReadHalf>>,
+    /// Answers to earlier questions that nobody waits for any more.
+    owed: u32,
+}
 
 impl Bootstrap {
     /// Makes a new line, keeps one end and returns the other for the child.
@@ -62,7 +71,13 @@ impl Bootstrap {
     pub fn renew(&self) -> io::Result<OwnedFd> {
         let (own, other) = StdStream::pair()?;
         own.set_nonblocking(true)?;
-        self.put(Some(BufReader::new(UnixStream::from_std(own)?)));
+        let (input, output) = UnixStream::from_std(own)?.into_split();
+        let line = Line {
+            output,
+            input: BufReader::new(input).lines(),
+            owed: 0,
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(line);
         Ok(other.into())
     }
 
@@ -74,7 +89,7 @@ impl Bootstrap {
         struct Answer {
             secret: Option<String>,
         }
-        let answer: Answer = self.ask(&json!({"ask": "setup"})).await?;
+        let answer: Answer = self.ask(json!({"ask": "setup"})).await?;
         Ok(answer.secret)
     }
 
@@ -83,41 +98,44 @@ impl Bootstrap {
     /// Errors: access refuses or does not answer.
     pub async fn session(&self, key: &PublicKey, lifetime: Duration) -> Result<BootstrapToken, BootstrapError> {
         let lifetime_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
-        self.ask(&json!({"ask": "bootstrap", "session_public_key": key, "lifetime_ms": lifetime_ms}))
+        self.ask(json!({"ask": "bootstrap", "session_public_key": key, "lifetime_ms": lifetime_ms}))
             .await
     }
 
-    async fn ask<T: DeserializeOwned>(&self, question: &serde_json::Value) -> Result<T, BootstrapError> {
-        let mut line = self.take().ok_or(BootstrapError::NoLine)?;
-        let exchange = async {
-            line.get_mut().write_all(format!("{question}\n").as_bytes()).await?;
-            let mut answer = String::new();
-            (&mut line).take(LONGEST_ANSWER_BYTES).read_line(&mut answer).await?;
-            Ok::<_, io::Error>(answer)
+    async fn ask<T: DeserializeOwned>(&self, question: Value) -> Result<T, BootstrapError> {
+        let line = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let line = line.ok_or(BootstrapError::NoLine)?;
+        let place = self.clone();
+        // A task of its own: whoever waits may go away, the line comes back all the same.
+        let asking = tokio::spawn(async move { place.exchange(line, question).await });
+        let answer = asking.await.map_err(|_| BootstrapError::NoLine)??;
+        read(&answer)
+    }
+
+    async fn exchange(self, mut line: Line, question: Value) -> Result<Zeroizing<String>, BootstrapError> {
+        line.output.write_all(format!("{question}\n").as_bytes()).await?;
+        let answered = tokio::time::timeout(PATIENCE, async {
+            while line.owed > 0 {
+                line.input.next_line().await?.ok_or(BootstrapError::NoLine)?.zeroize();
+                line.owed -= 1;
+            }
+            line.input.next_line().await?.ok_or(BootstrapError::NoLine)
+        })
+        .await;
+        let answer = match answered {
+            Ok(answer) => answer?,
+            Err(_) => {
+                line.owed += 1;
+                self.put_back(line);
+                return Err(BootstrapError::Slow);
+            }
         };
-        // A line on which an answer is still to come is of no use any more.
-        let mut answer = tokio::time::timeout(PATIENCE, exchange)
-            .await
-            .map_err(|_| BootstrapError::Slow)??;
-        if answer.is_empty() {
-            return Err(BootstrapError::NoLine);
-        }
         self.put_back(line);
-        let read = read(&answer);
-        answer.zeroize();
-        read
-    }
-
-    fn take(&self) -> Option<BufReader<UnixStream>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn put(&self, line: Option<BufReader<UnixStream>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = line;
+        Ok(Zeroizing::new(answer))
     }
 
     /// Puts the line back, unless access was started again meanwhile.
-    fn put_back(&self, line: BufReader<UnixStream>) {
+    fn put_back(&self, line: Line) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.get_or_insert(line);
     }
@@ -125,11 +143,67 @@ impl Bootstrap {
 
 fn read<T: DeserializeOwned>(answer: &str) -> Result<T, BootstrapError> {
     #[derive(Deserialize)]
+    struct Why {
+        code: String,
+        message: String,
+    }
+    #[derive(Deserialize)]
     struct Refusal {
-        error: String,
+        error: Why,
     }
     if let Ok(refusal) = serde_json::from_str::<Refusal>(answer) {
-        return Err(BootstrapError::Refused(refusal.error));
+        let Why { code, message } = refusal.error;
+        return Err(BootstrapError::Refused(format!("{message} ({code})")));
     }
     serde_json::from_str(answer).map_err(|_| BootstrapError::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, Write};
+
+    /// Answers each question with the next text, on a thread of its own.
+    fn answering(bootstrap: &Bootstrap, answers: &'static [&'static str]) {
+        let mut stream = StdStream::from(bootstrap.renew().unwrap());
+        std::thread::spawn(move || {
+            let mut questions = std::io::BufReader::new(stream.try_clone().unwrap()).lines();
+            for answer in answers {
+                if questions.next().is_some() {
+                    writeln!(stream, "{answer}").unwrap();
+                }
+            }
+        });
+    }
+
+    #[tokio::test]
+    async fn questions_are_answered_in_turn_until_access_ends() {
+        let bootstrap = Bootstrap::default();
+        assert!(matches!(bootstrap.setup_secret().await, Err(BootstrapError::NoLine)));
+        answering(&bootstrap, &[r#"{"secret":"s"}"#, r#"{"secret":null}"#, "nonsense"]);
+        assert_eq!(bootstrap.setup_secret().await.unwrap().as_deref(), Some("s"));
+        assert_eq!(bootstrap.setup_secret().await.unwrap(), None);
+        assert!(matches!(bootstrap.setup_secret().await, Err(BootstrapError::Malformed)));
+        assert!(bootstrap.setup_secret().await.is_err());
+        answering(&bootstrap, &[r#"{"error":{"code":"internal","message":"no"}}"#]);
+        let refused = bootstrap.setup_secret().await.unwrap_err();
+        assert_eq!(refused.to_string(), "access refused: no (internal)");
+    }
+
+    #[tokio::test]
+    async fn who_stops_waiting_does_not_break_the_line() {
+        let bootstrap = Bootstrap::default();
+        answering(&bootstrap, &[r#"{"secret":"old"}"#, r#"{"secret":"new"}"#]);
+        tokio::select! {
+            biased;
+            _ = bootstrap.setup_secret() => panic!("answered before access was asked"),
+            () = std::future::ready(()) => {}
+        }
+        let mut answer = bootstrap.setup_secret().await;
+        while matches!(answer, Err(BootstrapError::NoLine)) {
+            tokio::task::yield_now().await;
+            answer = bootstrap.setup_secret().await;
+        }
+        assert_eq!(answer.unwrap().as_deref(), Some("new"));
+    }
 }
