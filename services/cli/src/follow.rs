@@ -3,6 +3,7 @@
 //! Pages may repeat after a cut; each stream of a run counts its chunks, so nothing is printed twice.
 
 use std::collections::HashMap;
+use std::io::IsTerminal;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -33,6 +34,8 @@ pub struct Assembly {
     json: bool,
     several: bool,
     runs: HashMap<RunId, RunOutput>,
+    /// Whether stdout is what people look at.
+    terminal: bool,
     /// The run whose unfinished line stands last on stdout and on stderr.
     open: [Option<RunId>; 2],
     worst: u8,
@@ -57,11 +60,12 @@ fn slot<T>(pair: &mut [T; 2], stream: OutputStream) -> &mut T {
 }
 
 impl Assembly {
-    /// Begins; with several runs each line of text carries its device's name.
-    pub fn new(json: bool, several: bool) -> Self {
+    /// Begins; with several runs each line of text carries its device's name, on a terminal no line is left unfinished.
+    pub fn new(json: bool, several: bool, terminal: bool) -> Self {
         Self {
             json,
             several,
+            terminal,
             runs: HashMap::new(),
             open: [None, None],
             worst: exit::OK,
@@ -102,9 +106,17 @@ impl Assembly {
         let text = if self.several {
             self.prefixed(chunk, &bytes)
         } else {
+            self.unfinished(chunk, &bytes);
             bytes
         };
         Ok(vec![Output::Raw(chunk.stream, text)])
+    }
+
+    /// Remembers whether the stream stands in the middle of a line.
+    fn unfinished(&mut self, chunk: &ChunkLine, bytes: &[u8]) {
+        if let Some(last) = bytes.last() {
+            *slot(&mut self.open, chunk.stream) = (*last != b'\n').then_some(chunk.run);
+        }
     }
 
     /// Puts the device's name before each line; another run's unfinished line is ended first.
@@ -138,8 +150,10 @@ impl Assembly {
         }
         let mut out = Vec::new();
         for stream in [OutputStream::Stdout, OutputStream::Stderr] {
-            let open = slot(&mut self.open, stream);
-            if open.take_if(|run| *run == last.run).is_some() {
+            let open = slot(&mut self.open, stream).take_if(|run| *run == last.run);
+            // The bytes of a single script go into a file or a pipe exactly as it wrote them.
+            let exact = stream == OutputStream::Stdout && !self.several && !self.terminal;
+            if open.is_some() && !exact {
                 out.push(Output::Raw(stream, b"\n".to_vec()));
             }
         }
@@ -199,7 +213,7 @@ fn summary(last: &FinalLine) -> String {
 /// Errors: [`CliError`] when the server stays away for longer than [`api::FOLLOWING`], or stdout fails.
 pub async fn job(api: &Api, printer: &Printer, job: JobId, runs_total: u64) -> Result<u8, CliError> {
     api.be_patient(api::FOLLOWING);
-    let mut assembly = Assembly::new(printer.json(), runs_total > 1);
+    let mut assembly = Assembly::new(printer.json(), runs_total > 1, std::io::stdout().is_terminal());
     let mut cursor: Option<String> = None;
     loop {
         let mut path = format!("/api/v1/jobs/{job}/output?wait_ms={WAIT_MS}");
@@ -274,7 +288,7 @@ mod tests {
 
     #[test]
     fn one_device_prints_its_bytes_and_how_it_ended() {
-        let mut assembly = Assembly::new(false, false);
+        let mut assembly = Assembly::new(false, false, false);
         let lines = vec![
             chunk(1, Stdout, 0, b"a\n"),
             chunk(1, Stdout, 0, b"a\n"),
@@ -289,8 +303,24 @@ mod tests {
     }
 
     #[test]
+    fn how_it_ended_stands_on_a_line_of_its_own() {
+        let lines = || {
+            vec![
+                chunk(1, Stdout, 0, b"out"),
+                chunk(1, Stderr, 0, b"err"),
+                last(1, RunState::Succeeded, Some(0)),
+            ]
+        };
+        let (piped, stderr) = printed(&mut Assembly::new(false, false, false), lines());
+        assert_eq!(piped, "out");
+        assert_eq!(stderr, "err\nh1: succeeded, exit code 0, 1.5 s\n");
+        let (seen, _) = printed(&mut Assembly::new(false, false, true), lines());
+        assert_eq!(seen, "out\n");
+    }
+
+    #[test]
     fn several_devices_carry_their_names_and_never_share_a_line() {
-        let mut assembly = Assembly::new(false, true);
+        let mut assembly = Assembly::new(false, true, false);
         let lines = vec![
             chunk(1, Stdout, 0, b"a"),
             chunk(2, Stdout, 0, b"x\ny"),
@@ -305,7 +335,7 @@ mod tests {
 
     #[test]
     fn the_last_line_holds_all_output_once() {
-        let mut assembly = Assembly::new(true, false);
+        let mut assembly = Assembly::new(true, false, false);
         let lines = vec![
             chunk(1, Stdout, 0, b"a"),
             chunk(1, Stdout, 1, b"b"),
@@ -328,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_name_cannot_steer_the_terminal() {
-        let mut assembly = Assembly::new(false, true);
+        let mut assembly = Assembly::new(false, true, false);
         let mut line = chunk(1, Stdout, 0, b"a\n");
         if let FollowLine::Chunk(chunk) = &mut line {
             chunk.hostname = "h\u{1b}[2J".into();

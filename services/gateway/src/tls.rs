@@ -84,3 +84,38 @@ fn written(paths: &Paths) -> Option<SystemTime> {
     let metadata = std::fs::metadata(paths.leaf_pem(Service::Gateway.name())).ok()?;
     metadata.modified().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use borealis_test_support::TestBus;
+    use std::time::Duration;
+
+    fn touch(paths: &Paths, seconds: u64) {
+        let file = std::fs::File::options()
+            .append(true)
+            .open(paths.leaf_pem("gateway"))
+            .unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+            .unwrap();
+    }
+
+    #[test]
+    fn a_renewed_leaf_is_taken_and_a_broken_one_is_not() {
+        let root = TestBus::provision().unwrap();
+        let mut leaf = Leaf::read(root.paths()).unwrap();
+        let mut current = leaf.current();
+        leaf.renew_if_changed();
+        assert!(!current.has_changed().unwrap());
+
+        touch(root.paths(), 1_900_000_000);
+        leaf.renew_if_changed();
+        assert!(current.has_changed().unwrap());
+        current.mark_unchanged();
+
+        std::fs::write(root.paths().leaf_pem("gateway"), "rubbish").unwrap();
+        touch(root.paths(), 1_900_000_001);
+        leaf.renew_if_changed();
+        assert!(!current.has_changed().unwrap());
+    }
+}

@@ -36,7 +36,7 @@ fn device(seed: u8, hostname: &str) -> Value {
 async fn forgetful_scheduler(setting: &Setting) -> Arc<Mutex<Vec<OperatorCall>>> {
     let calls = Arc::new(Mutex::new(Vec::new()));
     let (seen, guid) = (Arc::clone(&calls), Guid::from_random([1; 16]));
-    let mut failures = 12;
+    let mut failures = 4;
     setting
         .serve(Service::Scheduler, move |verb, call| {
             seen.lock().unwrap().push(call.clone());

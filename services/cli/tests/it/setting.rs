@@ -159,7 +159,7 @@ pub async fn ended(command: &mut Command, input: &str) -> Ended {
     let output = child.wait_with_output().await.unwrap();
     Ended {
         code: output.status.code().unwrap(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
