@@ -60,6 +60,17 @@ pub enum Command {
 }
 
 impl Command {
+    /// Tells whether JSON is asked for.
+    pub fn json(&self) -> bool {
+        match self {
+            Command::Init(args) | Command::Up(args) | Command::Nats(args) => args.json,
+            Command::Quickstart(args) => args.server.json,
+            Command::Store(args) => args.server.json,
+            Command::Routes { json } => *json,
+            other => other.service().is_some_and(|(_, args)| args.json),
+        }
+    }
+
     /// Returns the service that is to be started alone, if it is one.
     pub fn service(&self) -> Option<(Service, &ServiceArgs)> {
         match self {
@@ -107,9 +118,6 @@ pub struct StoreArgs {
     /// For export: writes the form that import reads
     #[arg(long)]
     pub raw: bool,
-    /// Prints JSON lines, which it does anyway
-    #[arg(long)]
-    pub json: bool,
     /// Those of a service.
     #[command(flatten)]
     pub server: ServiceArgs,

@@ -32,10 +32,21 @@ use borealis_service_kit::exit;
 
 use crate::{args::Command, error::ServerError};
 
+/// Says why the program ends: on stderr, and as `{"error": …}` on stdout where JSON is asked for.
+pub fn report(error: &ServerError) {
+    let message = borealis_service_kit::run::chain(error);
+    eprintln!("borealis-server: {message}");
+    let error = serde_json::json!({"error": {"message": message, "exit_code": error.exit_code()}});
+    screen::tell(&error, &[]);
+}
+
 /// Does what the command line says, and returns the exit code.
 ///
 /// Errors: [`ServerError`], which has its own exit code.
 pub fn run(command: Command) -> Result<u8, ServerError> {
+    if command.json() {
+        screen::speak_json();
+    }
     if let Some((service, args)) = command.service() {
         services::run(service, args.clone())?;
         return Ok(exit::OK);

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use borealis_server::{args::Cli, error::ServerError};
-use borealis_service_kit::{exit, run::chain};
+use borealis_server::args::Cli;
+use borealis_service_kit::exit;
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -18,8 +18,8 @@ fn main() -> ExitCode {
     match borealis_server::run(cli.command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("borealis-server: {}", chain(&error));
-            ExitCode::from(ServerError::exit_code(&error))
+            borealis_server::report(&error);
+            ExitCode::from(error.exit_code())
         }
     }
 }

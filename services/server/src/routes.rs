@@ -11,7 +11,7 @@ pub fn print(json: bool) -> Result<(), ServerError> {
     for line in routes::lines() {
         let value = serde_json::to_value(&line).map_err(|error| ServerError::Failed(error.to_string()))?;
         if json {
-            screen::line(&value.to_string());
+            screen::tell(&value, &[]);
             continue;
         }
         let text = |name: &str| {

@@ -43,6 +43,8 @@ use ready_file::ReadyFile;
 const STOP: Duration = Duration::from_millis(9_500);
 /// Is how often access is asked whether there is an operator by now.
 const SETUP_LOOK: Duration = Duration::from_secs(2);
+/// Is how often the logs of silent days are renamed.
+const ROLL_LOOK: Duration = Duration::from_secs(60);
 
 /// Says how much is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,9 +63,9 @@ pub fn init(args: &ServiceArgs) -> Result<(), ServerError> {
     let paths = args.paths().map_err(ServerError::io("the root"))?;
     let _lock = lock(&paths)?;
     let outcome = make_keys(args, &paths)?;
-    if !outcome.made {
-        screen::line(&format!("{} has its keys already", paths.root().display()));
-    }
+    let there = format!("{} has its keys already", paths.root().display());
+    let lines: &[&str] = if outcome.made { &[] } else { &[&there] };
+    screen::tell(&serde_json::json!({"made": outcome.made, "ca": paths.ca_pem()}), lines);
     Ok(())
 }
 
@@ -105,6 +107,7 @@ pub struct Up {
     ready_file: Option<ReadyFile>,
     setup_secret: Option<String>,
     log: Guard,
+    nats_log: Option<Arc<LogFile>>,
     _lock: Lock,
 }
 
@@ -151,6 +154,7 @@ impl Up {
             ready_file: None,
             setup_secret: None,
             log,
+            nats_log: None,
             _lock: lock,
             args,
             paths,
@@ -162,7 +166,13 @@ impl Up {
     fn start_children(&mut self, program: PathBuf) -> Result<(), ServerError> {
         screen::line(&format!("Starting Borealis in {}", self.paths.root().display()));
         let own = std::env::current_exe().map_err(ServerError::io("this program's path"))?;
-        let nats_log = LogFile::open(self.paths.logs(), Side::Server, "nats", Arc::new(LogClock))?;
+        let nats_log = Arc::new(LogFile::open(
+            self.paths.logs(),
+            Side::Server,
+            "nats",
+            Arc::new(LogClock),
+        )?);
+        self.nats_log = Some(Arc::clone(&nats_log));
         let nats = NatsCharge::new(
             own.clone(),
             program,
@@ -250,20 +260,22 @@ impl Up {
     }
 
     /// Prints where the web page is, and how its first operator gets in.
+    ///
+    /// Shape: as JSON what the ready file says.
     pub fn print_addresses(&self) {
-        screen::line("");
-        match (self.parts, Ports::read(&self.paths)) {
-            (Parts::Bus, Ok(Some(ports))) => screen::line(&format!("The bus listens: {}", ports.nats)),
-            _ => {
-                if let Some(url) = self.public_url() {
-                    screen::line(&format!("The web page:  {url}"));
-                }
-            }
+        let content = self.ready_content();
+        let mut lines = vec![String::new()];
+        match (self.parts, &content.nats_url, &content.url) {
+            (Parts::Bus, Some(nats), _) => lines.push(format!("The bus listens: {nats}")),
+            (_, _, Some(url)) => lines.push(format!("The web page:  {url}")),
+            _ => {}
         }
-        if let Some(link) = self.setup_link() {
-            screen::line(&format!("First operator, once:  {link}"));
+        if let Some(link) = &content.setup_link {
+            lines.push(format!("First operator, once:  {link}"));
         }
-        screen::line("Ctrl-C stops everything.");
+        lines.push("Ctrl-C stops everything.".to_owned());
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        screen::tell(&serde_json::to_value(&content).unwrap_or_default(), &lines);
     }
 
     /// Goes on until everything answers for the first time, or everything is to stop.
@@ -271,7 +283,10 @@ impl Up {
     /// Errors: a child can never start.
     pub async fn turn(&mut self) -> Result<Turn, ServerError> {
         let mut look = tokio::time::interval(SETUP_LOOK);
-        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut roll = tokio::time::interval(ROLL_LOOK);
+        for ticks in [&mut look, &mut roll] {
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        }
         loop {
             tokio::select! {
                 () = self.signals.any() => {
@@ -289,6 +304,10 @@ impl Up {
                     }
                 }
                 _ = look.tick(), if self.setup_secret.is_some() => self.look_for_operator().await?,
+                _ = roll.tick() => {
+                    self.log.roll_if_due();
+                    self.nats_log.iter().for_each(|log| log.roll_if_due());
+                }
             }
         }
     }
@@ -335,7 +354,6 @@ impl Up {
         tracing::info!("everything answers");
         self.keep_ports();
         self.write_ready_file()?;
-        self.log.roll_if_due();
         Ok(())
     }
 
@@ -352,15 +370,18 @@ impl Up {
         }
     }
 
-    fn write_ready_file(&mut self) -> Result<(), ServerError> {
-        let nats = Ports::read(&self.paths).map_err(ServerError::io("the bus's ports"))?;
-        let content = ready_file::Content {
+    fn ready_content(&self) -> ready_file::Content {
+        ready_file::Content {
             url: self.public_url(),
-            nats_url: nats.map(|ports| ports.nats),
+            nats_url: Ports::read(&self.paths).ok().flatten().map(|ports| ports.nats),
             ca: self.paths.ca_pem(),
             pid: std::process::id(),
             setup_link: self.setup_link(),
-        };
+        }
+    }
+
+    fn write_ready_file(&mut self) -> Result<(), ServerError> {
+        let content = self.ready_content();
         let written = match &self.ready_file {
             Some(file) => file.write(&content),
             None => ReadyFile::at(self.args.ready_file.as_deref()).and_then(|file| {
@@ -477,13 +498,17 @@ fn make_keys(args: &ServiceArgs, paths: &Paths) -> Result<Outcome, ServerError> 
         now: SystemClock.now(),
     };
     let outcome = provision(paths, &options, &mut |passphrase| {
-        screen::line("");
-        screen::line("Keys were made for this server. Its roots are sealed in Server/recovery.brl; this opens them:");
-        screen::line("");
-        screen::line(&format!("    {passphrase}"));
-        screen::line("");
-        screen::line("Write it down now: it is shown this once and kept nowhere.");
-        screen::line("");
+        let shown = format!("    {passphrase}");
+        let lines = [
+            "",
+            "Keys were made for this server. Its roots are sealed in Server/recovery.brl; this opens them:",
+            "",
+            &shown,
+            "",
+            "Write it down now: it is shown this once and kept nowhere.",
+            "",
+        ];
+        screen::tell(&serde_json::json!({"recovery_passphrase": passphrase}), &lines);
     })?;
     keys::private_folder(&paths.nats_state())
         .map_err(|error| ServerError::io("the bus's folder")(std::io::Error::other(error)))?;

@@ -31,6 +31,9 @@ pub struct ServiceArgs {
     /// File to write, once everything answers, with the addresses
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+    /// Prints JSON lines
+    #[arg(long)]
+    pub json: bool,
     /// Folder of the fetched programs [default: Dependencies under the root or the checkout]
     #[arg(long, value_name = "DIR", env = "BOREALIS_DEPENDENCIES", hide = true)]
     pub dependencies: Option<PathBuf>,

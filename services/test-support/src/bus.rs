@@ -179,6 +179,7 @@ impl TestBus {
             public_names: vec!["localhost".to_owned()],
             logs: None,
             ready_file: None,
+            json: false,
             dependencies: Some(programs::dependencies()),
         }
     }

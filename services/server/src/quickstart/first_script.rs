@@ -101,7 +101,9 @@ async fn once(operator: &Operator, guid: &str, context: Context) -> Result<Outco
 }
 
 fn show_chunk(line: &Value) {
-    if let Some(text) = line.get("data").and_then(Value::as_str) {
+    if screen::is_json() {
+        screen::tell(line, &[]);
+    } else if let Some(text) = line.get("data").and_then(Value::as_str) {
         screen::raw(text.as_bytes());
     } else if let Some(text) = line.get("data_base64").and_then(Value::as_str)
         && let Ok(bytes) = data_encoding::BASE64.decode(text.as_bytes())
@@ -116,7 +118,7 @@ fn finish(last: &Value) -> Result<u8, QuickstartError> {
     let took_ms = last.get("duration_ms").and_then(Value::as_u64).unwrap_or_default();
     match code {
         Some(code) => {
-            screen::line(&format!("Exit code {code}, {state} after {took_ms} ms"));
+            screen::tell(last, &[&format!("Exit code {code}, {state} after {took_ms} ms")]);
             Ok(u8::try_from(code.rem_euclid(256)).unwrap_or(1))
         }
         None => Err(QuickstartError::NoExitCode {

@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
 };
 
 use borealis_bus_schema::subjects::Service;
@@ -39,7 +40,7 @@ pub struct NatsCharge {
     paths: Paths,
     trust: TrustFile,
     listen: SocketAddr,
-    log: LogFile,
+    log: Arc<LogFile>,
     port_taken: bool,
 }
 
@@ -51,7 +52,7 @@ impl NatsCharge {
         paths: Paths,
         trust: TrustFile,
         listen: SocketAddr,
-        log: LogFile,
+        log: Arc<LogFile>,
     ) -> Self {
         Self {
             own,

@@ -58,6 +58,29 @@ fn init_makes_keys_once_and_shows_the_passphrase_once() {
 }
 
 #[test]
+fn what_is_said_as_json_is_json() {
+    let root = TempDir::new().unwrap();
+    let parsed = |output: &Output| -> Vec<serde_json::Value> {
+        let text = String::from_utf8(output.stdout.clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let first = parsed(&server(root.path(), &["init", "--json"]).output().unwrap());
+    assert_eq!(first.len(), 2, "{first:?}");
+    let sealed = std::fs::read(root.path().join("Server/recovery.brl")).unwrap();
+    let passphrase = first.first().unwrap()["recovery_passphrase"].as_str().unwrap();
+    assert!(borealis_provision::recovery::open(&sealed, passphrase).is_ok());
+    assert_eq!(first.last().unwrap()["made"], true);
+    let second = parsed(&server(root.path(), &["init", "--json"]).output().unwrap());
+    assert_eq!((second.len(), &second.first().unwrap()["made"]), (1, &false.into()));
+    let empty = TempDir::new().unwrap();
+    let refused = server(root.path(), &up(&["--json"]))
+        .env("BOREALIS_DEPENDENCIES", empty.path())
+        .output()
+        .unwrap();
+    assert_eq!(parsed(&refused).last().unwrap()["error"]["exit_code"], 78);
+}
+
+#[test]
 fn a_missing_nats_server_is_78() {
     let (root, empty) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let output = server(root.path(), &up(&[]))
