@@ -461,14 +461,14 @@ impl Core {
     /// Returns the monotonic instant at which [`Input::Tick`] is wanted, if any.
     pub fn deadline_ms(&self) -> Option<u64> {
         let online = self.session.is_connected();
-        let starts = self.start_retry_at.filter(|_| !self.queue.is_empty());
+        let starts = self.start_retry_at.filter(|_| !self.queue.is_empty() && !self.stopping);
         let candidates = [
             self.session.due_at(),
             self.book.timeout_at(),
             starts,
             self.book.journal_due_at(),
             self.book.send_due_at().filter(|_| online),
-            self.facts.due_at().filter(|_| online),
+            self.facts.due_at().filter(|_| online && !self.stopping),
         ];
         candidates.into_iter().flatten().min()
     }

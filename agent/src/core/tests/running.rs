@@ -360,3 +360,21 @@ fn given_a_stop_then_runs_are_ended_and_called_interrupted() {
     assert_eq!(results(&outputs)[0].state, RunState::Interrupted);
     assert!(outputs.contains(&Output::Stopped));
 }
+
+#[test]
+fn given_a_stop_with_work_that_waits_then_nothing_stays_due() {
+    let mut desk = Desk::new();
+    desk.online();
+    desk.running();
+    let (_, key) = desk.running();
+    let waiting = desk.script();
+    desk.deliver(&waiting).0.unwrap();
+    desk.journal.full = true;
+    desk.exited(key, Ending::Code(0));
+    desk.give(Input::Stop);
+    for _ in 0..10 {
+        desk.pass(10_000);
+        let deadline = desk.core.deadline_ms();
+        assert!(deadline.is_none_or(|at| at > desk.now.mono_ms), "{deadline:?}");
+    }
+}

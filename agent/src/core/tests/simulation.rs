@@ -1,7 +1,7 @@
 //! Years of one device in a second: crashes, lost messages, cuts, from a seed that is printed.
 //!
 //! Invariants after each step: no run begins twice; every signed result of a run is the same; what was acknowledged as
-//! delivered ends with a result at the server; the journal's prefix always restores.
+//! delivered ends with a result at the server; nothing that is due stays due.
 
 use super::desk::*;
 use crate::core::backoff::Jitter;
@@ -145,6 +145,7 @@ impl World {
                 let ms = i64::try_from(self.dice.below(40_000)).unwrap();
                 let outputs = self.desk.pass(ms);
                 self.perform(outputs);
+                self.rests();
             }
             _ => {
                 if let Some(input) = self.pending.pop_front() {
@@ -152,6 +153,16 @@ impl World {
                 }
             }
         }
+    }
+
+    /// What is due was done: a deadline that stays in the past would be a loop that never rests.
+    fn rests(&self) {
+        let deadline = self.desk.core.deadline_ms();
+        assert!(
+            deadline.is_none_or(|at| at > self.desk.now.mono_ms),
+            "{deadline:?} at {:?}",
+            self.desk.now
+        );
     }
 
     /// Loses everything but the journal.
