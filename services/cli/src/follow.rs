@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use borealis_bus_schema::ids::{JobId, RunId};
 use borealis_bus_schema::messages::scheduler::{
-    ChunkLine, FinalLine, FollowLine, FollowPage, OUTPUT_LIMIT_BYTES, OutputStream,
+    ChunkLine, FinalLine, FollowLine, FollowPage, JobView, OUTPUT_LIMIT_BYTES, OutputStream,
 };
 
 use crate::api::{self, Api};
@@ -208,19 +208,27 @@ fn summary(last: &FinalLine) -> String {
     text
 }
 
-/// Follows a job to its end and returns the worst exit code.
+/// Follows a job to its end and returns the worst exit code; while nothing comes, people are told where its runs stand.
 ///
 /// Errors: [`CliError`] when the server stays away for longer than [`api::FOLLOWING`], or stdout fails.
 pub async fn job(api: &Api, printer: &Printer, job: JobId, runs_total: u64) -> Result<u8, CliError> {
     api.be_patient(api::FOLLOWING);
     let mut assembly = Assembly::new(printer.json(), runs_total > 1, std::io::stdout().is_terminal());
-    let mut cursor: Option<String> = None;
+    let (mut cursor, mut told) = (None::<String>, String::new());
     loop {
         let mut path = format!("/api/v1/jobs/{job}/output?wait_ms={WAIT_MS}");
         if let Some(cursor) = &cursor {
             path.push_str(&format!("&cursor={}", api::escape(cursor)));
         }
         let page: FollowPage = api.get(&path).await?;
+        if page.lines.is_empty() && !page.done && !printer.json() {
+            let view: JobView = api.get(&format!("/api/v1/jobs/{job}")).await?;
+            let stands = print::counts(&view.counts);
+            if stands != told {
+                printer.aside(&format!("job {job}: {stands}"))?;
+                told = stands;
+            }
+        }
         for line in page.lines {
             for output in assembly.take(line)? {
                 printer.output(&output)?;

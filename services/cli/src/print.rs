@@ -1,8 +1,9 @@
 //! What people and programs read: tables or JSON. What devices said of themselves never steers the terminal.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use borealis_bus_schema::messages::scheduler::OutputStream;
+use borealis_bus_schema::messages::scheduler::{OutputStream, RunState};
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -73,6 +74,13 @@ impl Printer {
         }
     }
 
+    /// Prints a line beside the answer, on stderr.
+    ///
+    /// Errors: [`CliError::Stream`].
+    pub fn aside(&self, text: &str) -> Result<(), CliError> {
+        write(&mut io::stderr().lock(), format!("{text}\n").as_bytes())
+    }
+
     /// Prints a line.
     ///
     /// Errors: [`CliError::Stream`].
@@ -98,6 +106,15 @@ pub fn plain(text: &str) -> String {
             if steers { '\u{fffd}' } else { c }
         })
         .collect()
+}
+
+/// Prints how many runs are in each state.
+pub fn counts(counts: &BTreeMap<RunState, u64>) -> String {
+    let each: Vec<String> = counts
+        .iter()
+        .map(|(state, count)| format!("{count} {}", state.as_str().replace('_', " ")))
+        .collect();
+    each.join(", ")
 }
 
 /// Prints a duration as people say it.

@@ -34,19 +34,12 @@ pub async fn run(api: &Api, printer: &Printer, command: JobsCommand) -> Result<u
             let job: JobView = api
                 .change(&format!("{PATH}/{id}/cancel"), &serde_json::json!({}))
                 .await?;
-            printer.value(&job, || format!("Job {id} is cancelled; {}.", counts(&job)))?;
+            printer.value(&job, || {
+                format!("Job {id} is cancelled; {}.", print::counts(&job.counts))
+            })?;
         }
     }
     Ok(exit::OK)
-}
-
-fn counts(job: &JobView) -> String {
-    let each: Vec<String> = job
-        .counts
-        .iter()
-        .map(|(state, count)| format!("{count} {}", state.as_str().replace('_', " ")))
-        .collect();
-    each.join(", ")
 }
 
 async fn list(api: &Api, printer: &Printer, limit: usize) -> Result<(), CliError> {
@@ -60,7 +53,7 @@ async fn list(api: &Api, printer: &Printer, limit: usize) -> Result<(), CliError
             job.created_by.clone(),
             format!("{}.{}", job.role, job.verb),
             job.state.clone(),
-            counts(job),
+            print::counts(&job.counts),
         ]
     })
 }
@@ -85,7 +78,7 @@ async fn show(api: &Api, printer: &Printer, id: JobId) -> Result<(), CliError> {
         ("timeout", print::duration(job.timeout_ms)),
         ("expires", job.expires_at.to_string()),
         ("state", state),
-        ("runs", counts(job)),
+        ("runs", print::counts(&job.counts)),
     ]))?;
     printer.line("")?;
     let head = ["RUN", "NAME", "STATE", "EXIT", "TOOK", "REASON"];
