@@ -24,6 +24,7 @@ use borealis_service_kit::{
     trust::{TrustError, TrustFile},
 };
 use data_encoding::BASE64URL_NOPAD;
+use ed25519_dalek::SigningKey;
 use nkeys::KeyPair;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -109,6 +110,9 @@ pub enum InitError {
     /// The roots could not be sealed.
     #[error("the roots cannot be sealed")]
     Recovery(#[from] RecoveryError),
+    /// The recovery file holds another deployment's roots.
+    #[error("the recovery file belongs to another deployment")]
+    OtherRoot,
     /// The key set could not be encoded.
     #[error("the set of code-signing keys cannot be made")]
     KeySet(#[from] CodecError),
@@ -255,6 +259,38 @@ fn fill(paths: &Paths, options: &Options) -> Result<(TrustFile, Roots), InitErro
         ca_root_key: authorities.root.key.to_string(),
     };
     Ok((trust, roots))
+}
+
+/// Signs the code-signing keys for another year, with the root that only the passphrase opens; the caller holds the
+/// root's lock.
+///
+/// Services read the new set at their next start, devices are handed it when they renew.
+///
+/// Errors: [`InitError::Recovery`] for a wrong passphrase, [`InitError::OtherRoot`] for another deployment's file.
+pub fn renew_key_set(paths: &Paths, passphrase: &str, now: Timestamp) -> Result<KeySet, InitError> {
+    let mut trust = TrustFile::read(paths)?;
+    let held = trust.open_key_set()?;
+    let path = paths.recovery();
+    let sealed = fs::read(&path).map_err(io_error(&path))?;
+    let roots = recovery::open(&sealed, passphrase)?;
+    let root = code_signing_root(&roots).ok_or(InitError::OtherRoot)?;
+    if PublicKey::of(&root) != trust.code_signing_root {
+        return Err(InitError::OtherRoot);
+    }
+    let key_set = KeySet {
+        version: held.version.saturating_add(1),
+        keys: held.keys,
+        expires_at: now.plus_ms(KEY_SET_MS),
+    };
+    trust.key_set = SignedText::from(&Signed::seal(&root, Form::KeySet, &key_set)?);
+    write_trust(paths, &trust)?;
+    Ok(key_set)
+}
+
+fn code_signing_root(roots: &Roots) -> Option<SigningKey> {
+    let seed = Zeroizing::new(BASE64URL_NOPAD.decode(roots.code_signing_root.as_bytes()).ok()?);
+    let seed = Zeroizing::new(<[u8; 32]>::try_from(seed.as_slice()).ok()?);
+    Some(SigningKey::from_bytes(&seed))
 }
 
 /// Keeps what is there, and makes leaves anew that end soon or lack a name.

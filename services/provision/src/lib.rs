@@ -22,4 +22,4 @@ pub mod nats_server;
 
 pub mod lock;
 
-pub use init::{InitError, Options, Outcome, init};
+pub use init::{InitError, Options, Outcome, init, renew_key_set};

@@ -48,6 +48,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Signs the code-signing keys for another year; reads the recovery passphrase from the first line of stdin
+    RenewKeySet(ServiceArgs),
     /// Becomes another program that ends with its parent
     #[command(hide = true)]
     ChildExec {
@@ -63,7 +65,7 @@ impl Command {
     /// Tells whether JSON is asked for.
     pub fn json(&self) -> bool {
         match self {
-            Command::Init(args) | Command::Up(args) | Command::Nats(args) => args.json,
+            Command::Init(args) | Command::Up(args) | Command::Nats(args) | Command::RenewKeySet(args) => args.json,
             Command::Quickstart(args) => args.server.json,
             Command::Store(args) => args.server.json,
             Command::Routes { json } => *json,

@@ -69,6 +69,26 @@ pub fn init(args: &ServiceArgs) -> Result<(), ServerError> {
     Ok(())
 }
 
+/// Signs the code-signing keys for another year, with the passphrase that stands on the first line of stdin.
+///
+/// Errors: a server runs on the root; the passphrase is wrong.
+pub fn renew_key_set(args: &ServiceArgs) -> Result<(), ServerError> {
+    process::hide_memory();
+    let paths = args.paths().map_err(ServerError::io("the root"))?;
+    let _lock = lock(&paths)?;
+    let mut passphrase = zeroize::Zeroizing::new(String::with_capacity(128));
+    std::io::stdin()
+        .read_line(&mut passphrase)
+        .map_err(ServerError::io("reading the passphrase"))?;
+    let set = borealis_provision::renew_key_set(&paths, &passphrase, SystemClock.now())?;
+    let until = set.expires_at;
+    screen::tell(
+        &serde_json::json!({"version": set.version, "expires_at": until}),
+        &[&format!("The code-signing keys are signed until {until}")],
+    );
+    Ok(())
+}
+
 /// Starts the bus, or everything, and runs until SIGINT or SIGTERM.
 ///
 /// Errors: it cannot start.

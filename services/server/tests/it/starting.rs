@@ -28,6 +28,17 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+fn with_stdin(mut command: Command, text: &str) -> Output {
+    use std::io::Write;
+    let command = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    writeln!(child.stdin.take().unwrap(), "{text}").unwrap();
+    child.wait_with_output().unwrap()
+}
+
 const FREE: [&str; 4] = ["--listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0"];
 
 fn up<'a>(more: &[&'a str]) -> Vec<&'a str> {
@@ -70,6 +81,18 @@ fn what_is_said_as_json_is_json() {
     let passphrase = first.first().unwrap()["recovery_passphrase"].as_str().unwrap();
     assert!(borealis_provision::recovery::open(&sealed, passphrase).is_ok());
     assert_eq!(first.last().unwrap()["made"], true);
+    let renewed = with_stdin(server(root.path(), &["renew-key-set", "--json"]), passphrase);
+    assert_eq!(parsed(&renewed).first().unwrap()["version"], 2);
+    let wrong = with_stdin(
+        server(root.path(), &["renew-key-set"]),
+        "AAAAA-AAAAA-AAAAA-AAAAA-AAAAA-A",
+    );
+    assert_eq!(wrong.status.code(), Some(70));
+    assert!(
+        said(&wrong).contains("does not open") && !said(&wrong).contains("AAAAA"),
+        "{}",
+        said(&wrong)
+    );
     let second = parsed(&server(root.path(), &["init", "--json"]).output().unwrap());
     assert_eq!((second.len(), &second.first().unwrap()["made"]), (1, &false.into()));
     let empty = TempDir::new().unwrap();
