@@ -76,6 +76,9 @@ pub struct RunArgs {
     /// With which rights to act: SYSTEM or CURRENTUSER (default: what this process has)
     #[arg(long)]
     pub context: Option<Context>,
+    /// Say why it ended, if it fails, as one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Holds the options of `status`.
@@ -110,7 +113,7 @@ pub struct SimulateArgs {
     /// Really run scripts; else they are refused as not_permitted_on_device
     #[arg(long)]
     pub run_scripts: bool,
-    /// Print JSON (the only form there is)
+    /// Say why it ended, if it fails, as one JSON object; what it prints else is JSON anyway
     #[arg(long)]
     pub json: bool,
 }

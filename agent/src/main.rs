@@ -23,9 +23,9 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
-    let outcome = match &cli.command {
-        Command::Run(args) => run::run(args),
-        Command::Simulate(args) => simulate::simulate(args),
+    let (outcome, json) = match &cli.command {
+        Command::Run(args) => (run::run(args), args.json),
+        Command::Simulate(args) => (simulate::simulate(args), args.json),
         Command::Status(args) => {
             return status::status(args).map_or(ExitCode::from(70), |()| ExitCode::SUCCESS);
         }
@@ -33,8 +33,14 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "borealis-agent: {}", chain(&error));
-            ExitCode::from(code_of(&error))
+            let (code, message, exit_code) = (error.code(), chain(&error), code_of(&error));
+            if json {
+                let error = serde_json::json!({ "code": code, "message": message, "exit_code": exit_code });
+                let _ = writeln!(std::io::stdout(), "{}", serde_json::json!({ "error": error }));
+            } else {
+                let _ = writeln!(std::io::stderr(), "borealis-agent: {message} ({code})");
+            }
+            ExitCode::from(exit_code)
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::roles::{AgentRole, Roles};
 use crate::runtime::{self, Ended, Keeper, Parts, RunError, Standing};
 use crate::settings::{self, Settings, SettingsError};
 use crate::tls;
+use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::Signed;
 use borealis_bus_schema::ids::DeploymentId;
 use borealis_bus_schema::installer_code::InstallerCode;
@@ -80,6 +81,25 @@ pub enum StartError {
     /// The agent cannot go on.
     #[error("the agent cannot go on")]
     Run(#[from] RunError),
+}
+
+impl StartError {
+    /// Returns the stable code of the failure.
+    pub fn code(&self) -> Code {
+        match self {
+            StartError::Settings(SettingsError::Code(_)) | StartError::NoCode => Code::CodeInvalid,
+            StartError::Settings(_) => Code::InvalidField,
+            StartError::RootInUse { .. } => Code::RootInUse,
+            StartError::Enrol(EnrolError::Denied { .. }) => Code::ApprovalDenied,
+            StartError::Enrol(EnrolError::Api(error)) | StartError::Api(error) => match error {
+                ApiError::Refused { code, .. } => *code,
+                ApiError::Address { .. } => Code::InvalidField,
+                _ => Code::Unavailable,
+            },
+            StartError::Journal(_) => Code::StorageFailed,
+            _ => Code::Internal,
+        }
+    }
 }
 
 /// Runs the agent.
