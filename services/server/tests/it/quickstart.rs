@@ -13,9 +13,21 @@ use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(180);
 
-fn start(root: &Path, more: &[&str]) -> Child {
+/// Is a started server that ends with the test.
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // It has ended already when this fails.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(root: &Path, more: &[&str]) -> Started {
     let screen = File::create(root.join("screen.txt")).unwrap();
-    Command::new(programs::built("borealis-server").unwrap())
+    let mut command = Command::new(programs::built("borealis-server").unwrap());
+    command
         .arg("quickstart")
         .arg("--root")
         .arg(root)
@@ -27,17 +39,16 @@ fn start(root: &Path, more: &[&str]) -> Child {
         )
         .stdin(Stdio::null())
         .stdout(screen.try_clone().unwrap())
-        .stderr(screen)
-        .spawn()
-        .unwrap()
+        .stderr(screen);
+    Started(command.spawn().unwrap())
 }
 
 fn screen(root: &Path) -> String {
     std::fs::read_to_string(root.join("screen.txt")).unwrap_or_default()
 }
 
-async fn ended(child: &mut Child, root: &Path) -> Option<i32> {
-    let status = eventually_within("the end", PATIENCE, async || child.try_wait().ok().flatten()).await;
+async fn ended(started: &mut Started, root: &Path) -> Option<i32> {
+    let status = eventually_within("the end", PATIENCE, async || started.0.try_wait().ok().flatten()).await;
     status
         .unwrap_or_else(|error| panic!("{error}: {}", screen(root)))
         .code()
@@ -84,7 +95,7 @@ async fn a_first_script_runs_and_a_second_start_finds_the_device() {
     }
     assert_eq!(std::fs::read_to_string(identity("guid.txt")).unwrap(), guid);
     let began = Instant::now();
-    let pid = Pid::from_raw(i32::try_from(second.id()).unwrap()).unwrap();
+    let pid = Pid::from_raw(i32::try_from(second.0.id()).unwrap()).unwrap();
     kill_process(pid, Signal::INT).unwrap();
     assert_eq!(ended(&mut second, root.path()).await, Some(0));
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
