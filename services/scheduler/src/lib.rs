@@ -69,14 +69,16 @@ async fn build(deps: Deps) -> Result<Built, RunError> {
     let position = scheduler.rebuild().await.map_err(RunError::service)?;
     tracing::info!(position, open_runs = scheduler.agenda.lock().len(), "the log is folded");
     let follower = Arc::clone(&scheduler);
-    deps.follow(Service::Enrollment, Place::genesis(), move |stretch| {
-        let outcome = take_in(&follower, &stretch);
-        async move { outcome }
-    })
-    .await?;
+    let enrollment = deps
+        .follow(Service::Enrollment, Place::genesis(), move |stretch| {
+            let outcome = take_in(&follower, &stretch);
+            async move { outcome }
+        })
+        .await?;
     tokio::spawn(Arc::clone(&scheduler).read_log(position));
     tokio::spawn(Arc::clone(&scheduler).deliver());
-    Ok(register(&deps, &scheduler).into())
+    // Before it knows the devices it would call them unknown.
+    Ok(register(&deps, &scheduler).ready_when(enrollment.freshness()).into())
 }
 
 /// Takes in what enrollment says of devices, and brings forward what waits for those that came.
