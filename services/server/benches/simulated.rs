@@ -135,7 +135,7 @@ impl Operator {
 /// Counts the acceptances in scheduler's store, as `borealis-server store scheduler export` shows them.
 pub fn acceptances(fleet: &Fleet) -> usize {
     let out = Command::new(programs::built("borealis-server").unwrap())
-        .args(["store", "scheduler", "tail", "--json", "--limit", "1000000", "--root"])
+        .args(["store", "scheduler", "export", "--root"])
         .arg(fleet.server.paths().root())
         .output()
         .unwrap();
