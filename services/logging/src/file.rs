@@ -124,17 +124,16 @@ impl LogFile {
     /// Never fails and never waits for anything but the disk: a line that the disk refuses is counted and reported
     /// with the next that it takes.
     pub fn write_line(&self, text: &str) {
-        let now = self.clock.now_local();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.roll_if_due(&self.path, now);
+        // Read behind the lock: a thread that waited for it would bring yesterday back.
+        state.roll_if_due(&self.path, self.clock.now_local());
         state.write(&self.path, text);
     }
 
     /// Renames the file when the day has changed since its last line; for programs that are silent for days.
     pub fn roll_if_due(&self) {
-        let now = self.clock.now_local();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.roll_if_due(&self.path, now);
+        state.roll_if_due(&self.path, self.clock.now_local());
     }
 }
 
