@@ -472,11 +472,6 @@ impl Route {
         }
         if theirs.next().is_some() { None } else { Some(parameter) }
     }
-
-    /// Returns the text of the right it needs, `session` or `public`.
-    pub const fn need_text(&self) -> &'static str {
-        self.need.as_str()
-    }
 }
 
 impl Need {

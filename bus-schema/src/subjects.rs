@@ -227,10 +227,6 @@ pub mod filter {
     pub fn events_of(service: Service) -> String {
         format!("{ROOT}.event.{service}.>")
     }
-    /// Names the heads of all services.
-    pub fn all_heads() -> String {
-        format!("{ROOT}.event.*.head")
-    }
     /// Names every head and event of every service.
     pub fn all_events() -> String {
         format!("{ROOT}.event.>")

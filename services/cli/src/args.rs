@@ -131,7 +131,7 @@ pub enum CodesCommand {
 /// Lists what can be done with enrolment requests.
 #[derive(Debug, Subcommand)]
 pub enum ApprovalsCommand {
-    /// Lists those that wait
+    /// Lists requests, by default those that wait
     List {
         /// Only those in this state: pending, approved, denied, expired, completed, or all
         #[arg(long, value_name = "STATE", default_value = "pending")]

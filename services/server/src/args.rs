@@ -128,7 +128,7 @@ pub struct StoreArgs {
 /// Lists what can be done with a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum StoreVerb {
-    /// Prints the last events, and goes on with those to come
+    /// Prints the last events; with --follow, also those to come
     Tail,
     /// Checks every link of the chain
     Verify,

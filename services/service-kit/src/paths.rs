@@ -162,10 +162,6 @@ impl Paths {
     pub fn dependencies(&self) -> PathBuf {
         self.root.join("Dependencies")
     }
-    /// Returns where the CLI keeps a session when it is told to.
-    pub fn cli_session(&self) -> PathBuf {
-        self.root.join("Certificates").join("Cli").join("session")
-    }
 }
 
 /// Says where the bus listens; written once nats-server answers, removed when it stops.
