@@ -132,6 +132,9 @@ const fn day() -> u64 {
 /// Is the longest life of a run that waits, in milliseconds: seven days.
 pub const MAX_EXPIRES_IN_MS: u64 = 7 * 24 * 3_600_000;
 
+/// Is the largest script, in bytes: 256 KiB.
+pub const MAX_SCRIPT_BYTES: usize = 256 << 10;
+
 /// Is how much output of a run is kept, stdout and stderr together: 10 MiB.
 pub const OUTPUT_LIMIT_BYTES: u64 = 10 << 20;
 

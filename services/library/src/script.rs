@@ -2,13 +2,11 @@
 
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::OperatorId;
+use borealis_bus_schema::messages::scheduler::MAX_SCRIPT_BYTES;
 use borealis_bus_schema::order::{Digest, Language};
 use borealis_bus_schema::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-
-/// Is the largest script, in bytes.
-pub const MAX_SCRIPT_BYTES: usize = 256 << 10;
 
 /// Is what is known of a digest: the fold of its stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

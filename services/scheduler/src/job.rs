@@ -5,7 +5,7 @@
 
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::{GrantId, JobId, OperatorId, RoleName, VerbName};
-use borealis_bus_schema::messages::scheduler::{CreateJob, MAX_EXPIRES_IN_MS};
+use borealis_bus_schema::messages::scheduler::{CreateJob, MAX_EXPIRES_IN_MS, MAX_SCRIPT_BYTES};
 use borealis_bus_schema::order::{Context, Digest, Language};
 use borealis_bus_schema::time::Timestamp;
 use thiserror::Error;
@@ -115,9 +115,6 @@ impl Rejection {
         }
     }
 }
-
-/// Is the largest script, in bytes.
-pub const MAX_SCRIPT_BYTES: usize = 256 << 10;
 
 const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3_600_000;
 

@@ -6,6 +6,7 @@ use borealis_bus_schema::messages::scheduler::{CreateJob, MAX_EXPIRES_IN_MS, OUT
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::order::{Digest, Language, MAX_VALIDITY_MS, Order, OrderBody, ScriptBody};
 use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::operator::MAX_JSON_BYTES;
 use serde::{Deserialize, Serialize};
 
 /// Is what a job needs again and again to ask for signatures; a file named by its digest.
@@ -19,14 +20,11 @@ pub struct Warrant {
     pub targets: Digest,
 }
 
-/// Is the largest body of a job's request.
-pub const MAX_REQUEST_BYTES: usize = 900_000;
-
 /// Reads a job's request.
 ///
 /// Errors: the codec's.
 pub fn request_of(call: &OperatorCall) -> Result<CreateJob, CodecError> {
-    codec::decode_json(&call.body, MAX_REQUEST_BYTES)
+    codec::decode_json(&call.body, MAX_JSON_BYTES)
 }
 
 /// Tells an order to begin from one to end.

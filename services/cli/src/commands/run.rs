@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use borealis_bus_schema::ids::{RoleName, VerbName};
-use borealis_bus_schema::messages::scheduler::{CreateJob, JobCreated, Targets};
+use borealis_bus_schema::messages::scheduler::{CreateJob, JobCreated, MAX_SCRIPT_BYTES, Targets};
 use borealis_bus_schema::order::Language;
 
 use super::devices;
@@ -15,9 +15,6 @@ use crate::error::CliError;
 use crate::exit;
 use crate::follow;
 use crate::print::Printer;
-
-/// Is the largest script that is read; the server's own limit is below.
-const MAX_SCRIPT_BYTES: u64 = 1 << 20;
 
 /// Submits a job and, when it is to be followed, prints its output.
 pub async fn run(api: &Api, printer: &Printer, args: RunArgs) -> Result<u8, CliError> {
@@ -65,7 +62,7 @@ fn script(args: &RunArgs) -> Result<(String, Language), CliError> {
         did: "read",
         source,
     })?;
-    if bytes.len() as u64 > MAX_SCRIPT_BYTES {
+    if bytes.len() > MAX_SCRIPT_BYTES {
         return Err(CliError::Usage(format!(
             "the script is larger than {MAX_SCRIPT_BYTES} bytes"
         )));
@@ -79,11 +76,11 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     if path == Path::new("-") {
         std::io::stdin()
             .lock()
-            .take(MAX_SCRIPT_BYTES + 1)
+            .take(MAX_SCRIPT_BYTES as u64 + 1)
             .read_to_end(&mut bytes)?;
     } else {
         std::fs::File::open(path)?
-            .take(MAX_SCRIPT_BYTES + 1)
+            .take(MAX_SCRIPT_BYTES as u64 + 1)
             .read_to_end(&mut bytes)?;
     }
     Ok(bytes)

@@ -227,10 +227,10 @@ cases! { scene, input;
         token.biscuit = borealis_service_kit::auth::mint_session(&stranger, &claims).unwrap();
         exit_and_code(&scene.cli_as(&token.reveal(), &["devices", "list", "--json"]))
     },
-    "a script of more than 1 MiB" => {
+    "a script of more than 256 KiB" => {
         let dir = TempDir::new().unwrap();
         let (file, text) = shared(&dir, "script.sh");
-        std::fs::write(file, vec![b'#'; (1 << 20) + 1]).unwrap();
+        std::fs::write(file, vec![b'#'; (256 << 10) + 1]).unwrap();
         exit_of(&scene.fleet.cli(&["run", "--all", "--lang", "sh", "--json", "--file", &text]))
     },
     "a device that is not there" => {
