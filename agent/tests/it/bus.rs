@@ -75,6 +75,8 @@ pub struct World {
     pub device: TestDevice,
     pub heard: Shared,
     root: TempDir,
+    /// Tells this world's runs from those of tests beside it: leftovers are ended by their run's mark, machine-wide.
+    salt: [u8; 15],
     /// How long the device's first JWT lives.
     pub jwt_life_ms: i64,
     /// How the device reaches its server over HTTPS.
@@ -123,6 +125,7 @@ impl World {
             device: TestDevice::draw(),
             heard: Shared::default(),
             root: tempfile::tempdir().unwrap(),
+            salt: borealis_agent::random::bytes().unwrap(),
             jwt_life_ms: 3_600_000,
             api: Arc::new(|| None),
             bus,
@@ -211,9 +214,11 @@ impl World {
     }
 
     pub fn order(&self, number: u8, script: &str) -> Order {
+        let mut run = [number; 16];
+        run[1..].copy_from_slice(&self.salt);
         Order {
             order: OrderId::from_bytes([number; 16]),
-            run: RunId::from_bytes([number; 16]),
+            run: RunId::from_bytes(run),
             attempt: 1,
             guid: self.device.guid,
             context: Context::System,
@@ -338,7 +343,7 @@ async fn given_a_signed_script_then_it_runs_once_and_everything_arrives() {
     assert_eq!(world.send(&fresh).await.unwrap().state, RunState::Failed);
     assert_eq!(lines(&effect), 1);
     assert!(
-        !world.paths().work().join("01010101010101010101010101010101-1").exists(),
+        !world.paths().work().join(format!("{}-1", order.run)).exists(),
         "its folder is removed"
     );
     agent.stopped().await;
