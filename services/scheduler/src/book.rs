@@ -162,6 +162,16 @@ impl Job {
         }
     }
 
+    /// Returns the run at an index; `None` when the job has no such run.
+    pub fn slot(&self, index: u32) -> Option<&tokio::sync::Mutex<Slot>> {
+        self.slots.get(usize::try_from(index).ok()?)
+    }
+
+    /// Returns the device of the run at an index; `None` when the job has no such run.
+    pub fn target(&self, index: u32) -> Option<&Target> {
+        self.targets.get(usize::try_from(index).ok()?)
+    }
+
     /// Folds events into a run that the caller has locked, and keeps count.
     pub fn evolve(&self, slot: &mut Slot, events: &[run::Event], version: u64) {
         let before = slot.state.state;
@@ -229,8 +239,7 @@ impl Job {
 
     /// Returns a run as operators see it; `None` when the job has no such run.
     pub async fn run_view(&self, index: u32) -> Option<RunView> {
-        let at = usize::try_from(index).ok()?;
-        let (target, slot) = (self.targets.get(at)?, self.slots.get(at)?.lock().await);
+        let (target, slot) = (self.target(index)?, self.slot(index)?.lock().await);
         let state = &slot.state;
         let end = state.end.as_deref();
         Some(RunView {

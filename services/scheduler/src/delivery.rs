@@ -128,8 +128,7 @@ impl Scheduler {
 
     /// Decides what an open run needs now; returns what is to be ordered, if anything.
     async fn look_at(&self, job: &Arc<Job>, key: RunKey, now: Timestamp) -> Option<Wanted> {
-        let at = usize::try_from(key.index).ok()?;
-        let (target, mut slot) = (job.targets.get(at)?, job.slots.get(at)?.lock().await);
+        let (target, mut slot) = (job.target(key.index)?, job.slot(key.index)?.lock().await);
         if slot.state.end.is_some() {
             return None;
         }
@@ -400,7 +399,7 @@ impl Scheduler {
     ///
     /// Errors: `result_signature_invalid` for another key, `conflict` for another run.
     pub fn open_result(&self, job: &Job, index: u32, slot: &Slot, result: &Signed) -> Result<Ended, WireError> {
-        let target = usize::try_from(index).ok().and_then(|at| job.targets.get(at));
+        let target = job.target(index);
         let target = target.ok_or_else(|| WireError::new(Code::NotFound, "there is no such run"))?;
         let device = self.devices.get(&target.guid);
         let device = device.ok_or_else(|| WireError::new(Code::NotFound, "there is no such device"))?;
@@ -457,7 +456,7 @@ impl Scheduler {
     /// Forgets the appointments of a run that is over.
     pub fn close_if_over(&self, job: &Job, key: RunKey, slot: &Slot) {
         if slot.state.end.is_some()
-            && let Some(target) = usize::try_from(key.index).ok().and_then(|at| job.targets.get(at))
+            && let Some(target) = job.target(key.index)
         {
             self.book.close(&target.guid, &key);
             info!(run = %slot.run, job = %key.job, guid = %target.guid, state = slot.state.state.as_str(), "a run is over");
@@ -471,7 +470,7 @@ fn short(words: &str) -> String {
 }
 
 fn slot_of(job: &Arc<Job>, index: u32) -> Option<(&tokio::sync::Mutex<Slot>, RunKey)> {
-    let slot = job.slots.get(usize::try_from(index).ok()?)?;
+    let slot = job.slot(index)?;
     Some((slot, job.key(index)))
 }
 

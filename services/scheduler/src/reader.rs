@@ -63,7 +63,7 @@ impl Scheduler {
     }
 
     async fn publish_run(&self, job: &crate::book::Job, index: u32, event: &run::Event) {
-        let Some(target) = usize::try_from(index).ok().and_then(|at| job.targets.get(at)) else {
+        let Some(target) = job.target(index) else {
             return;
         };
         let run = borealis_bus_schema::ids::RunId::of_job(&job.created.job, &target.guid);

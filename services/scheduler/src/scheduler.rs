@@ -95,7 +95,7 @@ impl Scheduler {
         for key in &open {
             // Nobody remembers whether its order went out.
             if let Some(job) = self.book.job(&key.job)
-                && let Some(slot) = usize::try_from(key.index).ok().and_then(|at| job.slots.get(at))
+                && let Some(slot) = job.slot(key.index)
             {
                 slot.lock().await.ordered = true;
             }
@@ -122,14 +122,14 @@ impl Scheduler {
             }
             Stored::Run(event) => {
                 if let Some((job, index)) = self.run_of_stream(record)
-                    && let Some(slot) = usize::try_from(index).ok().and_then(|at| job.slots.get(at))
+                    && let Some(slot) = job.slot(index)
                 {
                     let mut slot = slot.lock().await;
                     job.evolve(&mut slot, std::slice::from_ref(&event), record.position);
                     feed(&job, index, record.position, &event);
                     let key = job.key(index);
                     if slot.state.end.is_some()
-                        && let Some(target) = usize::try_from(index).ok().and_then(|at| job.targets.get(at))
+                        && let Some(target) = job.target(index)
                     {
                         self.book.close(&target.guid, &key);
                     }

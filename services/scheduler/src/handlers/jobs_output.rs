@@ -12,7 +12,7 @@ use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::routes::Right;
 use borealis_service_kit::operator::OperatorCtx;
 
-use super::bad_cursor;
+use super::{bad_cursor, no_such_run};
 use super::runs_output::text_or_base64;
 use crate::book::{FeedItem, FeedWhat, Job};
 use crate::run;
@@ -87,7 +87,7 @@ impl Scheduler {
     }
 
     async fn line(&self, job: &Job, item: &FeedItem) -> Reply<Option<FollowLine>> {
-        let Some(target) = usize::try_from(item.index).ok().and_then(|at| job.targets.get(at)) else {
+        let Some(target) = job.target(item.index) else {
             return Ok(None);
         };
         let (guid, hostname, id) = (target.guid, target.hostname.clone(), job.created.job);
@@ -103,8 +103,7 @@ impl Scheduler {
                 let data = if inline {
                     self.inline_at(item.position)?
                 } else {
-                    let slot = usize::try_from(item.index).ok().and_then(|at| job.slots.get(at));
-                    let slot = slot.ok_or_else(|| WireError::new(Code::NotFound, "there is no such run"))?;
+                    let slot = job.slot(item.index).ok_or_else(no_such_run)?;
                     let kept = slot.lock().await.state.kept(stream);
                     self.read_output(run, stream, kept, offset, size_bytes as usize).await?
                 };
@@ -122,7 +121,7 @@ impl Scheduler {
             }
             FeedWhat::Ended => {
                 let view = job.run_view(item.index).await;
-                let view = view.ok_or_else(|| WireError::new(Code::NotFound, "there is no such run"))?;
+                let view = view.ok_or_else(no_such_run)?;
                 FollowLine::Final(Box::new(FinalLine {
                     is_final: true,
                     job: id,

@@ -10,6 +10,7 @@ use borealis_bus_schema::messages::scheduler::{OutputRange, OutputStream};
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_service_kit::operator::OperatorCtx;
 
+use super::no_such_run;
 use crate::commit::run_stream;
 use crate::run::{self, Kept};
 use crate::scheduler::{Scheduler, decode};
@@ -38,8 +39,7 @@ impl Scheduler {
         };
         let offset = number("offset", 0)?;
         let limit = usize::try_from(number("limit", MAX_RANGE_BYTES as u64)?).unwrap_or(MAX_RANGE_BYTES);
-        let slot = usize::try_from(index).ok().and_then(|at| job.slots.get(at));
-        let slot = slot.ok_or_else(|| WireError::new(Code::NotFound, "there is no such run"))?;
+        let slot = job.slot(index).ok_or_else(no_such_run)?;
         let (kept, state, truncated) = {
             let slot = slot.lock().await;
             (

@@ -8,6 +8,7 @@ use borealis_bus_schema::messages::scheduler::OUTPUT_LIMIT_BYTES;
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_service_kit::service::Tell;
 
+use super::no_such_run;
 use crate::run::{Command, Event, Rejection, decide};
 use crate::scheduler::Scheduler;
 
@@ -25,11 +26,7 @@ impl Scheduler {
         }
         let (job, index) = self.run_of_device(&tell.run, &told.guid)?;
         let key = job.key(index);
-        let slot = usize::try_from(index).ok().and_then(|at| job.slots.get(at));
-        let mut slot = slot
-            .ok_or_else(|| WireError::new(Code::NotFound, "there is no such run"))?
-            .lock()
-            .await;
+        let mut slot = job.slot(index).ok_or_else(no_such_run)?.lock().await;
         let now = self.clock.now();
         let command = Command::Output {
             stream: tell.stream,

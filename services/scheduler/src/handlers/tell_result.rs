@@ -9,6 +9,7 @@ use borealis_bus_schema::messages::device::{ResultKept, RunResult, TellResult};
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_service_kit::service::Tell;
 
+use super::no_such_run;
 use crate::book::Job;
 use crate::run::Command;
 use crate::scheduler::Scheduler;
@@ -22,11 +23,7 @@ impl Scheduler {
         // Only the run's name is read before the signature is verified, to find whose key has to fit.
         let named: RunResult = codec::decode(&tell.result.bytes)?;
         let (job, index) = self.run_of_device(&named.run, &told.guid)?;
-        let slot = usize::try_from(index).ok().and_then(|at| job.slots.get(at));
-        let mut slot = slot
-            .ok_or_else(|| WireError::new(Code::NotFound, "there is no such run"))?
-            .lock()
-            .await;
+        let mut slot = job.slot(index).ok_or_else(no_such_run)?.lock().await;
         let end = self.open_result(&job, index, &slot, &tell.result)?.end;
         if slot.state.end.is_some() {
             return Ok(ResultKept { run: named.run });
@@ -43,14 +40,7 @@ impl Scheduler {
     /// Finds a run of a device; another device's runs do not exist for it.
     pub(super) fn run_of_device(&self, run: &RunId, guid: &Guid) -> Reply<(Arc<Job>, u32)> {
         let (job, index) = self.known_run(run)?;
-        let own = usize::try_from(index)
-            .ok()
-            .and_then(|at| job.targets.get(at))
-            .is_some_and(|t| t.guid == *guid);
-        if own {
-            Ok((job, index))
-        } else {
-            Err(WireError::new(Code::NotFound, "there is no such run"))
-        }
+        let own = job.target(index).is_some_and(|target| target.guid == *guid);
+        if own { Ok((job, index)) } else { Err(no_such_run()) }
     }
 }

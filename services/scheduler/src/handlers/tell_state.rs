@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::messages::device::{ResultKept, TellState};
 use borealis_bus_schema::messages::scheduler::RunState;
-use borealis_bus_schema::reply::{Reply, WireError};
+use borealis_bus_schema::reply::Reply;
 use borealis_service_kit::service::Tell;
 
+use super::no_such_run;
 use crate::run::Command;
 use crate::scheduler::Scheduler;
 
@@ -18,11 +18,7 @@ impl Scheduler {
     pub async fn tell_state(self: Arc<Self>, told: Tell) -> Reply<ResultKept> {
         let tell: TellState = told.decode()?;
         let (job, index) = self.run_of_device(&tell.run, &told.guid)?;
-        let slot = usize::try_from(index).ok().and_then(|at| job.slots.get(at));
-        let mut slot = slot
-            .ok_or_else(|| WireError::new(Code::NotFound, "there is no such run"))?
-            .lock()
-            .await;
+        let mut slot = job.slot(index).ok_or_else(no_such_run)?.lock().await;
         let now = self.clock.now();
         let mut commands = vec![Command::Deliver { at: now }];
         if tell.state == RunState::Running {
