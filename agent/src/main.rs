@@ -5,8 +5,8 @@
 
 use borealis_agent::commands::run::StartError;
 use borealis_agent::commands::{Cli, Command, run, simulate, status};
-use borealis_agent::identity::enrol::chain;
 use borealis_agent::process::reaper;
+use borealis_bus_schema::causes::chain;
 use clap::Parser;
 use std::io::Write;
 use std::process::ExitCode;

@@ -103,6 +103,13 @@ pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&beside, path)?;
+    sync_entry(path)
+}
+
+/// Makes the entry of a file in its folder durable.
+///
+/// Errors: what the system refused.
+pub fn sync_entry(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(folder) => std::fs::File::open(folder)?.sync_all(),
         None => Ok(()),

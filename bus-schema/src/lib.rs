@@ -3,7 +3,7 @@
 //! Nothing here does I/O, reads a clock or draws random numbers. Whoever needs an id, a time or a key passes it in. Two
 //! programs that link this crate agree on every byte between them; the golden files under `tests/golden/` pin those bytes.
 //!
-//! Reading order: [`ids`] and [`time`] are the values, [`codes`] the errors, [`codec`] the bytes, [`subjects`] and
+//! Reading order: [`ids`] and [`time`] are the values, [`codes`] and [`causes`] the errors, [`codec`] the bytes, [`subjects`] and
 //! [`permissions`] the bus, [`envelope`] and [`reply`] one request, [`forms`] what is signed, [`order`] what a device
 //! executes, [`routes`] what an operator may ask, [`messages`] what services and devices say to each other.
 
@@ -12,6 +12,8 @@ pub mod time;
 
 pub mod codes;
 pub mod reply;
+
+pub mod causes;
 
 pub mod codec;
 

@@ -5,6 +5,7 @@ use super::{Device, DeviceKeys};
 use crate::core::backoff::{Backoff, Jitter};
 use crate::random;
 use crate::tls;
+use borealis_bus_schema::causes::chain;
 use borealis_bus_schema::forms::Form;
 use borealis_bus_schema::installer_code::InstallerCode;
 use borealis_bus_schema::messages::enrollment::{
@@ -150,16 +151,4 @@ pub fn open_key_set(trust: &Trust) -> Result<KeySet, EnrolError> {
     KeySet::open(&signed, &trust.code_signing_root).map_err(|_| EnrolError::Trust {
         what: "a key set that its root did not sign",
     })
-}
-
-/// Writes an error with its causes on one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }

@@ -9,6 +9,7 @@
 
 use super::Journal;
 use crate::core::record::Record;
+use crate::paths::sync_entry;
 use borealis_bus_schema::codec::{self, CodecError};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
@@ -119,7 +120,7 @@ impl FileJournal {
         };
         if sound == 0 {
             journal.write_all(HEAD)?;
-            sync_folder(path).map_err(io_error)?;
+            sync_entry(path).map_err(io_error)?;
         }
         journal.file.sync_data().map_err(io_error)?;
         Ok((journal, records))
@@ -207,7 +208,7 @@ impl Journal for FileJournal {
             file.write_all(&bytes)?;
             file.sync_all()?;
             std::fs::rename(&beside, &self.path)?;
-            sync_folder(&self.path)?;
+            sync_entry(&self.path)?;
             Ok(file)
         })();
         self.file = replaced.map_err(|source| self.io(source))?;
@@ -226,13 +227,6 @@ fn open_private(path: &Path) -> io::Result<File> {
         .truncate(false)
         .mode(0o600)
         .open(path)
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
 }
 
 fn frame(record: &Record, out: &mut Vec<u8>) -> Result<(), JournalError> {

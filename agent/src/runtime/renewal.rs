@@ -3,8 +3,8 @@
 use crate::clock;
 use crate::core::backoff::{Backoff, Jitter};
 use crate::identity::api::{Api, ApiError};
-use crate::identity::enrol::chain;
 use crate::identity::{Device, renew};
+use borealis_bus_schema::causes::chain;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::messages::enrollment::{Credentials, Renewed};
 use std::sync::Arc;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::codes::Code;
@@ -229,6 +231,14 @@ pub enum FollowLine {
     Final(Box<FinalLine>),
     /// A chunk of output.
     Chunk(ChunkLine),
+}
+
+/// Tells output as text where it is UTF-8, else in base64; one of the two is given.
+pub fn text_or_base64(data: Vec<u8>) -> (Option<String>, Option<String>) {
+    match String::from_utf8(data) {
+        Ok(text) => (Some(text), None),
+        Err(error) => (None, Some(STANDARD.encode(error.as_bytes()))),
+    }
 }
 
 /// Is a chunk of followed output.

@@ -56,7 +56,7 @@ impl From<AccessError> for WireError {
             AccessError::Append(error) => wire_error(&error),
             AccessError::Store(_) => WireError::new(Code::StorageFailed, "the store failed"),
             other => {
-                tracing::error!(error = %borealis_service_kit::run::chain(&other), "access could not answer");
+                tracing::error!(error = %borealis_bus_schema::causes::chain(&other), "access could not answer");
                 WireError::new(Code::Internal, "access could not answer")
             }
         }

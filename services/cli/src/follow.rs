@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use borealis_bus_schema::ids::{JobId, RunId};
 use borealis_bus_schema::messages::scheduler::{
-    ChunkLine, FinalLine, FollowLine, FollowPage, JobView, OUTPUT_LIMIT_BYTES, OutputStream,
+    ChunkLine, FinalLine, FollowLine, FollowPage, JobView, OUTPUT_LIMIT_BYTES, OutputStream, text_or_base64,
 };
 
 use crate::api::{self, Api};
@@ -176,13 +176,6 @@ fn bytes_of(chunk: &ChunkLine) -> Result<Vec<u8>, CliError> {
             .decode(text)
             .map_err(|_| CliError::Answer("a chunk's data_base64 is no base64".to_owned())),
         (None, None) => Ok(Vec::new()),
-    }
-}
-
-fn text_or_base64(bytes: Vec<u8>) -> (Option<String>, Option<String>) {
-    match String::from_utf8(bytes) {
-        Ok(text) => (Some(text), None),
-        Err(error) => (None, Some(STANDARD.encode(error.as_bytes()))),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What can go wrong, and the one place that says it on the wire.
 
+use borealis_bus_schema::causes::Chain;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::reply::WireError;
 use borealis_event_store::{AppendError, StoreError};
@@ -142,20 +143,5 @@ impl From<Refusal> for WireError {
             Refusal::Wire(error) => error,
             other => WireError::new(code, other.to_string()),
         }
-    }
-}
-
-/// Shows an error with all its causes on one line.
-pub struct Chain<'a>(pub &'a (dyn std::error::Error + 'static));
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use borealis_bus_schema::causes::Chain;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::clock::Clock;
 use borealis_service_kit::random;
@@ -10,7 +11,7 @@ use borealis_service_kit::shutdown::Shutdown;
 use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
-use crate::error::{Chain, Refusal};
+use crate::error::Refusal;
 use crate::ledger::{Outcome, Stamp};
 use crate::state::State;
 use crate::stored::Event;

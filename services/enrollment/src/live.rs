@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use borealis_bus_schema::causes::Chain;
 use borealis_bus_schema::ids::VerbName;
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::EventRecord;
@@ -13,7 +14,6 @@ use crate::aggregate::approval::ApprovalEvent;
 use crate::aggregate::code::CodeEvent;
 use crate::aggregate::device::DeviceEvent;
 use crate::app::App;
-use crate::error::Chain;
 use crate::stored::Event;
 
 const PAGE: usize = 500;

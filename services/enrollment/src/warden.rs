@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use borealis_bus_schema::causes::Chain;
 use borealis_bus_schema::ids::Guid;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::bus::{BusError, Connection as BusConnection, ConnectionEvent, ConnectionEvents, Sys};
@@ -24,7 +25,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::app::{App, completion};
 use crate::credentials::BUS_JWT_LIFE_MS;
-use crate::error::{Chain, Refusal};
+use crate::error::Refusal;
 use crate::ledger::{Outcome, Stamp};
 use crate::presence::{Act, Connection, Presence};
 use crate::state::State;

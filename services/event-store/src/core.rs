@@ -8,7 +8,6 @@ use tokio::sync::watch;
 
 use crate::commands::Commands;
 use crate::database::Database;
-use crate::error::Chain;
 use crate::index::Index;
 use crate::row::{Item, RowReader};
 use crate::rows::{Rows, StoredCommit};
@@ -82,7 +81,10 @@ impl Core {
         });
         if is_first {
             self.database.leak();
-            tracing::error!(error = %Chain(fault), "the event store failed and stops");
+            tracing::error!(
+                error = fault as &dyn std::error::Error,
+                "the event store failed and stops"
+            );
             if let Some(hook) = &self.on_fault {
                 hook(fault);
             }

@@ -6,6 +6,7 @@
 //! because a killed predecessor holds it a moment longer. Nothing else is ever removed.
 
 use std::fs::{DirBuilder, File, OpenOptions as FileOptions, Permissions};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -62,9 +63,9 @@ impl Database {
             skip_sync: options.skip_sync,
         };
         database.sync()?;
-        sync_folder(folder)?;
+        sync_entries(folder)?;
         if let (true, Some(parent)) = (is_new, folder.parent().filter(|parent| !parent.as_os_str().is_empty())) {
-            sync_folder(parent)?;
+            sync_entries(parent)?;
         }
         Ok(database)
     }
@@ -92,11 +93,16 @@ impl Database {
     }
 }
 
-/// Makes a folder's entries durable.
-pub(crate) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    File::open(folder)
-        .and_then(|file| file.sync_all())
-        .map_err(StoreError::file("sync folder", folder))
+/// Makes a folder's entries durable: before, a file that was made or renamed there may be gone after a power cut.
+///
+/// **Errors**: what the system refused.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Makes the entries of one of the store's folders durable.
+pub(crate) fn sync_entries(folder: &Path) -> Result<(), StoreError> {
+    sync_folder(folder).map_err(StoreError::file("sync folder", folder))
 }
 
 /// Tries to open the database until its lock is free or the time is over.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sha2::{Digest, Sha256};
 
 use crate::StoreError;
-use crate::database::sync_folder;
+use crate::database::sync_entries;
 
 /// Folder of the files that are still being written.
 const INCOMING: &str = "incoming";
@@ -56,9 +56,9 @@ impl DigestFiles {
             let path = entry.map_err(StoreError::file("list", &incoming))?.path();
             std::fs::remove_file(&path).map_err(StoreError::file("remove", &path))?;
         }
-        sync_folder(&folder)?;
+        sync_entries(&folder)?;
         if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            sync_folder(parent)?;
+            sync_entries(parent)?;
         }
         Ok(Self {
             folder,
@@ -74,7 +74,7 @@ impl DigestFiles {
         let digest = Sha256::digest(content).into();
         if self.len(&digest)? == Some(content.len() as u64) {
             // Its folder may not have been synced by who wrote it.
-            sync_folder(&self.folder_of(&digest))?;
+            sync_entries(&self.folder_of(&digest))?;
             return Ok(digest);
         }
         let mut writer = self.writer()?;
@@ -173,7 +173,7 @@ impl DigestFiles {
     pub fn remove(&self, digest: &[u8; 32]) -> Result<bool, StoreError> {
         let path = self.path_of(digest);
         match std::fs::remove_file(&path) {
-            Ok(()) => sync_folder(&self.folder_of(digest)).map(|()| true),
+            Ok(()) => sync_entries(&self.folder_of(digest)).map(|()| true),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(StoreError::file("remove", &path)(error)),
         }
@@ -219,12 +219,12 @@ impl DigestWriter<'_> {
         let folder = self.files.folder_of(&digest);
         if !folder.exists() {
             make_folder(&folder)?;
-            sync_folder(&self.files.folder)?;
+            sync_entries(&self.files.folder)?;
         }
         let path = self.files.path_of(&digest);
         std::fs::rename(&self.path, &path).map_err(StoreError::file("rename into", &path))?;
         self.is_kept = true;
-        sync_folder(&folder)?;
+        sync_entries(&folder)?;
         Ok((digest, self.len))
     }
 }

@@ -194,22 +194,11 @@ pub enum AppendError {
 /// Ends the process with the storage error's exit code, without running the database's own clean-up.
 ///
 /// After a storage error sled panics when it is dropped and may write on; no destructor of a live value runs here.
-pub fn storage_exit(error: &dyn std::error::Error) -> ! {
-    tracing::error!(error = %Chain(error), exit_code = STORAGE_EXIT_CODE, "the event store failed, the process ends");
+pub fn storage_exit(error: &(dyn std::error::Error + 'static)) -> ! {
+    tracing::error!(
+        error = error,
+        exit_code = STORAGE_EXIT_CODE,
+        "the event store failed, the process ends"
+    );
     std::process::exit(STORAGE_EXIT_CODE)
-}
-
-/// Prints an error with all its causes on one line.
-pub(crate) struct Chain<'a>(pub(crate) &'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(out, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
 }

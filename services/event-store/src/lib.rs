@@ -45,6 +45,7 @@ mod verify;
 mod digest_files;
 
 pub use chain::{GENESIS, body_digest, chain_hash};
+pub use database::sync_folder;
 pub use digest_files::{DigestFiles, DigestWriter};
 pub use error::{AppendError, STORAGE_EXIT_CODE, StoreError, storage_exit};
 pub use export::{export, import, read_export};

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use borealis_bus_schema::causes::chain;
 use borealis_bus_schema::subjects::Service;
 use borealis_service_kit::args::ServiceArgs;
 use borealis_service_kit::bus::Bus;
 use borealis_service_kit::keys;
 use borealis_service_kit::paths::Paths;
 use borealis_service_kit::ready::ReadyMark;
-use borealis_service_kit::run::{Base, chain};
+use borealis_service_kit::run::Base;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;

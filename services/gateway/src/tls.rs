@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use borealis_bus_schema::causes::chain;
 use borealis_bus_schema::subjects::Service;
-use borealis_service_kit::{keys, paths::Paths, run::chain};
+use borealis_service_kit::{keys, paths::Paths};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::sync::watch;

@@ -1,9 +1,9 @@
 //! What can go wrong, and the one place that says it on the wire.
 
+use borealis_bus_schema::causes::chain;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::reply::WireError;
 use borealis_event_store::{AppendError, StoreError};
-use borealis_service_kit::run::chain;
 use thiserror::Error;
 
 use crate::stored::StoredError;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use borealis_bus_schema::causes::chain;
 use borealis_bus_schema::codec;
 use borealis_bus_schema::ids::VerbName;
 use borealis_bus_schema::messages::events::EventRow;
@@ -13,7 +14,6 @@ use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::bus::Bus;
 use borealis_service_kit::clock::Clock;
 use borealis_service_kit::follow::Stretch;
-use borealis_service_kit::run::chain;
 use borealis_service_kit::shutdown::Shutdown;
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;

@@ -63,7 +63,7 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
             Box::pin(async move {
                 let rebuilt = tokio::task::spawn_blocking(move || view.rebuild()).await;
                 let rebuilt = rebuilt.map_err(|error| error.to_string())?;
-                rebuilt.map_err(|error| borealis_service_kit::run::chain(&error))
+                rebuilt.map_err(|error| borealis_bus_schema::causes::chain(&error))
             })
         })),
     })

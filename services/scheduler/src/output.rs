@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use borealis_bus_schema::ids::RunId;
 use borealis_bus_schema::messages::scheduler::OutputStream;
+use borealis_event_store::sync_folder;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -188,20 +189,16 @@ fn open_for_append(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if let Some(folder) = path.parent() {
                 make_folder(folder)?;
-                sync_folder(folder.parent())?;
+                folder.parent().map_or(Ok(()), sync_folder)?;
             }
             open()?
         }
         other => other?,
     };
     if !existed {
-        sync_folder(path.parent())?;
+        path.parent().map_or(Ok(()), sync_folder)?;
     }
     Ok(file)
-}
-
-fn sync_folder(folder: Option<&Path>) -> io::Result<()> {
-    folder.map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ use crate::{args::Command, error::ServerError};
 
 /// Says why the program ends: on stderr, and as `{"error": …}` on stdout where JSON is asked for.
 pub fn report(error: &ServerError) {
-    let message = borealis_service_kit::run::chain(error);
+    let message = borealis_bus_schema::causes::chain(error);
     eprintln!("borealis-server: {message}");
     let error = serde_json::json!({"error": {"message": message, "exit_code": error.exit_code()}});
     screen::tell(&error, &[]);

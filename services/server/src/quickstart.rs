@@ -13,8 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use borealis_bus_schema::causes::chain;
 use borealis_bus_schema::{forms::PublicKey, order::Context};
-use borealis_service_kit::{exit, random, run::chain};
+use borealis_service_kit::{exit, random};
 use data_encoding::BASE64URL_NOPAD;
 use thiserror::Error;
 use zeroize::Zeroizing;

@@ -6,12 +6,12 @@ use std::{
     path::Path,
 };
 
+use borealis_bus_schema::causes::chain;
 use borealis_event_store as event_store;
 use borealis_service_kit::{
     control::{self, ControlError, ControlRequest},
     exit,
     paths::Paths,
-    run::chain,
 };
 use serde_json::{Value, json};
 

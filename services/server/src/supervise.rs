@@ -232,7 +232,7 @@ impl<C: Charge> Task<C> {
         let mut child = match self.spawn() {
             Ok(child) => child,
             Err(error) => {
-                let why = borealis_service_kit::run::chain(&error);
+                let why = borealis_bus_schema::causes::chain(&error);
                 return Ended::Itself {
                     why,
                     code: None,

@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use borealis_bus_schema::causes::chain;
 use borealis_bus_schema::subjects::Service;
 use borealis_event_store::{BoxFuture, EventLog, EventRecord, OpenOptions, SledLog, StoreError, VerifyReport, verify};
 use data_encoding::BASE64;
@@ -21,7 +22,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::paths::Paths;
-use crate::run::chain;
 
 /// Rebuilds a service's views from position zero; gives how many events were read.
 pub type RebuildViews = Arc<dyn Fn() -> BoxFuture<'static, Result<u64, String>> + Send + Sync>;

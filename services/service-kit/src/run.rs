@@ -8,6 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use borealis_bus_schema::causes::chain;
 use borealis_bus_schema::subjects::Service;
 use borealis_event_store::{EventLog, OpenOptions, SledLog, StoreError};
 use borealis_logging::{LogConfig, LogError, Side};
@@ -356,16 +357,4 @@ async fn follow_access(base: &Base, bus: &Bus, revoked: &Arc<RevocationSet>) -> 
 
 async fn close(log: &Arc<dyn EventLog>) -> Result<(), RunError> {
     Ok(log.flush_and_close().await?)
-}
-
-/// Prints an error with its causes on one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

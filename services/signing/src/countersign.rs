@@ -72,7 +72,7 @@ impl Countersigner {
         let mut confirmed = match self.confirmed_before() {
             Ok(confirmed) => confirmed,
             Err(error) => {
-                tracing::error!(error = %borealis_service_kit::run::chain(&error), "no head is countersigned: what was confirmed before cannot be read");
+                tracing::error!(error = %borealis_bus_schema::causes::chain(&error), "no head is countersigned: what was confirmed before cannot be read");
                 return;
             }
         };
@@ -85,7 +85,7 @@ impl Countersigner {
             }
             pause = EVERY;
             if let Err(error) = self.round(&mut confirmed, &mut own_end).await {
-                tracing::warn!(error = %borealis_service_kit::run::chain(&error), "heads could not be countersigned; the next round tries again");
+                tracing::warn!(error = %borealis_bus_schema::causes::chain(&error), "heads could not be countersigned; the next round tries again");
             }
         }
     }

@@ -75,7 +75,7 @@ impl From<SigningError> for WireError {
             SigningError::Append(append) => wire_error(append),
             SigningError::Store(_) => WireError::new(Code::StorageFailed, "the store failed"),
             SigningError::Stored(_) => {
-                tracing::error!(error = %borealis_service_kit::run::chain(&error), "signing could not answer");
+                tracing::error!(error = %borealis_bus_schema::causes::chain(&error), "signing could not answer");
                 WireError::new(Code::Internal, "signing could not answer")
             }
             known => WireError::new(code_of(known), known.to_string()),

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use borealis_bus_schema::causes::Chain;
+
 /// Is how long a test waits for what must happen soon; a loaded machine is slow.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -19,13 +21,7 @@ impl std::error::Error for TestError {}
 impl TestError {
     /// Makes the error of something that failed, with its causes.
     pub fn of(what: &str, error: &dyn std::error::Error) -> Self {
-        let mut text = format!("{what}: {error}");
-        let mut cause = error.source();
-        while let Some(next) = cause {
-            text.push_str(&format!(": {next}"));
-            cause = next.source();
-        }
-        Self(text)
+        Self(format!("{what}: {}", Chain(error)))
     }
 }
 

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::RunId;
-use borealis_bus_schema::messages::scheduler::{ChunkLine, FinalLine, FollowLine, FollowPage};
+use borealis_bus_schema::messages::scheduler::{ChunkLine, FinalLine, FollowLine, FollowPage, text_or_base64};
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::routes::Right;
 use borealis_service_kit::operator::OperatorCtx;
 
 use super::{bad_cursor, no_such_run};
-use super::runs_output::text_or_base64;
 use crate::book::{FeedItem, FeedWhat, Job};
 use crate::run;
 use crate::scheduler::{Scheduler, decode};

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::RunId;
-use borealis_bus_schema::messages::scheduler::{OutputRange, OutputStream};
+use borealis_bus_schema::messages::scheduler::{OutputRange, OutputStream, text_or_base64};
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_service_kit::operator::OperatorCtx;
 
@@ -119,13 +117,5 @@ impl Scheduler {
                 }
             }
         }
-    }
-}
-
-/// Returns bytes as text where they are UTF-8, else in base64.
-pub fn text_or_base64(data: Vec<u8>) -> (Option<String>, Option<String>) {
-    match String::from_utf8(data) {
-        Ok(text) => (Some(text), None),
-        Err(error) => (None, Some(STANDARD.encode(error.into_bytes()))),
     }
 }
