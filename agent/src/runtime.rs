@@ -220,7 +220,7 @@ impl Shell {
                     None if stop_by.is_some() => break,
                     None => self.reconnect_anew().await?,
                 },
-                event = self.renewal.next(self.core.is_streaming(), self.core.skew_ms().unwrap_or(0)), if stop_by.is_none() => {
+                event = self.renewal.next(self.connected && self.core.is_streaming(), self.core.skew_ms().unwrap_or(0)), if stop_by.is_none() => {
                     if self.renewed(event).await {
                         self.roles.stop();
                         self.bus.close().await;

@@ -12,6 +12,10 @@ use crate::subjects::Service;
 pub enum Right {
     /// See devices and their facts.
     DevicesRead,
+    /// Quarantine devices and release them.
+    DevicesQuarantine,
+    /// Revoke and decommission devices.
+    DevicesRevoke,
     /// See jobs, runs and output.
     JobsRead,
     /// Run something on devices.
@@ -32,8 +36,10 @@ pub enum Right {
 
 impl Right {
     /// Lists every right; the administrator's role holds them all.
-    pub const ALL: [Right; 9] = [
+    pub const ALL: [Right; 11] = [
         Right::DevicesRead,
+        Right::DevicesQuarantine,
+        Right::DevicesRevoke,
         Right::JobsRead,
         Right::JobsRun,
         Right::JobsCancel,
@@ -48,6 +54,8 @@ impl Right {
     pub const fn as_str(self) -> &'static str {
         match self {
             Right::DevicesRead => "devices.read",
+            Right::DevicesQuarantine => "devices.quarantine",
+            Right::DevicesRevoke => "devices.revoke",
             Right::JobsRead => "jobs.read",
             Right::JobsRun => "jobs.run",
             Right::JobsCancel => "jobs.cancel",
@@ -256,6 +264,42 @@ pub const ROUTES: &[Route] = &[
         right(R::DevicesRead),
         Site,
         "Shows a device with its facts",
+    ),
+    route(
+        "POST",
+        "/api/v1/devices/{id}/quarantine",
+        Enrollment,
+        "devices-quarantine",
+        right(R::DevicesQuarantine),
+        Site,
+        "Quarantines a device: it may report and gets no orders",
+    ),
+    route(
+        "POST",
+        "/api/v1/devices/{id}/release",
+        Enrollment,
+        "devices-release",
+        right(R::DevicesQuarantine),
+        Site,
+        "Releases a device from quarantine: what waits for it goes out",
+    ),
+    route(
+        "POST",
+        "/api/v1/devices/{id}/revoke",
+        Enrollment,
+        "devices-revoke",
+        right(R::DevicesRevoke),
+        Site,
+        "Revokes a device: it is cut off until an operator approves a new enrolment of it",
+    ),
+    route(
+        "POST",
+        "/api/v1/devices/{id}/decommission",
+        Enrollment,
+        "devices-decommission",
+        right(R::DevicesRevoke),
+        Site,
+        "Decommissions a device for good: its key never makes a device again",
     ),
     route(
         "POST",

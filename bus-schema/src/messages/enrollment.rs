@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::shared_events::DeviceStatus;
 use crate::forms::{PublicKey, SignatureBytes, Signed};
 use crate::ids::{ApprovalId, CodeId, DeploymentId, Guid, SiteName};
 use crate::order::Context;
@@ -283,4 +284,32 @@ pub struct Deny {
     /// Why, for the log and the machine's owner.
     #[serde(default)]
     pub reason: String,
+}
+
+/// Is the body of `POST /api/v1/devices/{id}/quarantine`, `…/release`, `…/revoke` and `…/decommission`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeStatus {
+    /// Why, for the log and whoever looks at the device.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Answers a change of a device's status: what the device is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceStanding {
+    /// The device.
+    pub guid: Guid,
+    /// The host's name at its last enrolment.
+    pub hostname: String,
+    /// Where it belongs.
+    pub site: SiteName,
+    /// `active`, `quarantined`, `revoked` or `decommissioned`.
+    pub status: DeviceStatus,
+    /// Why.
+    pub status_reason: Option<String>,
+    /// Who changed it last; none when the server did it by itself.
+    pub status_by: Option<String>,
+    /// Since when.
+    pub status_at: Option<Timestamp>,
 }

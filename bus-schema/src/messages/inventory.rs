@@ -153,6 +153,15 @@ pub struct DeviceView {
     pub site: SiteName,
     /// `active`, `quarantined`, `revoked` or `decommissioned`.
     pub status: String,
+    /// Why it has this status; null while nobody ever changed it.
+    #[serde(default)]
+    pub status_reason: Option<String>,
+    /// The operator who changed it last; null when the server did it by itself.
+    #[serde(default)]
+    pub status_by: Option<String>,
+    /// Since when it has this status; null while nobody ever changed it.
+    #[serde(default)]
+    pub status_at: Option<Timestamp>,
     /// Whether it is there.
     pub presence: Presence,
     /// `linux` or `windows`.

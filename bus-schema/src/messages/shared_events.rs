@@ -81,6 +81,15 @@ pub struct DeviceEnrolled {
     pub approved_at: Timestamp,
 }
 
+/// Names the operator who did something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// The operator.
+    pub operator: OperatorId,
+    /// The operator's name at that time.
+    pub username: String,
+}
+
 /// enrollment: a device's status changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceStatusChanged {
@@ -92,6 +101,9 @@ pub struct DeviceStatusChanged {
     pub reason: String,
     /// Since when.
     pub at: Timestamp,
+    /// Who did it; none when enrollment did it by itself, and in events from before this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Actor>,
 }
 
 /// enrollment: a device is on the bus.

@@ -73,7 +73,7 @@ pub enum Command {
     /// Lists and decides enrolment requests
     #[command(subcommand)]
     Approvals(ApprovalsCommand),
-    /// Lists and shows devices
+    /// Lists and shows devices, quarantines, releases, revokes and decommissions them
     #[command(subcommand)]
     Devices(DevicesCommand),
     /// Runs a command or a script on devices
@@ -169,6 +169,25 @@ pub enum DevicesCommand {
         #[arg(value_name = "DEVICE")]
         device: String,
     },
+    /// Quarantines devices: they may report and get no orders; what waits for them waits on
+    Quarantine(StatusArgs),
+    /// Releases devices from quarantine: what waits for them goes out
+    Release(StatusArgs),
+    /// Revokes devices: they are cut off until an operator approves a new enrolment of them
+    Revoke(StatusArgs),
+    /// Decommissions devices for good: their keys never make a device again
+    Decommission(StatusArgs),
+}
+
+/// Says which devices, and why.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// GUID or name; may be repeated
+    #[arg(value_name = "DEVICE", required = true)]
+    pub devices: Vec<String>,
+    /// Why, for the log and whoever looks at the device
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
 }
 
 /// Says what to run where.
@@ -292,6 +311,10 @@ mod tests {
             "approvals deny 0123456789abcdef0123456789abcdef --reason no",
             "devices list --json",
             "devices show somewhere",
+            "devices quarantine a b --reason odd --json",
+            "devices release a",
+            "devices revoke a --reason stolen",
+            "devices decommission a",
             "run --device a --device b --lang bash --context currentuser --timeout 10m --follow -- uname -a",
             "run --all --file x.sh --json",
             "completion bash",
@@ -307,6 +330,8 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         for line in [
+            "devices revoke",
+            "devices decommission --reason x",
             "run -- uname",
             "run --all",
             "run --all --device a -- uname",

@@ -45,3 +45,26 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<u8, CliError> {
     }
     Ok(exit::OK)
 }
+
+/// Does the same to each, goes on behind a refusal, and fails with the first one; the others are told beside.
+///
+/// Errors: the first [`CliError::Refused`], or at once whatever else happens.
+async fn each<T>(
+    printer: &Printer,
+    items: &[T],
+    act: impl AsyncFn(&T) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let mut first = None;
+    for item in items {
+        match act(item).await {
+            Ok(()) => {}
+            Err(refused @ CliError::Refused { .. }) => match first {
+                None => first = Some(refused),
+                Some(_) if printer.json() => printer.value(&refused.line(), String::new)?,
+                Some(_) => printer.aside(&refused.to_string())?,
+            },
+            Err(error) => return Err(error),
+        }
+    }
+    first.map_or(Ok(()), Err)
+}

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{ApprovalId, Guid};
-use borealis_bus_schema::messages::shared_events::{DeviceEnrolled, DeviceStatus};
+use borealis_bus_schema::messages::shared_events::{Actor, DeviceEnrolled};
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::random;
 
 use crate::aggregate::approval::{Approval, ApprovalEvent};
-use crate::aggregate::device::DeviceEvent;
+use crate::aggregate::device::{Change, Device, DeviceEvent, Why};
 use crate::credentials::Issuer;
 use crate::error::Refusal;
 use crate::ledger::{Ledger, Outcome, Stamp};
@@ -100,19 +100,13 @@ impl App {
         before.filter(|before| *before > counter)
     }
 
-    /// Changes a device's status; the warden then shuts it out of the bus, or lets it in again.
+    /// Changes a device's status by enrollment's own decision; the warden then shuts it out of the bus, or lets it in again.
     ///
     /// Errors: [`Refusal::NotFound`], [`Refusal::Device`], [`Refusal::Fault`].
-    pub async fn change_status(
-        &self,
-        guid: Guid,
-        status: DeviceStatus,
-        reason: &str,
-        now: Timestamp,
-    ) -> Result<(), Refusal> {
+    pub async fn change_status(&self, guid: Guid, change: Change, reason: &str, now: Timestamp) -> Result<(), Refusal> {
         let decide = |state: &State| -> Result<Outcome<()>, Refusal> {
             let device = state.device(&guid).ok_or(Refusal::NotFound { what: "device" })?;
-            let event = device.change_status(status, reason, now)?;
+            let event = device.change_status(change, Why { reason, by: None, now })?;
             Ok(Outcome {
                 events: vec![Event::Device(guid, event)],
                 value: (),
@@ -122,24 +116,53 @@ impl App {
     }
 }
 
+/// Names who approved a request.
+#[derive(Debug, Clone, Copy)]
+pub enum Approver<'a> {
+    /// The installer code itself.
+    Code,
+    /// An operator.
+    Operator(&'a Actor),
+}
+
+impl Approver<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Approver::Code => "installer code",
+            Approver::Operator(actor) => &actor.username,
+        }
+    }
+}
+
 /// Decides what an approval writes: the request is approved, and its key is a device, the same one as before if it was one.
 ///
-/// Errors: [`Refusal::Approval`], and [`Refusal::Device`] when the key is one that was shut out.
+/// A revoked device is admitted again, by an operator only.
+///
+/// Errors: [`Refusal::Approval`], and [`Refusal::Device`] when the key is one that is shut out.
 pub fn admission(
     state: &State,
     approval: &Approval,
-    by: &str,
+    by: Approver<'_>,
     fresh: Guid,
     now: Timestamp,
 ) -> Result<(Guid, Vec<Event>), Refusal> {
     let asked = &approval.asked;
     let known = state.device_by_key(&asked.public_key);
-    if let Some(device) = known {
-        device.admitted()?;
-    }
-    let guid = known.map_or(fresh, crate::aggregate::device::Device::guid);
+    let back = match (known, by) {
+        (None, _) => None,
+        (Some(device), Approver::Code) => {
+            device.admitted()?;
+            None
+        }
+        (Some(device), Approver::Operator(actor)) => device.readmit(Why {
+            reason: "a new enrolment was approved",
+            by: Some(actor),
+            now,
+        })?,
+    };
+    let guid = known.map_or(fresh, Device::guid);
     let first_seen_at = known.map_or(approval.requested_at, |device| device.enrolled.first_seen_at);
-    let approved = approval.approve(guid, by, now)?;
+    let approved = approval.approve(guid, by.name(), now)?;
     let enrolled = DeviceEnrolled {
         guid,
         site: asked.site.clone(),
@@ -151,10 +174,11 @@ pub fn admission(
         first_seen_at,
         approved_at: now,
     };
-    let events = vec![
+    let mut events = vec![
         Event::Approval(asked.id, approved),
         Event::Device(guid, DeviceEvent::Enrolled(Box::new(enrolled))),
     ];
+    events.extend(back.map(|event| Event::Device(guid, event)));
     Ok((guid, events))
 }
 

@@ -109,10 +109,11 @@ impl Refusal {
             },
             Refusal::Device(rejection) => match rejection {
                 DeviceRejection::Revoked => Code::DeviceRevoked,
-                DeviceRejection::Decommissioned | DeviceRejection::StaysDecommissioned => Code::DeviceDecommissioned,
+                DeviceRejection::Decommissioned => Code::DeviceDecommissioned,
                 DeviceRejection::RefreshInvalid => Code::RefreshInvalid,
                 DeviceRejection::ClockSkew => Code::ClockSkew,
-                DeviceRejection::SameStatus => Code::WrongState,
+                DeviceRejection::WrongStatus { .. } => Code::WrongState,
+                DeviceRejection::ReasonTooLong => Code::InvalidField,
             },
             Refusal::UnknownCode => Code::CodeInvalid,
             Refusal::NotFound { .. } => Code::NotFound,

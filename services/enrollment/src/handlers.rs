@@ -7,12 +7,14 @@ pub mod codes_create;
 pub mod codes_list;
 pub mod codes_revoke;
 pub mod device_renew;
+pub mod device_status;
 pub mod enroll_poll;
 pub mod enroll_request;
 pub mod hello;
 
 use borealis_bus_schema::codec;
 use borealis_bus_schema::ids::SiteName;
+use borealis_bus_schema::messages::shared_events::Actor;
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_service_kit::auth::Resource;
 use borealis_service_kit::operator::OperatorCtx;
@@ -43,6 +45,14 @@ fn stamp(ctx: &OperatorCtx) -> Stamp {
         id: ctx.command,
         digest: ctx.digest,
         at: ctx.now,
+    }
+}
+
+/// Names the operator who calls.
+fn actor(ctx: &OperatorCtx) -> Actor {
+    Actor {
+        operator: ctx.caller.operator,
+        username: ctx.caller.username.clone(),
     }
 }
 

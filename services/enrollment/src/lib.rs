@@ -1,6 +1,7 @@
 //! enrollment: installer codes, approvals, device identity, bus credentials, revocation, and who is on the bus.
 //!
-//! **Asked** by operators: `codes-create|list|revoke`, `approvals-list|approve|deny`; by machines, whose body proves itself:
+//! **Asked** by operators: `codes-create|list|revoke`, `approvals-list|approve|deny`,
+//! `devices-quarantine|release|revoke|decommission`; by machines, whose body proves itself:
 //! `enroll-request`, `enroll-poll`, `device-renew`; by devices on the bus: `tell.agent.hello`. **Asks** nobody; follows access
 //! to know what was revoked, and holds the only connection to the bus's own account (see [`warden`]).
 //!

@@ -8,6 +8,7 @@ use borealis_service_kit::operator::{OperatorCtx, PublicCtx};
 use borealis_service_kit::run::{Deps, RunError};
 use borealis_service_kit::service::ServiceBuilder;
 
+use crate::aggregate::device::Change;
 use crate::app::App;
 use crate::config::Config;
 use crate::credentials::Issuer;
@@ -81,6 +82,30 @@ fn verbs(builder: ServiceBuilder, app: &Arc<App>) -> ServiceBuilder {
             "approvals-deny",
             operator(app, |app, ctx| async move {
                 handlers::approvals_deny::handle(&app, &ctx).await
+            }),
+        )
+        .operator(
+            "devices-quarantine",
+            operator(app, |app, ctx| async move {
+                handlers::device_status::handle(&app, &ctx, Change::Quarantine).await
+            }),
+        )
+        .operator(
+            "devices-release",
+            operator(app, |app, ctx| async move {
+                handlers::device_status::handle(&app, &ctx, Change::Release).await
+            }),
+        )
+        .operator(
+            "devices-revoke",
+            operator(app, |app, ctx| async move {
+                handlers::device_status::handle(&app, &ctx, Change::Revoke).await
+            }),
+        )
+        .operator(
+            "devices-decommission",
+            operator(app, |app, ctx| async move {
+                handlers::device_status::handle(&app, &ctx, Change::Decommission).await
             }),
         )
         .public(

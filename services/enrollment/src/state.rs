@@ -113,9 +113,8 @@ impl State {
                 DeviceStatus::Revoked | DeviceStatus::Decommissioned => {
                     self.revoked.insert(guid, changed.at);
                 }
-                DeviceStatus::Active | DeviceStatus::Quarantined => {
-                    self.revoked.remove(&guid);
-                }
+                // What was signed for it before stays worthless, also when it is admitted again.
+                DeviceStatus::Active | DeviceStatus::Quarantined => {}
             },
             _ => {}
         }
@@ -193,7 +192,9 @@ impl State {
     pub fn seen(&self, guid: &Guid) -> Option<Seen> {
         self.seen.get(guid).map(|v| v.value)
     }
-    /// Lists the devices that are shut out, each with the time since when.
+    /// Lists the devices that were shut out, each with the time when: what was signed for them before is worthless.
+    ///
+    /// One that was admitted again since is among them.
     pub fn shut_out(&self) -> impl Iterator<Item = (&Device, Timestamp)> {
         self.revoked
             .iter()

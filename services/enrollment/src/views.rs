@@ -2,3 +2,4 @@
 
 pub mod approvals;
 pub mod codes;
+pub mod devices;

@@ -322,6 +322,7 @@ impl Watch<'_> {
             .ledger
             .state()
             .shut_out()
+            .filter(|(device, _)| device.admitted().is_err())
             .map(|(device, _)| device.guid())
             .collect();
         for guid in gone {

@@ -58,6 +58,8 @@ pub struct Slot {
     pub output_waits: (u32, u64),
     /// What the device said last when it took no order.
     pub hint: Option<String>,
+    /// Why its device gets nothing at present, although it may be there.
+    pub held: Option<String>,
 }
 
 /// Is what happened in a job, for whoever follows it.
@@ -134,6 +136,7 @@ impl Job {
                 look_again: false,
                 output_waits: (0, 0),
                 hint: None,
+                held: None,
             })
         });
         let slots: Vec<_> = slots.collect();
@@ -255,7 +258,7 @@ impl Job {
             started_at: state.started_at,
             ended_at: end.map(|e| e.ended_at),
             duration_ms: end.and_then(|e| e.duration_ms),
-            reason: end.map_or_else(|| slot.hint.clone(), |e| e.reason.clone()),
+            reason: end.map_or_else(|| slot.held.clone().or_else(|| slot.hint.clone()), |e| e.reason.clone()),
             code: end.and_then(|e| e.code),
             truncated: end.is_some_and(|e| e.truncated),
             stdout_bytes: state.stdout.bytes,

@@ -28,6 +28,7 @@ use tracing::{debug, info, warn};
 
 use crate::book::{Job, RunKey, Slot};
 use crate::commit;
+use crate::devices::Device;
 use crate::orders::{self, Act, Ends, Wanted, Warrant};
 use crate::run::{Command, End};
 use crate::scheduler::Scheduler;
@@ -176,6 +177,9 @@ impl Scheduler {
             .await;
             return None;
         }
+        if let Some(device) = &device {
+            slot.held = held(device);
+        }
         // A run that began in time and outlives its order's time is asked after no more; its device tells how it ended.
         let asked = slot.state.cancel_requested || now < ends;
         match device {
@@ -202,14 +206,13 @@ impl Scheduler {
                 } else {
                     RunState::Interrupted
                 };
-                let reason = Some("the device was shut out".to_owned());
-                self.end(
-                    job,
-                    key,
-                    &mut slot,
-                    End::without_device(state, now, reason, Some(Code::DeviceRevoked)),
-                )
-                .await;
+                let (reason, code) = if device.status == DeviceStatus::Revoked {
+                    ("the device was revoked", Code::DeviceRevoked)
+                } else {
+                    ("the device was decommissioned", Code::DeviceDecommissioned)
+                };
+                let end = End::without_device(state, now, Some(because(reason, &device)), Some(code));
+                self.end(job, key, &mut slot, end).await;
                 None
             }
             _ => {
@@ -243,7 +246,8 @@ impl Scheduler {
                 }
                 Err(error) => {
                     warn!(job = %job.created.job, code = %error.code, runs = wanted.len(), "orders were not signed");
-                    let for_good = error.code.retry() == Retry::Never;
+                    // A quarantine may end; whoever is quarantined is waited for.
+                    let for_good = error.code.retry() == Retry::Never && error.code != Code::DeviceQuarantined;
                     for (index, wanted) in wanted {
                         self.not_sent(&job, index, &error, for_good && wanted.act == Act::Begin)
                             .await;
@@ -300,6 +304,14 @@ impl Scheduler {
 
     /// Sends one order and takes the answer in.
     async fn send(self: Arc<Self>, job: Arc<Job>, index: u32, wanted: Wanted, order: SignedOrder, request: &CreateJob) {
+        let still = self.devices.get(&wanted.guid);
+        if let Some(device) = still.filter(|device| device.status != DeviceStatus::Active) {
+            // It changed while the order was signed.
+            let error = WireError::new(Code::DeviceQuarantined, "the device is not active any more");
+            debug!(run = %wanted.run, guid = %wanted.guid, status = device.status.as_str(), "the order is not sent");
+            self.not_sent(&job, index, &error, false).await;
+            return;
+        }
         let verb = match wanted.act {
             Act::Begin => request.verb.clone(),
             Act::Cancel => borealis_bus_schema::ids::VerbName::cancel(),
@@ -461,6 +473,21 @@ impl Scheduler {
             self.book.close(&target.guid, &key);
             info!(run = %slot.run, job = %key.job, guid = %target.guid, state = slot.state.state.as_str(), "a run is over");
         }
+    }
+}
+
+/// Says why a run of a quarantined device waits.
+fn held(device: &Device) -> Option<String> {
+    (device.status == DeviceStatus::Quarantined)
+        .then(|| because("the device is quarantined; the run waits until it is released", device))
+}
+
+/// Adds to a sentence what an operator said of the device's status.
+fn because(sentence: &str, device: &Device) -> String {
+    if device.status_reason.is_empty() {
+        sentence.to_owned()
+    } else {
+        short(&format!("{sentence}: {}", device.status_reason))
     }
 }
 

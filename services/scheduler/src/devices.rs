@@ -19,6 +19,8 @@ pub struct Device {
     pub site: SiteName,
     /// What it may be.
     pub status: DeviceStatus,
+    /// Why it has this status; empty while nobody said.
+    pub status_reason: String,
     /// Its identity key, which signs results.
     pub public_key: PublicKey,
     /// Whether it is on the bus.
@@ -38,6 +40,8 @@ pub enum Changed {
     Nothing,
     /// The device is there: what waits for it can go.
     Online(Guid),
+    /// The device is quarantined: what waits for it waits on, and says so.
+    Held(Guid),
     /// The device is shut out: what waits for it ends.
     ShutOut(Guid),
 }
@@ -51,12 +55,15 @@ impl Devices {
         match kind {
             DeviceEnrolled::KIND => {
                 let event: DeviceEnrolled = codec::decode(body)?;
+                // A device that enrols again stays what an operator made of it.
+                let before = all.remove(&event.guid);
                 let device = Device {
                     hostname: event.facts.hostname,
                     site: event.site,
-                    status: DeviceStatus::Active,
+                    status: before.as_ref().map_or(DeviceStatus::Active, |d| d.status),
+                    online: before.as_ref().is_some_and(|d| d.online),
+                    status_reason: before.map(|d| d.status_reason).unwrap_or_default(),
                     public_key: event.public_key,
-                    online: all.get(&event.guid).is_some_and(|d| d.online),
                 };
                 all.insert(event.guid, device);
             }
@@ -64,10 +71,11 @@ impl Devices {
                 let event: DeviceStatusChanged = codec::decode(body)?;
                 if let Some(device) = all.get_mut(&event.guid) {
                     device.status = event.status;
+                    device.status_reason = event.reason;
                     return Ok(match event.status {
-                        DeviceStatus::Active if device.online => Changed::Online(event.guid),
+                        DeviceStatus::Active => Changed::Online(event.guid),
+                        DeviceStatus::Quarantined => Changed::Held(event.guid),
                         DeviceStatus::Revoked | DeviceStatus::Decommissioned => Changed::ShutOut(event.guid),
-                        _ => Changed::Nothing,
                     });
                 }
             }
@@ -126,7 +134,11 @@ mod tests {
     }
     fn enrolled() -> Devices {
         let devices = Devices::default();
-        let event = DeviceEnrolled {
+        assert_eq!(apply(&devices, &enrolment()), Changed::Nothing);
+        devices
+    }
+    fn enrolment() -> DeviceEnrolled {
+        DeviceEnrolled {
             guid: guid(),
             site: SiteName::default_site(),
             public_key: PublicKey::from_bytes([1; 32]),
@@ -144,9 +156,7 @@ mod tests {
             address: "127.0.0.1".into(),
             first_seen_at: at(),
             approved_at: at(),
-        };
-        assert_eq!(apply(&devices, &event), Changed::Nothing);
-        devices
+        }
     }
 
     #[test]
@@ -181,8 +191,34 @@ mod tests {
             status: DeviceStatus::Revoked,
             reason: String::new(),
             at: at(),
+            by: None,
         };
         assert_eq!(apply(&devices, &revoked), Changed::ShutOut(guid()));
         assert_eq!(devices.active(|_| true).len(), 0);
+    }
+
+    #[test]
+    fn a_quarantined_device_is_held_also_when_it_enrols_again_until_it_is_released() {
+        let devices = enrolled();
+        let change = |status| DeviceStatusChanged {
+            guid: guid(),
+            status,
+            reason: "odd".into(),
+            at: at(),
+            by: None,
+        };
+        assert_eq!(
+            apply(&devices, &change(DeviceStatus::Quarantined)),
+            Changed::Held(guid())
+        );
+        apply(&devices, &enrolment());
+        let device = devices.get(&guid()).unwrap();
+        assert_eq!(
+            (device.status, device.status_reason.as_str()),
+            (DeviceStatus::Quarantined, "odd")
+        );
+        assert_eq!(devices.active(|_| true).len(), 0);
+        assert_eq!(apply(&devices, &change(DeviceStatus::Active)), Changed::Online(guid()));
+        assert_eq!(devices.active(|_| true).len(), 1);
     }
 }

@@ -128,6 +128,7 @@ pub(crate) mod tests {
             status,
             reason: String::new(),
             at: at(),
+            by: None,
         })
     }
 

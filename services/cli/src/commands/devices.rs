@@ -2,17 +2,18 @@
 
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::Guid;
+use borealis_bus_schema::messages::enrollment::{ChangeStatus, DeviceStanding};
 use borealis_bus_schema::messages::inventory::{DeviceDetail, DeviceView, Presence};
 use borealis_bus_schema::messages::scheduler::Page;
 
 use crate::api::{self, Api};
-use crate::args::DevicesCommand;
+use crate::args::{DevicesCommand, StatusArgs};
 use crate::error::CliError;
 use crate::print::{self, Printer};
 
 const PATH: &str = "/api/v1/devices";
 
-/// Lists or shows.
+/// Lists, shows, or changes a status.
 pub async fn run(api: &Api, printer: &Printer, command: DevicesCommand) -> Result<(), CliError> {
     match command {
         DevicesCommand::List { search } => {
@@ -35,7 +36,31 @@ pub async fn run(api: &Api, printer: &Printer, command: DevicesCommand) -> Resul
             let detail: DeviceDetail = api.get(&format!("{PATH}/{guid}")).await?;
             printer.value(&detail, || sheet(&detail))
         }
+        DevicesCommand::Quarantine(args) => change(api, printer, "quarantine", args).await,
+        DevicesCommand::Release(args) => change(api, printer, "release", args).await,
+        DevicesCommand::Revoke(args) => change(api, printer, "revoke", args).await,
+        DevicesCommand::Decommission(args) => change(api, printer, "decommission", args).await,
     }
+}
+
+/// Changes the status of each device; nothing is changed when one of the names means none.
+async fn change(api: &Api, printer: &Printer, act: &str, args: StatusArgs) -> Result<(), CliError> {
+    let mut guids = Vec::with_capacity(args.devices.len());
+    for device in &args.devices {
+        let guid = resolve(api, device).await?;
+        if !guids.contains(&guid) {
+            guids.push(guid);
+        }
+    }
+    let body = ChangeStatus { reason: args.reason };
+    let change_one = async |guid: &Guid| {
+        let path = format!("{PATH}/{guid}/{act}");
+        let now: DeviceStanding = api.change(&path, &body).await?;
+        printer.value(&now, || {
+            format!("{} is {}.", print::plain(&now.hostname), now.status.as_str())
+        })
+    };
+    super::each(printer, &guids, change_one).await
 }
 
 const fn presence(presence: Presence) -> &'static str {
@@ -53,7 +78,7 @@ fn sheet(detail: &DeviceDetail) -> String {
         ("guid", device.guid.to_string()),
         ("name", device.hostname.clone()),
         ("site", device.site.to_string()),
-        ("status", device.status.clone()),
+        ("status", status(device)),
         ("presence", presence(device.presence).to_owned()),
         ("system", format!("{} {}", device.os_version, device.arch)),
         ("agent", format!("{} as {}", device.agent_version, device.context)),
@@ -80,6 +105,16 @@ fn sheet(detail: &DeviceDetail) -> String {
         lines.push(("packages", facts.software.len().to_string()));
     }
     print::sheet(&lines)
+}
+
+/// Tells the status with who made it so and why.
+fn status(device: &DeviceView) -> String {
+    let Some(at) = device.status_at else {
+        return device.status.clone();
+    };
+    let by = device.status_by.as_deref().unwrap_or("the server");
+    let why = device.status_reason.as_deref().map(|reason| format!(": {reason}"));
+    format!("{} since {at}, by {by}{}", device.status, why.unwrap_or_default())
 }
 
 /// Reads every page of devices.

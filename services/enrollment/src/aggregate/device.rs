@@ -2,9 +2,11 @@
 
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{ApprovalId, Guid};
-use borealis_bus_schema::messages::shared_events::{DeviceEnrolled, DeviceStatus, DeviceStatusChanged};
+use borealis_bus_schema::messages::shared_events::{Actor, DeviceEnrolled, DeviceStatus, DeviceStatusChanged};
 use borealis_bus_schema::time::Timestamp;
 use thiserror::Error;
+
+use super::approval::MAX_REASON_CHARS;
 
 /// Is how long a refresh token lives, in milliseconds: 30 days.
 pub const REFRESH_LIFE_MS: i64 = 30 * 24 * 3_600_000;
@@ -18,8 +20,45 @@ pub struct Device {
     pub enrolled: DeviceEnrolled,
     /// What it may do.
     pub status: DeviceStatus,
+    /// Why, by whom and since when; none while nobody changed its status.
+    pub standing: Option<Standing>,
     /// Its refresh tokens.
     pub family: Option<Family>,
+}
+
+/// Says why a device has its status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Why.
+    pub reason: String,
+    /// Who did it; none when it was not an operator.
+    pub by: Option<Actor>,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// Lists what can be made of a device's status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It may report and gets no orders.
+    Quarantine,
+    /// It is as before its quarantine.
+    Release,
+    /// It is shut out until an operator approves a new enrolment of it.
+    Revoke,
+    /// It is gone for good.
+    Decommission,
+}
+
+/// Is why, by whom and when a status is changed.
+#[derive(Debug, Clone, Copy)]
+pub struct Why<'w> {
+    /// Why, in words.
+    pub reason: &'w str,
+    /// Who; none when it is not an operator.
+    pub by: Option<&'w Actor>,
+    /// Now.
+    pub now: Timestamp,
 }
 
 /// Holds a family of refresh tokens: each one descends from the one before, all from one approval.
@@ -101,12 +140,15 @@ pub enum DeviceRejection {
     /// The device's clock differs too much.
     #[error("the device's clock differs from the server's by more than five minutes")]
     ClockSkew,
-    /// The status is what it is already.
-    #[error("the device has this status already")]
-    SameStatus,
-    /// A decommissioned device stays so.
-    #[error("a decommissioned device stays so")]
-    StaysDecommissioned,
+    /// The change does not lead from this status.
+    #[error("the device is {}, which this does not change", .status.as_str())]
+    WrongStatus {
+        /// What the device is.
+        status: DeviceStatus,
+    },
+    /// The reason is too long.
+    #[error("a reason has at most {MAX_REASON_CHARS} characters")]
+    ReasonTooLong,
 }
 
 /// Is a renewal's outcome: what to write, and whether the device gets its credentials.
@@ -124,6 +166,7 @@ impl Device {
         Self {
             enrolled,
             status: DeviceStatus::Active,
+            standing: None,
             family: None,
         }
     }
@@ -225,32 +268,61 @@ impl Device {
 
     /// Decides a change of status.
     ///
-    /// Errors: [`DeviceRejection::SameStatus`], [`DeviceRejection::StaysDecommissioned`].
-    pub fn change_status(
-        &self,
-        status: DeviceStatus,
-        reason: &str,
-        now: Timestamp,
-    ) -> Result<DeviceEvent, DeviceRejection> {
-        if self.status == status {
-            return Err(DeviceRejection::SameStatus);
+    /// A quarantine ends by a release; a revocation only by [`Device::readmit`]; decommissioning never.
+    ///
+    /// Errors: [`DeviceRejection::WrongStatus`], [`DeviceRejection::ReasonTooLong`].
+    pub fn change_status(&self, change: Change, why: Why<'_>) -> Result<DeviceEvent, DeviceRejection> {
+        use DeviceStatus::{Active, Decommissioned, Quarantined, Revoked};
+        if why.reason.chars().count() > MAX_REASON_CHARS {
+            return Err(DeviceRejection::ReasonTooLong);
         }
-        if self.status == DeviceStatus::Decommissioned {
-            return Err(DeviceRejection::StaysDecommissioned);
+        let status = match (change, self.status) {
+            (Change::Quarantine, Active) => Quarantined,
+            (Change::Release, Quarantined) => Active,
+            (Change::Revoke, Active | Quarantined) => Revoked,
+            (Change::Decommission, Active | Quarantined | Revoked) => Decommissioned,
+            (_, status) => return Err(DeviceRejection::WrongStatus { status }),
+        };
+        Ok(self.turned(status, why))
+    }
+
+    /// Decides what a newly approved enrolment makes of the device's status: one that was revoked is admitted again.
+    ///
+    /// Errors: [`DeviceRejection::Decommissioned`].
+    pub fn readmit(&self, why: Why<'_>) -> Result<Option<DeviceEvent>, DeviceRejection> {
+        match self.status {
+            DeviceStatus::Active | DeviceStatus::Quarantined => Ok(None),
+            DeviceStatus::Revoked => Ok(Some(self.turned(DeviceStatus::Active, why))),
+            DeviceStatus::Decommissioned => Err(DeviceRejection::Decommissioned),
         }
-        Ok(DeviceEvent::StatusChanged(DeviceStatusChanged {
+    }
+
+    fn turned(&self, status: DeviceStatus, why: Why<'_>) -> DeviceEvent {
+        DeviceEvent::StatusChanged(DeviceStatusChanged {
             guid: self.guid(),
             status,
-            reason: reason.to_owned(),
-            at: now,
-        }))
+            reason: why.reason.trim().to_owned(),
+            at: why.now,
+            by: why.by.cloned(),
+        })
     }
 
     /// Takes in what happened.
     pub fn evolve(&mut self, event: &DeviceEvent) {
         match event {
             DeviceEvent::Enrolled(enrolled) => self.enrolled = (**enrolled).clone(),
-            DeviceEvent::StatusChanged(changed) => self.status = changed.status,
+            DeviceEvent::StatusChanged(changed) => {
+                self.status = changed.status;
+                if self.admitted().is_err() {
+                    // Whoever is admitted again begins with new tokens.
+                    self.family = None;
+                }
+                self.standing = Some(Standing {
+                    reason: changed.reason.clone(),
+                    by: changed.by.clone(),
+                    at: changed.at,
+                });
+            }
             DeviceEvent::CredentialsIssued { approval, at, .. } => {
                 self.family = Some(Family {
                     name: *approval,
@@ -278,6 +350,7 @@ impl Device {
 mod tests {
     use super::*;
     use crate::aggregate::approval::tests::{NOW, asked, guid};
+    use borealis_bus_schema::ids::OperatorId;
 
     const FAMILY: ApprovalId = ApprovalId::from_bytes([1; 16]);
 
@@ -319,8 +392,13 @@ mod tests {
             counter,
         })
     }
-    fn status(status: DeviceStatus) -> DeviceEvent {
-        given(&[]).change_status(status, "test", NOW).unwrap()
+    const WHY: Why<'static> = Why {
+        reason: "test",
+        by: None,
+        now: NOW,
+    };
+    fn changed(change: Change) -> DeviceEvent {
+        given(&[]).change_status(change, WHY).unwrap()
     }
 
     #[test]
@@ -409,28 +487,100 @@ mod tests {
 
     #[test]
     fn given_a_revoked_device_then_it_gets_nothing() {
-        for (now_is, rejection) in [
-            (DeviceStatus::Revoked, DeviceRejection::Revoked),
-            (DeviceStatus::Decommissioned, DeviceRejection::Decommissioned),
+        for (change, rejection) in [
+            (Change::Revoke, DeviceRejection::Revoked),
+            (Change::Decommission, DeviceRejection::Decommissioned),
         ] {
-            let device = given(&[issued(), status(now_is)]);
+            let device = given(&[issued(), changed(change)]);
             assert_eq!(device.renew(token(1), NOW, NOW), Err(rejection));
             assert_eq!(device.issue(ApprovalId::from_bytes([2; 16]), NOW), Err(rejection));
         }
         assert!(
-            given(&[issued(), status(DeviceStatus::Quarantined)])
+            given(&[issued(), changed(Change::Quarantine)])
                 .renew(token(1), NOW, NOW)
                 .is_ok()
         );
     }
 
     #[test]
-    fn given_a_status_when_changed_then_the_same_and_the_last_one_are_rejected() {
-        let device = given(&[]);
-        let same = device.change_status(DeviceStatus::Active, "", NOW);
-        assert_eq!(same, Err(DeviceRejection::SameStatus));
-        let gone = given(&[status(DeviceStatus::Decommissioned)]);
-        let back = gone.change_status(DeviceStatus::Active, "", NOW);
-        assert_eq!(back, Err(DeviceRejection::StaysDecommissioned));
+    fn given_each_status_then_only_the_changes_that_lead_from_it_are_made() {
+        use DeviceStatus::{Active, Decommissioned, Quarantined, Revoked};
+        let all = [
+            Change::Quarantine,
+            Change::Release,
+            Change::Revoke,
+            Change::Decommission,
+        ];
+        for (events, status, leads) in [
+            (
+                vec![],
+                Active,
+                [Some(Quarantined), None, Some(Revoked), Some(Decommissioned)],
+            ),
+            (
+                vec![changed(Change::Quarantine)],
+                Quarantined,
+                [None, Some(Active), Some(Revoked), Some(Decommissioned)],
+            ),
+            (
+                vec![changed(Change::Revoke)],
+                Revoked,
+                [None, None, None, Some(Decommissioned)],
+            ),
+            (vec![changed(Change::Decommission)], Decommissioned, [None; 4]),
+        ] {
+            let device = given(&events);
+            assert_eq!(device.status, status);
+            for (change, to) in all.into_iter().zip(leads) {
+                let found = match device.change_status(change, WHY) {
+                    Ok(DeviceEvent::StatusChanged(changed)) => Some(changed.status),
+                    Ok(other) => panic!("{other:?}"),
+                    Err(rejection) => {
+                        assert_eq!(rejection, DeviceRejection::WrongStatus { status });
+                        None
+                    }
+                };
+                assert_eq!(found, to, "{change:?} of a device that is {status:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn given_a_change_then_it_tells_who_why_and_when() {
+        let actor = Actor {
+            operator: OperatorId::from_bytes([6; 16]),
+            username: "ada".into(),
+        };
+        let why = Why {
+            reason: " stolen ",
+            by: Some(&actor),
+            now: NOW,
+        };
+        let mut device = given(&[]);
+        device.evolve(&device.change_status(Change::Revoke, why).unwrap());
+        let standing = Standing {
+            reason: "stolen".into(),
+            by: Some(actor.clone()),
+            at: NOW,
+        };
+        assert_eq!(device.standing, Some(standing));
+        let long = "x".repeat(MAX_REASON_CHARS + 1);
+        let refused = given(&[]).change_status(Change::Revoke, Why { reason: &long, ..why });
+        assert_eq!(refused, Err(DeviceRejection::ReasonTooLong));
+    }
+
+    #[test]
+    fn given_a_new_approval_then_a_revoked_device_is_admitted_again_and_a_decommissioned_one_never() {
+        let mut revoked = given(&[issued(), changed(Change::Revoke)]);
+        let event = revoked.readmit(WHY).unwrap().unwrap();
+        revoked.evolve(&event);
+        assert_eq!(revoked.status, DeviceStatus::Active);
+        for (change, outcome) in [
+            (Change::Quarantine, Ok(None)),
+            (Change::Decommission, Err(DeviceRejection::Decommissioned)),
+        ] {
+            assert_eq!(given(&[changed(change)]).readmit(WHY), outcome);
+        }
+        assert_eq!(given(&[]).readmit(WHY), Ok(None));
     }
 }

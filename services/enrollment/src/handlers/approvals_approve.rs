@@ -5,8 +5,8 @@ use borealis_bus_schema::messages::enrollment::ApprovalView;
 use borealis_service_kit::operator::OperatorCtx;
 use borealis_service_kit::random;
 
-use super::{reach, stamp};
-use crate::app::{App, admission};
+use super::{actor, reach, stamp};
+use crate::app::{App, Approver, admission};
 use crate::error::Refusal;
 use crate::ledger::{Kept, Outcome};
 use crate::state::State;
@@ -15,7 +15,7 @@ use crate::views::approvals::show;
 
 /// Approves a request.
 ///
-/// Errors: `not_found`, `out_of_scope`, `wrong_state`, `approval_expired`, `device_revoked`.
+/// Errors: `not_found`, `out_of_scope`, `wrong_state`, `approval_expired`, `device_decommissioned`.
 pub async fn handle(app: &App, ctx: &OperatorCtx) -> Result<ApprovalView, Refusal> {
     let id: ApprovalId = ctx.id()?;
     let key = {
@@ -23,11 +23,12 @@ pub async fn handle(app: &App, ctx: &OperatorCtx) -> Result<ApprovalView, Refusa
         state.approval(&id).ok_or(NOT_FOUND)?.asked.public_key
     };
     let fresh = random::id::<Guid>();
+    let actor = actor(ctx);
     let _turn = app.one_at_a_time(&key).await;
     let decide = |state: &State| -> Result<Outcome<ApprovalView>, Refusal> {
         let mut approval = state.approval(&id).ok_or(NOT_FOUND)?.clone();
         reach(ctx, &approval.asked.site)?;
-        let (_, events) = admission(state, &approval, &ctx.caller.username, fresh, ctx.now)?;
+        let (_, events) = admission(state, &approval, Approver::Operator(&actor), fresh, ctx.now)?;
         for event in &events {
             if let Event::Approval(_, event) = event {
                 approval.evolve(event);

@@ -11,8 +11,8 @@ use data_encoding::BASE64URL_NOPAD;
 
 use super::public_body;
 use crate::aggregate::approval::{Approval, Asked, Decision};
-use crate::aggregate::device::Device;
-use crate::app::{App, admission};
+use crate::aggregate::device::{Device, DeviceRejection};
+use crate::app::{App, Approver, admission};
 use crate::error::Refusal;
 use crate::ledger::{Outcome, Stamp};
 use crate::state::State;
@@ -23,15 +23,14 @@ use crate::throttle::shown_address;
 const NONCE_BYTES: usize = 32;
 /// Is how long a text of the host's facts may be, in characters.
 const MAX_TEXT_CHARS: usize = 255;
-/// Names who approves when the code does.
-const BY_CODE: &str = "installer code";
 
 /// Takes a request for enrolment.
 ///
-/// The same key again is the same request while it is open, and the same device when it is one already.
+/// The same key again is the same request while it is open, and the same device when it is one already. A revoked device may
+/// ask as well, and waits for an operator whatever the code says; a decommissioned one is refused.
 ///
 /// Errors: `throttled`, `malformed`, `invalid_field`, `proof_invalid`, `code_invalid`, `code_expired`, `code_used`,
-/// `code_revoked`, `device_revoked`, `device_decommissioned`.
+/// `code_revoked`, `device_decommissioned`.
 pub async fn handle(app: &App, ctx: &PublicCtx) -> Result<EnrollChallenge, Refusal> {
     app.admit_peer(&ctx.call.peer, ctx.now)?;
     let outcome = request(app, ctx).await;
@@ -87,9 +86,16 @@ fn decide(
     fresh: &Fresh,
 ) -> Result<Outcome<EnrollChallenge>, Refusal> {
     let code = state.code_by_digest(digest).ok_or(Refusal::UnknownCode)?;
-    if let Some(device) = state.device_by_key(&request.public_key) {
-        device.admitted()?;
-    }
+    let known = state.device_by_key(&request.public_key);
+    let revoked = match known.map(Device::admitted) {
+        // It may ask; no code decides about it.
+        Some(Err(DeviceRejection::Revoked)) => true,
+        Some(admitted) => {
+            admitted?;
+            false
+        }
+        None => false,
+    };
     let open = state
         .approval_by_key(&request.public_key)
         .filter(|approval| approval.is_open(fresh.now));
@@ -129,8 +135,8 @@ fn decide(
     };
     if approval.decision == Decision::Pending {
         events.extend(used.map(|event| Event::Code(code.minted.id, event)));
-        if code.minted.auto_approve && approval.asked.conflict.is_none() {
-            let (_, admitted) = admission(state, &approval, BY_CODE, fresh.guid, fresh.now)?;
+        if code.minted.auto_approve && approval.asked.conflict.is_none() && !revoked {
+            let (_, admitted) = admission(state, &approval, Approver::Code, fresh.guid, fresh.now)?;
             for event in &admitted {
                 if let Event::Approval(_, event) = event {
                     approval.evolve(event);

@@ -2,10 +2,11 @@
 
 use borealis_bus_schema::ids::Guid;
 use borealis_bus_schema::messages::enrollment::ApprovalView;
+use borealis_bus_schema::messages::shared_events::DeviceStatus;
 use borealis_bus_schema::time::Timestamp;
 use borealis_bus_schema::words::words;
 
-use crate::aggregate::approval::{Approval, Decision};
+use crate::aggregate::approval::{Approval, Asked, Decision};
 use crate::state::State;
 
 /// Shows a request.
@@ -15,7 +16,7 @@ pub fn show(state: &State, approval: &Approval, now: Timestamp) -> ApprovalView 
     let (reason, guid) = match &approval.decision {
         Decision::Denied { reason } => (Some(reason.clone()), None),
         Decision::Approved { guid, .. } | Decision::Completed { guid } => (None, Some(*guid)),
-        Decision::Pending => (asked.conflict.map(|guid| conflict(state, guid)), None),
+        Decision::Pending => (known_as(state, asked), None),
         Decision::Expired => (None, None),
     };
     ApprovalView {
@@ -36,6 +37,18 @@ pub fn show(state: &State, approval: &Approval, now: Timestamp) -> ApprovalView 
         reason,
         guid,
     }
+}
+
+/// Says what an operator has to know before approving, if anything.
+fn known_as(state: &State, asked: &Asked) -> Option<String> {
+    let revoked = state
+        .device_by_key(&asked.public_key)
+        .filter(|device| device.status == DeviceStatus::Revoked)
+        .map(|device| {
+            let guid = device.guid();
+            format!("this key is the revoked device {guid}; approving admits it again")
+        });
+    revoked.or_else(|| asked.conflict.map(|guid| conflict(state, guid)))
 }
 
 /// Says that the machine is known under another key, which an operator has to know before approving.

@@ -11,5 +11,6 @@ mod rig;
 mod codes;
 mod enrolling;
 mod renewing;
+mod statuses;
 mod verbs;
 mod warding;

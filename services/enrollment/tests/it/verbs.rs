@@ -17,6 +17,7 @@ async fn every_verb_refuses_whoever_may_not() {
     let machine = Machine::draw("web-1");
     let minted = rig.mint(json!({})).await;
     let challenge = machine.request(&rig, &minted.code.unwrap()).await.unwrap();
+    let device = rig.enrol(&Machine::draw("web-2")).await;
     let before = rig.log.head();
 
     let operators = ROUTES
@@ -27,6 +28,8 @@ async fn every_verb_refuses_whoever_may_not() {
         seen += 1;
         let id = if route.path.contains("codes") {
             minted.id.to_string()
+        } else if route.path.contains("devices") {
+            device.guid.to_string()
         } else {
             challenge.reference.to_string()
         };
@@ -107,7 +110,7 @@ async fn every_verb_refuses_whoever_may_not() {
             assert_eq!(refused(foreign, good()).await, Code::SignatureInvalid, "{}", route.verb);
         }
     }
-    assert_eq!(seen, 6);
+    assert_eq!(seen, 10);
     assert_eq!(rig.log.head(), before, "nothing was written");
 }
 
@@ -149,6 +152,7 @@ async fn an_operator_of_another_site_reaches_nothing() {
         .request(&rig, &minted.code.unwrap())
         .await
         .unwrap();
+    let device = rig.enrol(&Machine::draw("web-2")).await.guid;
     let before = rig.log.head();
     let elsewhere = Sites::Some([SiteName::new("elsewhere").unwrap()].into());
     let other = log_in_at(&rig.bus, &Right::ALL, &elsewhere);
@@ -161,6 +165,21 @@ async fn an_operator_of_another_site_reaches_nothing() {
         let call = rig.call_by(&other, verb, &id, "{}", random::id());
         let refused = rig.send(verb, &call, narrowed(&other, verb, 0)).await;
         assert_eq!(refused.unwrap_err().code, Code::OutOfScope, "{verb}");
+    }
+    let strange = borealis_bus_schema::ids::Guid::from_random([9; 16]);
+    for verb in [
+        "devices-quarantine",
+        "devices-release",
+        "devices-revoke",
+        "devices-decommission",
+    ] {
+        let mut said = Vec::new();
+        for id in [device, strange] {
+            let call = rig.call_by(&other, verb, &id.to_string(), "{}", random::id());
+            said.push(rig.send(verb, &call, narrowed(&other, verb, 0)).await.unwrap_err());
+        }
+        assert_eq!(said[0].code, Code::NotFound, "{verb}");
+        assert_eq!(said[0], said[1], "{verb}: a foreign device and none are told apart");
     }
     for verb in ["codes-list", "approvals-list"] {
         let call = rig.call_by(&other, verb, "", "", random::id());

@@ -47,6 +47,9 @@ const DEVICE: Fields = &[
     ("hostname", "text"),
     ("site", "text"),
     ("status", "active|quarantined|revoked|decommissioned"),
+    ("status_reason", "text?"),
+    ("status_by", "text?"),
+    ("status_at", "instant?"),
     ("presence", "online|offline|stale"),
     ("os", "text"),
     ("os_version", "text"),
@@ -64,6 +67,15 @@ const DEVICE: Fields = &[
     ("last_seen_at", "instant?"),
     ("~facts", "object?"),
     ("~facts_at", "instant?"),
+];
+const STANDING: Fields = &[
+    ("guid", "guid"),
+    ("hostname", "text"),
+    ("site", "text"),
+    ("status", "active|quarantined|revoked|decommissioned"),
+    ("status_reason", "text?"),
+    ("status_by", "text?"),
+    ("status_at", "instant?"),
 ];
 const JOB: Fields = &[
     ("job", "id"),
@@ -205,6 +217,8 @@ const SHAPES: &[(&str, Fields)] = &[
     ("Approvals", &[("items", "[Approval]")]),
     ("Deny", &[("~reason", "text")]),
     ("Device", DEVICE),
+    ("ChangeStatus", &[("~reason", "text")]),
+    ("DeviceStanding", STANDING),
     (
         "Devices",
         &[("items", "[Device]"), ("next_cursor", "text?"), ("~total", "number")],
@@ -277,6 +291,7 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
         "codes-create" => "CreateCode",
         "approvals-deny" => "Deny",
         "jobs-create" => "CreateJob",
+        "devices-quarantine" | "devices-release" | "devices-revoke" | "devices-decommission" => "ChangeStatus",
         "logout" | "codes-revoke" | "approvals-approve" | "jobs-cancel" => "Empty",
         _ => return None,
     })
@@ -295,6 +310,7 @@ pub(super) fn answer_of(verb: &str) -> Option<&'static str> {
         "approvals-approve" | "approvals-deny" => "Approval",
         "devices-list" => "Devices",
         "devices-show" => "Device",
+        "devices-quarantine" | "devices-release" | "devices-revoke" | "devices-decommission" => "DeviceStanding",
         "jobs-create" => "JobCreated",
         "jobs-list" => "Jobs",
         "jobs-show" | "jobs-cancel" => "Job",

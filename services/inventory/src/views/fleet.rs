@@ -25,6 +25,7 @@ pub struct Device {
     pub public_key: PublicKey,
     /// What it may do.
     pub status: DeviceStatus,
+    standing: Option<Box<Standing>>,
     context: Context,
     hostname: Box<str>,
     os: Box<str>,
@@ -37,6 +38,14 @@ pub struct Device {
     connected: bool,
     seen_at: Option<Timestamp>,
     told: Option<Box<Told>>,
+}
+
+/// Says why a device has its status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Standing {
+    reason: Box<str>,
+    by: Option<Box<str>>,
+    at: Timestamp,
 }
 
 /// Holds what the list shows of a device's facts.
@@ -147,12 +156,20 @@ impl Fleet {
     pub fn enrolled(&mut self, event: DeviceEnrolled) -> bool {
         let before = self.devices.remove(&event.guid);
         let is_new = before.is_none();
-        let (status, connected, seen_at, told) = match before {
+        let (status, standing, connected, seen_at, told) = match before {
             Some(before) => {
                 self.sorted.remove(&before.place());
-                (before.status, before.connected, before.seen_at, before.told)
+                let Device {
+                    status,
+                    standing,
+                    connected,
+                    seen_at,
+                    told,
+                    ..
+                } = before;
+                (status, standing, connected, seen_at, told)
             }
-            None => (DeviceStatus::Active, false, None, None),
+            None => (DeviceStatus::Active, None, false, None, None),
         };
         let facts = event.facts;
         let device = Device {
@@ -160,6 +177,7 @@ impl Fleet {
             site: event.site,
             public_key: event.public_key,
             status,
+            standing,
             context: facts.context,
             hostname: facts.hostname.into(),
             os: facts.os.into(),
@@ -181,6 +199,11 @@ impl Fleet {
     pub fn status_changed(&mut self, event: &DeviceStatusChanged) {
         if let Some(device) = self.devices.get_mut(&event.guid) {
             device.status = event.status;
+            device.standing = Some(Box::new(Standing {
+                reason: event.reason.as_str().into(),
+                by: event.by.as_ref().map(|by| by.username.as_str().into()),
+                at: event.at,
+            }));
         }
     }
 
@@ -308,7 +331,7 @@ impl Device {
     /// Shows the device as operators see it.
     pub fn show(&self, fresh: bool, now: Timestamp) -> DeviceView {
         let presence = self.presence(fresh);
-        let told = self.told.as_deref();
+        let (told, standing) = (self.told.as_deref(), self.standing.as_deref());
         let addresses = match told {
             Some(told) if !told.addresses.is_empty() => told.addresses.iter().map(ToString::to_string).collect(),
             _ => vec![self.address.to_string()],
@@ -318,6 +341,11 @@ impl Device {
             hostname: self.name().to_owned(),
             site: self.site.clone(),
             status: self.status.as_str().to_owned(),
+            status_reason: standing
+                .map(|standing| standing.reason.to_string())
+                .filter(|reason| !reason.is_empty()),
+            status_by: standing.and_then(|standing| standing.by.as_deref().map(ToOwned::to_owned)),
+            status_at: standing.map(|standing| standing.at),
             presence,
             os: self.os.to_string(),
             os_version: self.os_text().to_owned(),
@@ -346,7 +374,9 @@ mod tests {
     use super::*;
     use crate::aggregate::tests::{NOW, facts, guid};
     use borealis_bus_schema::forms::SignatureBytes;
+    use borealis_bus_schema::ids::OperatorId;
     use borealis_bus_schema::messages::enrollment::HostFacts;
+    use borealis_bus_schema::messages::shared_events::Actor;
 
     fn enrolled(seed: u8, hostname: &str) -> DeviceEnrolled {
         DeviceEnrolled {
@@ -473,7 +503,24 @@ mod tests {
             status: DeviceStatus::Revoked,
             reason: "stolen".into(),
             at: NOW,
+            by: Some(Actor {
+                operator: OperatorId::from_bytes([6; 16]),
+                username: "ada".into(),
+            }),
         });
-        assert_eq!(fleet.device(&guid(1)).unwrap().show(true, NOW).status, "revoked");
+        assert!(
+            !fleet.enrolled(enrolled(1, "web-1")),
+            "it enrols again and stays what it was"
+        );
+        let shown = fleet.device(&guid(1)).unwrap().show(true, NOW);
+        assert_eq!(
+            (
+                shown.status.as_str(),
+                shown.status_reason.as_deref(),
+                shown.status_by.as_deref(),
+                shown.status_at
+            ),
+            ("revoked", Some("stolen"), Some("ada"), Some(NOW))
+        );
     }
 }

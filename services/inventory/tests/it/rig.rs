@@ -172,6 +172,7 @@ impl Rig {
             status,
             reason: "test".into(),
             at: now(),
+            by: None,
         };
         self.enrollment.append(&stream("device", &device.guid), &event).await;
         self.eventually("the status", &device.guid, |shown| shown["status"] == status.as_str())

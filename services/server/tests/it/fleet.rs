@@ -51,6 +51,15 @@ impl Agent {
         child.is_some_and(|child| child.try_wait().unwrap().is_none())
     }
 
+    /// Returns the GUID that the agent keeps.
+    pub fn guid(&self) -> String {
+        let identity = self.dir.path().join("Certificates/Agent/Identity");
+        let found = ["SYSTEM", "CURRENTUSER"]
+            .iter()
+            .find_map(|context| std::fs::read_to_string(identity.join(context).join("guid.txt")).ok());
+        found.unwrap().trim().to_owned()
+    }
+
     /// Returns what the agent logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("Logs/Agent/agent.log")).unwrap_or_default()

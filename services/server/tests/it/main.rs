@@ -18,6 +18,7 @@ mod store;
 mod supervision;
 
 mod bad_input;
+mod devices;
 mod fleet;
 mod kills;
 mod matrix;

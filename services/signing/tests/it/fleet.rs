@@ -96,6 +96,7 @@ impl Fleet {
             status,
             reason: String::new(),
             at: now(),
+            by: None,
         };
         self.tell(&guid, &changed).await;
     }

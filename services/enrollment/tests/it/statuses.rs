@@ -1,0 +1,182 @@
+//! What an operator makes of a device, and what the device may do then.
+
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::ids::CommandId;
+use borealis_bus_schema::messages::enrollment::{ApprovalView, DeviceStanding, Identity};
+use borealis_bus_schema::messages::shared_events::{DeviceStatus, DeviceStatusChanged, SharedEvent as _};
+use borealis_bus_schema::reply::Reply;
+use borealis_service_kit::{nats_jwt, random};
+use borealis_test_support::eventually;
+use serde_json::json;
+
+use crate::rig::{Machine, Polled as _, Rig};
+
+async fn make(rig: &Rig, device: &Identity, act: &str) -> Reply<DeviceStanding> {
+    let verb = format!("devices-{act}");
+    rig.ask(&verb, &device.guid.to_string(), &json!({"reason": "odd traffic"}))
+        .await
+}
+
+fn status_events(rig: &Rig) -> Vec<DeviceStatusChanged> {
+    let events = rig
+        .events()
+        .into_iter()
+        .filter(|event| event.kind == DeviceStatusChanged::KIND);
+    let read =
+        |event: borealis_event_store::EventRecord| borealis_bus_schema::codec::decode(&event.body.unwrap()).unwrap();
+    events.map(read).collect()
+}
+
+#[tokio::test]
+async fn a_quarantined_device_may_report_and_renew_and_is_released_again() {
+    let rig = Rig::start().await;
+    let machine = Machine::draw("web-1");
+    let device = rig.enrol(&machine).await;
+    let user = rig.connect(&machine, &device).await;
+    rig.wait_for("DeviceConnected", 1).await;
+
+    let command: CommandId = random::id();
+    let (id, body) = (device.guid.to_string(), json!({"reason": " odd traffic "}));
+    let first: DeviceStanding = rig.command("devices-quarantine", &id, &body, command).await.unwrap();
+    let again: DeviceStanding = rig.command("devices-quarantine", &id, &body, command).await.unwrap();
+    assert_eq!(first, again, "the same command has the same answer");
+    assert_eq!(first.status, DeviceStatus::Quarantined);
+    assert_eq!(
+        (first.status_reason.as_deref(), first.status_by.as_deref()),
+        (Some("odd traffic"), Some("ada"))
+    );
+    let told = status_events(&rig);
+    assert_eq!(told.len(), 1);
+    let by = told[0].by.as_ref().unwrap();
+    assert_eq!((by.username.as_str(), told[0].reason.as_str()), ("ada", "odd traffic"));
+
+    let twice = make(&rig, &device, "quarantine").await;
+    assert_eq!(twice.unwrap_err().code, Code::WrongState);
+    let token = device.credentials.refresh_token.as_str();
+    machine.renew(&rig, &device, Some(token)).await.unwrap();
+    assert!(user.is_connected());
+
+    let released = make(&rig, &device, "release").await.unwrap();
+    assert_eq!(released.status, DeviceStatus::Active);
+    assert_eq!(make(&rig, &device, "release").await.unwrap_err().code, Code::WrongState);
+    assert_eq!(status_events(&rig).len(), 2);
+    assert!(!user.events().iter().any(|event| event.contains("disconnected")));
+}
+
+#[tokio::test]
+async fn a_revoked_device_comes_back_by_a_new_approval_only_and_what_it_had_stays_worthless() {
+    let rig = Rig::start().await;
+    let machine = Machine::draw("web-1");
+    let device = rig.enrol(&machine).await;
+    let user = rig.connect(&machine, &device).await;
+    rig.wait_for("DeviceConnected", 1).await;
+    assert_eq!(
+        make(&rig, &device, "revoke").await.unwrap().status,
+        DeviceStatus::Revoked
+    );
+    user.told("Authentication Revoked").await.unwrap();
+    let released = make(&rig, &device, "release").await;
+    assert_eq!(
+        released.unwrap_err().code,
+        Code::WrongState,
+        "a release undoes no revocation"
+    );
+
+    // Its own machine asks again, with a code that approves by itself: nothing comes of it without an operator.
+    let mut again = machine;
+    again.client_nonce = crate::rig::nonce::<32>();
+    let code = rig.mint(json!({"auto_approve": true})).await.code.unwrap();
+    let challenge = again.request(&rig, &code).await.unwrap();
+    assert_eq!(again.poll(&rig, &challenge).await.unwrap().text(), "pending");
+    let token = device.credentials.refresh_token.as_str();
+    let refused = again.renew(&rig, &device, Some(token)).await.map(|_| ());
+    assert_eq!(refused.unwrap_err().code, Code::DeviceRevoked);
+    assert_eq!(status_events(&rig).len(), 1);
+
+    let waiting = rig.approvals("pending").await;
+    assert!(
+        waiting[0].reason.as_deref().unwrap().contains("revoked"),
+        "{:?}",
+        waiting[0].reason
+    );
+    let approved: Reply<ApprovalView> = rig
+        .ask("approvals-approve", &challenge.reference.to_string(), &json!({}))
+        .await;
+    assert_eq!(
+        approved.unwrap().guid,
+        Some(device.guid),
+        "the same key is the same device"
+    );
+    let refused = again.renew(&rig, &device, Some(token)).await.map(|_| ());
+    assert_eq!(
+        refused.unwrap_err().code,
+        Code::RefreshInvalid,
+        "its old token renews nothing"
+    );
+    let back = again.poll(&rig, &challenge).await.unwrap().identity();
+    assert_eq!(back.guid, device.guid);
+
+    let mut token = back.credentials.refresh_token.clone();
+    let key = || nats_jwt::user_key_pair(&again.key).unwrap();
+    let old = device.credentials.bus_jwt.clone();
+    let refused = rig.bus.connect(key(), move || old.clone(), "_INBOX_x").await;
+    assert!(refused.is_err(), "the JWT from before the revocation connects again");
+    eventually("a new JWT connects", async || {
+        // The bus counts whole seconds: what is signed in the second of the revocation is refused with what was before.
+        let fresh = again.renew(&rig, &back, Some(&token)).await.ok()?.credentials;
+        token = fresh.refresh_token;
+        let fresh = fresh.bus_jwt;
+        let inbox = borealis_bus_schema::subjects::inbox_prefix(&back.guid.to_string());
+        rig.bus.connect(key(), move || fresh.clone(), &inbox).await.ok()
+    })
+    .await
+    .unwrap();
+    let state = rig.app.ledger.state();
+    assert_eq!(state.device(&device.guid).unwrap().status, DeviceStatus::Active);
+}
+
+#[tokio::test]
+async fn a_decommissioned_device_never_comes_back() {
+    let rig = Rig::start().await;
+    let machine = Machine::draw("web-1");
+    let device = rig.enrol(&machine).await;
+    let waiting = Machine {
+        client_nonce: crate::rig::nonce::<32>(),
+        ..machine
+    };
+    let code = rig.mint(json!({"uses": 5})).await.code.unwrap();
+    let challenge = waiting.request(&rig, &code).await.unwrap();
+    assert_eq!(
+        make(&rig, &device, "decommission").await.unwrap().status,
+        DeviceStatus::Decommissioned
+    );
+    let events = rig.events().len();
+
+    // A request from before is not approved any more, and no new one is taken.
+    let approved: Reply<ApprovalView> = rig
+        .ask("approvals-approve", &challenge.reference.to_string(), &json!({}))
+        .await;
+    assert_eq!(approved.unwrap_err().code, Code::DeviceDecommissioned);
+    let auto = rig.mint(json!({"auto_approve": true})).await.code.unwrap();
+    for code in [&code, &auto] {
+        let refused = waiting.request(&rig, code).await.map(|_| ());
+        assert_eq!(refused.unwrap_err().code, Code::DeviceDecommissioned);
+    }
+    let token = device.credentials.refresh_token.as_str();
+    let refused = waiting.renew(&rig, &device, Some(token)).await.map(|_| ());
+    assert_eq!(refused.unwrap_err().code, Code::DeviceDecommissioned);
+    for act in ["quarantine", "release", "revoke", "decommission"] {
+        assert_eq!(
+            make(&rig, &device, act).await.unwrap_err().code,
+            Code::WrongState,
+            "{act}"
+        );
+    }
+    assert_eq!(rig.events().len(), events + 1, "only the second code was written");
+    let state = rig.app.ledger.state();
+    assert_eq!(
+        state.device_by_key(&PublicKey::of(&waiting.key)).map(|d| d.status),
+        Some(DeviceStatus::Decommissioned)
+    );
+}
