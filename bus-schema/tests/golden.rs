@@ -21,6 +21,7 @@ use borealis_bus_schema::order::{Context, Digest, KeySet, Language, Order, Order
 use borealis_bus_schema::reply::WireError;
 use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
+use borealis_test_support::pinned;
 use ed25519_dalek::SigningKey;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -74,12 +75,7 @@ fn check_value(name: &str, bytes: &[u8], value: Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/golden")
         .join(format!("{name}.json"));
-    if !path.exists() && std::env::var_os("BOREALIS_GEN").is_some() {
-        std::fs::write(&path, format!("{}\n", serde_json::to_string_pretty(&found).unwrap())).unwrap();
-    }
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|_| format!("{name} has no golden file; run `just gen`"));
-    let pinned: Value = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    assert_eq!(pinned, found, "the bytes of {name} changed");
+    pinned(&path, &found).unwrap();
 }
 
 #[test]

@@ -312,7 +312,8 @@ fn of_session(session: &SessionId) -> String {
 mod tests {
     use super::*;
     use borealis_bus_schema::messages::shared_events::GrantMinted;
-    use serde_json::{Value, json};
+    use borealis_test_support::{Golden, golden, golden_files};
+    use serde_json::Value;
     use std::path::Path;
 
     fn at(ms: i64) -> Timestamp {
@@ -400,28 +401,23 @@ mod tests {
         }
     }
 
-    /// Golden files are append-only: written when `BOREALIS_GEN=1` and missing, compared otherwise.
     #[test]
-    fn golden_bytes_stay_readable() {
+    fn golden_events_stay_readable() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
         for event in one_of_each() {
             let (stream, stored) = encode(&event).unwrap();
-            let path = folder.join(format!("{}.v1.json", stored.kind));
-            if !path.exists() && std::env::var_os("BOREALIS_GEN").is_some() {
-                let fields = fields(&stored);
-                let golden = json!({"stream": stream.as_str(), "kind": stored.kind, "cbor": hex::encode(&stored.body), "fields": fields});
-                std::fs::create_dir_all(&folder).unwrap();
-                std::fs::write(&path, format!("{golden:#}\n")).unwrap();
-            }
-            let golden =
-                std::fs::read(&path).unwrap_or_else(|_| panic!("{} is missing; `just gen` adds it", path.display()));
-            let golden: Value = serde_json::from_slice(&golden).unwrap();
-            let body = hex::decode(golden["cbor"].as_str().unwrap()).unwrap();
-            assert_eq!(decode(golden["kind"].as_str().unwrap(), &body).unwrap(), event);
-            assert_eq!(
-                (stream.as_str(), body),
-                (golden["stream"].as_str().unwrap(), stored.body)
-            );
+            let fields = fields(&stored);
+            let written = Golden {
+                kind: stored.kind,
+                version: 1,
+                stream: Some(stream.as_str().to_owned()),
+                body: stored.body,
+            };
+            golden(&folder, &written, &fields).unwrap();
+            assert_eq!(decode(&written.kind, &written.body).unwrap(), event);
+        }
+        for on_file in golden_files(&folder).unwrap() {
+            decode(&on_file.kind, &on_file.body).unwrap();
         }
     }
 

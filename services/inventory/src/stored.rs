@@ -149,8 +149,9 @@ mod tests {
     use super::*;
     use crate::aggregate::tests::{NOW, facts};
     use crate::aggregate::{Known, decide};
-    use serde_json::{Value, json};
-    use std::path::PathBuf;
+    use borealis_test_support::{Golden, golden};
+    use serde_json::json;
+    use std::path::Path;
 
     fn event() -> FactsChanged {
         let mut event = decide(&Known::default(), &facts(), NOW).unwrap().event.unwrap();
@@ -167,34 +168,24 @@ mod tests {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The file is added by `BOREALIS_GEN=1` and never rewritten.
     #[test]
     fn golden_file_keeps_the_stored_event_readable() {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/FactsChanged.v1.json");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
         let stored = to_new(&event()).unwrap();
-        if !path.exists() && std::env::var_os("BOREALIS_GEN").is_some() {
-            let sections: BTreeMap<_, _> = event()
-                .sections
-                .iter()
-                .map(|(section, kept)| {
-                    (
-                        section.name(),
-                        json!({"digest": hex(&kept.digest), "size_bytes": kept.size_bytes}),
-                    )
-                })
-                .collect();
-            let golden =
-                json!({"kind": stored.kind, "hex": hex(&stored.body), "guid": event().guid, "sections": sections});
-            std::fs::write(&path, format!("{}\n", serde_json::to_string_pretty(&golden).unwrap())).unwrap();
-        }
-        let golden: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        assert_eq!(golden["hex"], hex(&stored.body), "other bytes are written");
-        let text = golden["hex"].as_str().unwrap();
-        let bytes: Vec<u8> = (0..text.len())
-            .step_by(2)
-            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        let written = Golden {
+            kind: stored.kind,
+            version: 1,
+            stream: None,
+            body: stored.body,
+        };
+        let kept = |kept: &Kept| json!({"digest": hex(&kept.digest), "size_bytes": kept.size_bytes});
+        let sections = event().sections;
+        let sections: BTreeMap<_, _> = sections
+            .iter()
+            .map(|(section, of)| (section.name(), kept(of)))
             .collect();
-        assert_eq!(read("FactsChanged", &bytes).unwrap(), event());
+        golden(&folder, &written, &json!({"guid": event().guid, "sections": sections})).unwrap();
+        assert_eq!(read(&written.kind, &written.body).unwrap(), event());
     }
 
     #[test]

@@ -52,6 +52,7 @@ impl Library {
             let encode = |event| {
                 Ok(NewEvent {
                     kind: SCRIPT_KEPT.to_owned(),
+            version: 1,
                     body: codec::encode(event)?,
                 })
             };
@@ -145,6 +146,7 @@ mod tests {
     use borealis_bus_schema::ids::OperatorId;
     use borealis_bus_schema::order::Language;
     use borealis_bus_schema::time::Timestamp;
+    use borealis_test_support::{Golden, golden};
 
     use super::*;
 
@@ -157,10 +159,15 @@ mod tests {
             author: OperatorId::from_bytes([2; 16]),
             at: Timestamp::from_unix_ms(1_795_341_600_123),
         };
-        let body = codec::encode(&event).unwrap();
+        let written = Golden {
+            kind: SCRIPT_KEPT.to_owned(),
+            version: 1,
+            stream: None,
+            body: codec::encode(&event).unwrap(),
+        };
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
         let fields = serde_json::to_value(&event).unwrap();
-        let pinned = borealis_test_support::golden(&folder, SCRIPT_KEPT, &body, &fields).unwrap();
-        assert_eq!(codec::decode::<ScriptKept>(&pinned).unwrap(), event);
+        golden(&folder, &written, &fields).unwrap();
+        assert_eq!(codec::decode::<ScriptKept>(&written.body).unwrap(), event);
     }
 }

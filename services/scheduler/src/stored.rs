@@ -220,6 +220,7 @@ mod tests {
 
     use borealis_bus_schema::codes::Code;
     use borealis_bus_schema::messages::scheduler::RunState;
+    use borealis_test_support::{Golden, golden};
     use serde_json::Value;
 
     use super::*;
@@ -287,8 +288,14 @@ mod tests {
                 Stored::Run(run::Event::Output { .. }) => Value::Null,
                 _ => codec::decode(&stored.body).unwrap(),
             };
-            let pinned = borealis_test_support::golden(&folder, &stored.kind, &stored.body, &fields).unwrap();
-            assert_eq!(Stored::decode(&stored.kind, &pinned).unwrap(), event);
+            let written = Golden {
+                kind: stored.kind,
+                version: 1,
+                stream: None,
+                body: stored.body,
+            };
+            golden(&folder, &written, &fields).unwrap();
+            assert_eq!(Stored::decode(&written.kind, &written.body).unwrap(), event);
         }
     }
 

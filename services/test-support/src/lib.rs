@@ -18,7 +18,7 @@ mod user;
 mod server;
 
 pub use bus::{TestBus, TestDevice};
-pub use golden::golden;
+pub use golden::{Golden, golden, golden_files, pinned};
 pub use server::{Ready, ServerOptions, TestServer};
 pub use user::{Events, Message, User};
 pub use wait::{DEADLINE, TestError, eventually, eventually_within};
