@@ -1,6 +1,6 @@
 //! Credentials that end: the agent is back with fresh ones before anyone notices.
 
-use crate::bus::{World, credentials, key_set, now};
+use crate::bus::{Heard, World, credentials, key_set, now};
 use crate::pki::Root;
 use borealis_agent::identity::api::Api;
 use borealis_bus_schema::forms::{Form, PublicKey};
@@ -8,14 +8,15 @@ use borealis_bus_schema::ids::{RoleName, VerbName};
 use borealis_bus_schema::messages::enrollment::{Renew, Renewed, SignedText};
 use borealis_bus_schema::messages::scheduler::RunState;
 use borealis_bus_schema::order::{Order, OrderBody};
+use borealis_test_support::eventually;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 const LIFE_MS: i64 = 3_000;
 
-/// Reads one HTTP request's body.
-async fn body_of(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
+/// Reads one HTTP request's body; `None` when its sender goes away.
+async fn body_of(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -27,11 +28,10 @@ async fn body_of(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
                 .unwrap();
             let length: usize = length.trim().parse().unwrap();
             if bytes.len() >= head.len() + 4 + length {
-                return bytes.split_off(head.len() + 4);
+                return Some(bytes.split_off(head.len() + 4));
             }
         }
-        let read = stream.read(&mut buffer).await.unwrap();
-        assert!(read > 0, "the request ended early");
+        let read = stream.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
         bytes.extend_from_slice(&buffer[..read]);
     }
 }
@@ -56,13 +56,16 @@ async fn given_credentials_of_seconds_then_the_agent_renews_them_again_and_again
     let pem = root.pem();
     world.api = Arc::new(move || Api::of_root(&url, &pem, 0).ok());
     let tokens: Arc<Mutex<Vec<String>>> = Arc::default();
-    let agent = world.start().await;
-
     let serve = async {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let mut stream = acceptor.accept(stream).await.unwrap();
-            let renew: Renew = serde_json::from_slice(&body_of(&mut stream).await).unwrap();
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let Some(body) = body_of(&mut stream).await else {
+                continue;
+            };
+            let renew: Renew = serde_json::from_slice(&body).unwrap();
             let token = checked(&renew, &world.device.public_key());
             let number = tokens.lock().unwrap().len();
             tokens.lock().unwrap().push(token);
@@ -77,29 +80,35 @@ async fn given_credentials_of_seconds_then_the_agent_renews_them_again_and_again
                 "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
                 body.len()
             );
-            stream.write_all(answer.as_bytes()).await.unwrap();
+            let _ = stream.write_all(answer.as_bytes()).await;
             let _ = stream.shutdown().await;
         }
     };
-    let enough = world.until("three renewals and the hellos that follow", |heard| {
-        tokens.lock().unwrap().len() >= 3 && heard.hellos.len() >= 4
-    });
+    // The server answers from before the first connection to the last: on a slow machine the first credentials may have
+    // ended before they are used.
+    let act = async {
+        let agent = world.start().await;
+        let heard = |heard: &Heard| tokens.lock().unwrap().len() >= 3 && heard.hellos.len() >= 4;
+        world.until("three renewals and the hellos that follow", heard).await;
+        let ping = Order {
+            role: RoleName::agent(),
+            verb: VerbName::ping(),
+            body: OrderBody::Ping,
+            issued_at: now(),
+            ..world.order(5, "")
+        };
+        // It may be asked in the moment in which the agent changes its connection.
+        let answered = eventually("a ping's answer", async || world.try_send(&ping).await);
+        assert_eq!(answered.await.unwrap().unwrap().state, RunState::Succeeded);
+        agent.stopped().await;
+    };
     tokio::select! {
         () = serve => {}
-        () = enough => {}
+        () = act => {}
     }
     assert_eq!(
         tokens.lock().unwrap()[..3],
         ["first", "token-0", "token-1"],
         "each shows the newest token"
     );
-    let ping = Order {
-        role: RoleName::agent(),
-        verb: VerbName::ping(),
-        body: OrderBody::Ping,
-        issued_at: now(),
-        ..world.order(5, "")
-    };
-    assert_eq!(world.send(&ping).await.unwrap().state, RunState::Succeeded);
-    agent.stopped().await;
 }

@@ -8,6 +8,7 @@ use borealis_agent::process::{spool, tree};
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::RunId;
 use borealis_bus_schema::messages::scheduler::OutputStream;
+use borealis_test_support::eventually;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -153,16 +154,18 @@ async fn given_a_tree_that_forks_twice_into_sessions_of_its_own_when_it_is_ended
     );
     let mut begun = begin(shell(work.path(), key, &script));
     begun.until_output().await;
-    let until = Instant::now() + Duration::from_secs(20);
-    while marks.iter().any(|mark| with_argument(mark).is_empty()) {
-        assert!(Instant::now() < until, "the tree did not grow");
-        tokio::task::yield_now().await;
-    }
+    eventually("the whole tree", async || {
+        let grown = marks.iter().all(|mark| !with_argument(mark).is_empty());
+        grown.then_some(())
+    })
+    .await
+    .unwrap();
     let began = Instant::now();
     let Begun { end, exit, .. } = begun;
     end.send(()).unwrap();
     let exit = exit.await.unwrap();
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    // The grace, and what a loaded machine needs beside it; never the hour that is slept.
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     assert!(matches!(exit.ending, Ending::Signal(_) | Ending::Code(_)), "{exit:?}");
     for mark in &marks {
         assert_eq!(with_argument(mark), [0i32; 0], "{mark}");
@@ -181,11 +184,11 @@ async fn given_an_agent_that_dies_then_the_wrapper_ends_the_tree() {
     assert!(tree::below(wrapper).len() >= 2);
     // Dropping the task closes the control socket, as the end of the process would.
     begun.exit.abort();
-    let until = Instant::now() + Duration::from_secs(15);
-    while !tree::marked(&key.to_string()).is_empty() {
-        assert!(Instant::now() < until, "the tree outlived its agent");
-        tokio::task::yield_now().await;
-    }
+    eventually("the end of the tree", async || {
+        tree::marked(&key.to_string()).is_empty().then_some(())
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]
@@ -265,7 +268,7 @@ async fn given_something_left_in_the_background_then_the_run_ends_with_its_own_p
     let began = Instant::now();
     let exit = begin(shell(work.path(), key, "sleep 60 & echo ready")).exit().await;
     assert_eq!(exit.ending, Ending::Code(0));
-    assert!(began.elapsed() < Duration::from_secs(20));
+    assert!(began.elapsed() < Duration::from_secs(50), "{:?}", began.elapsed());
     assert_eq!(exit.stdout_bytes, 6);
     for process in tree::marked(&key.to_string()) {
         tree::send(process.pid, rustix::process::Signal::KILL);

@@ -8,9 +8,9 @@ use borealis_agent::transport::{Bus, BusConfig};
 use borealis_bus_schema::forms::Form;
 use borealis_bus_schema::ids::Guid;
 use borealis_bus_schema::installer_code::InstallerCode;
+use borealis_test_support::DEADLINE;
 use serde_json::{Value, json};
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -40,10 +40,7 @@ async fn posted(acceptor: TlsAcceptor, ca_sha256: [u8; 32]) -> (Vec<u8>, Result<
     let answer = api
         .post("/api/v1/enroll/request", &json!({ "code": code.reveal() }))
         .await;
-    let heard = tokio::time::timeout(Duration::from_secs(20), server)
-        .await
-        .unwrap()
-        .unwrap();
+    let heard = tokio::time::timeout(DEADLINE, server).await.unwrap().unwrap();
     (heard, answer)
 }
 
@@ -119,7 +116,7 @@ async fn said_to(nonce: Value) -> String {
         }
         String::from_utf8(said).unwrap()
     };
-    let said = tokio::time::timeout(Duration::from_secs(20), serve).await.unwrap();
+    let said = tokio::time::timeout(DEADLINE, serve).await.unwrap();
     bus.close().await;
     said
 }

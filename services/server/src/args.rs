@@ -3,8 +3,8 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use borealis_bus_schema::subjects::Service;
-use borealis_service_kit::args::ServiceArgs;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use borealis_service_kit::args::{PlaceArgs, ServiceArgs};
+use clap::{Args, Parser, Subcommand};
 
 /// Serves a fleet of machines: bus, services and web page.
 #[derive(Debug, Parser)]
@@ -49,7 +49,7 @@ pub enum Command {
         json: bool,
     },
     /// Signs the code-signing keys for another year; reads the recovery passphrase from the first line of stdin
-    RenewKeySet(ServiceArgs),
+    RenewKeySet(PlaceArgs),
     /// Becomes another program that ends with its parent
     #[command(hide = true)]
     ChildExec {
@@ -65,11 +65,12 @@ impl Command {
     /// Tells whether JSON is asked for.
     pub fn json(&self) -> bool {
         match self {
-            Command::Init(args) | Command::Up(args) | Command::Nats(args) | Command::RenewKeySet(args) => args.json,
-            Command::Quickstart(args) => args.server.json,
-            Command::Store(args) => args.server.json,
+            Command::Init(args) | Command::Up(args) | Command::Nats(args) => args.place.json,
+            Command::Quickstart(args) => args.server.place.json,
+            Command::Store(args) => args.place.json,
+            Command::RenewKeySet(args) => args.json,
             Command::Routes { json } => *json,
-            other => other.service().is_some_and(|(_, args)| args.json),
+            other => other.service().is_some_and(|(_, args)| args.place.json),
         }
     }
 
@@ -105,37 +106,82 @@ pub struct StoreArgs {
     /// The service whose store it is
     #[arg(value_name = "SERVICE")]
     pub service: Service,
-    /// What to do with it
-    #[arg(value_enum)]
-    pub verb: StoreVerb,
-    /// For import: the file with a raw export; - is stdin
-    #[arg(value_name = "FILE", required_if_eq("verb", "import"))]
-    pub file: Option<PathBuf>,
-    /// For tail: prints the events behind this position instead of the last ten
-    #[arg(long, value_name = "POSITION")]
-    pub after: Option<u64>,
-    /// For tail: goes on until it is stopped
-    #[arg(long, short)]
-    pub follow: bool,
-    /// For export: writes the form that import reads
-    #[arg(long)]
-    pub raw: bool,
-    /// Those of a service.
+    /// Where it stands.
     #[command(flatten)]
-    pub server: ServiceArgs,
+    pub place: PlaceArgs,
+    /// What to do with it.
+    #[command(subcommand)]
+    pub verb: StoreVerb,
 }
 
 /// Lists what can be done with a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum StoreVerb {
-    /// Prints the last events; with --follow, also those to come
-    Tail,
+    /// Prints the last events
+    Tail {
+        /// Prints the events behind this position instead of the last ten
+        #[arg(long, value_name = "POSITION")]
+        after: Option<u64>,
+        /// Goes on with those to come until it is stopped
+        #[arg(long, short)]
+        follow: bool,
+    },
     /// Checks every link of the chain
     Verify,
     /// Prints every event as a JSON line
-    Export,
+    Export {
+        /// Writes the form that import reads
+        #[arg(long)]
+        raw: bool,
+    },
     /// Reads a raw export into an empty store, while the service does not run
-    Import,
+    Import {
+        /// The file; - is stdin
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Throws the views away and builds them again from the events
     RebuildViews,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn a_sub_command_takes_what_it_uses() {
+        for line in [
+            "x store access tail --after 7 --follow --root /r --json",
+            "x store --root /r access verify",
+            "x store access export --raw",
+            "x store access import - --root /r",
+            "x store access rebuild-views --json",
+            "x renew-key-set --root /r --json",
+            "x scheduler --root /r --listen 127.0.0.1:0 --nats-listen 127.0.0.1:0 --public-name a --logs /l --ready-file /f",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+        assert!(parse("x store access verify --json --root /r").unwrap().command.json());
+    }
+
+    #[test]
+    fn what_a_sub_command_does_not_use_is_refused() {
+        for line in [
+            "x store access tail --listen 127.0.0.1:0",
+            "x store access tail --ready-file /f",
+            "x store access verify --follow",
+            "x store access verify --raw",
+            "x store access export --after 3",
+            "x store access tail file",
+            "x store access import",
+            "x renew-key-set --public-name a",
+            "x routes --root /r",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
 }

@@ -24,35 +24,38 @@ use crate::{
 ///
 /// Errors: the service refuses; a file cannot be used.
 pub fn run(args: StoreArgs) -> Result<u8, ServerError> {
-    let paths = args.server.paths().map_err(ServerError::io("the root"))?;
+    let paths = args.place.paths().map_err(ServerError::io("the root"))?;
     if !args.service.has_store() {
         return Err(ServerError::Failed(format!("{} keeps no store", args.service)));
     }
-    let request = match (args.verb, &args.file) {
-        (StoreVerb::Import, Some(file)) => return import(&paths.state(args.service), file),
-        (StoreVerb::Tail | StoreVerb::Import, _) => ControlRequest::Tail {
-            after: args.after,
-            follow: args.follow,
+    let request = match &args.verb {
+        StoreVerb::Import { file } => return import(&paths.state(args.service), file),
+        StoreVerb::Tail { after, follow } => ControlRequest::Tail {
+            after: *after,
+            follow: *follow,
         },
-        (StoreVerb::Verify, _) => ControlRequest::Verify,
-        (StoreVerb::Export, _) if args.raw => ControlRequest::Export,
-        (StoreVerb::Export, _) => ControlRequest::Events,
-        (StoreVerb::RebuildViews, _) => ControlRequest::RebuildViews,
+        StoreVerb::Verify => ControlRequest::Verify,
+        StoreVerb::Export { raw: true } => ControlRequest::Export,
+        StoreVerb::Export { raw: false } => ControlRequest::Events,
+        StoreVerb::RebuildViews => ControlRequest::RebuildViews,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(ServerError::io("the runtime"))?;
     let outcome = runtime.block_on(ask(&paths, &args, request));
-    finish(args.verb, outcome)
+    finish(&args.verb, outcome)
 }
 
 async fn ask(paths: &Paths, args: &StoreArgs, request: ControlRequest) -> Result<Value, ControlError> {
     let asked = control::ask(paths, args.service, &request, print).await;
     match asked {
         Err(error) if control::not_running(&error) => {
-            let follows = args.verb == StoreVerb::Tail && args.follow;
-            if follows || args.verb == StoreVerb::RebuildViews {
+            let asks_a_process = matches!(
+                args.verb,
+                StoreVerb::Tail { follow: true, .. } | StoreVerb::RebuildViews
+            );
+            if asks_a_process {
                 return Err(ControlError::Refused(format!("{} does not run", args.service)));
             }
             control::ask_off_line(paths, args.service, request, None, print).await
@@ -61,7 +64,7 @@ async fn ask(paths: &Paths, args: &StoreArgs, request: ControlRequest) -> Result
     }
 }
 
-fn finish(verb: StoreVerb, outcome: Result<Value, ControlError>) -> Result<u8, ServerError> {
+fn finish(verb: &StoreVerb, outcome: Result<Value, ControlError>) -> Result<u8, ServerError> {
     let broken = match outcome {
         Ok(summary) => {
             if matches!(verb, StoreVerb::Verify | StoreVerb::RebuildViews) {
@@ -69,7 +72,7 @@ fn finish(verb: StoreVerb, outcome: Result<Value, ControlError>) -> Result<u8, S
             }
             return Ok(exit::OK);
         }
-        Err(ControlError::Refused(why)) if verb == StoreVerb::Verify => why,
+        Err(ControlError::Refused(why)) if *verb == StoreVerb::Verify => why,
         Err(ControlError::Store(error)) => chain(&error),
         Err(error) => return Err(ServerError::Failed(chain(&error))),
     };

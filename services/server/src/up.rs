@@ -16,7 +16,7 @@ use borealis_bus_schema::subjects::Service;
 use borealis_logging::{Guard, LogConfig, LogFile, Side, SystemClock as LogClock};
 use borealis_provision::{Options, Outcome, init as provision, lock::Lock, nats_server};
 use borealis_service_kit::{
-    args::ServiceArgs,
+    args::{PlaceArgs, ServiceArgs},
     clock::{Clock, SystemClock},
     exit, keys,
     paths::{Paths, Ports},
@@ -72,7 +72,7 @@ pub fn init(args: &ServiceArgs) -> Result<(), ServerError> {
 /// Signs the code-signing keys for another year, with the passphrase that stands on the first line of stdin.
 ///
 /// Errors: a server runs on the root; the passphrase is wrong.
-pub fn renew_key_set(args: &ServiceArgs) -> Result<(), ServerError> {
+pub fn renew_key_set(args: &PlaceArgs) -> Result<(), ServerError> {
     process::hide_memory();
     let paths = args.paths().map_err(ServerError::io("the root"))?;
     let _lock = lock(&paths)?;

@@ -1,21 +1,49 @@
-//! The options that every sub-command of `borealis-server` takes.
+//! The options of `borealis-server`: what works on a root takes [`PlaceArgs`], what serves takes [`ServiceArgs`].
 
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::Args;
 
 use crate::paths::Paths;
 
+/// Holds the options of whatever works on a root.
+#[derive(Debug, Clone, Args)]
+pub struct PlaceArgs {
+    /// Folder under which everything is kept [default: where the program is installed]
+    #[arg(long, global = true, value_name = "DIR", env = "BOREALIS_ROOT")]
+    pub root: Option<PathBuf>,
+    /// Prints JSON lines
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+impl PlaceArgs {
+    /// Returns the paths under the root.
+    ///
+    /// Errors: the program's own path or the working directory cannot be read.
+    pub fn paths(&self) -> io::Result<Paths> {
+        self.paths_with_logs(None)
+    }
+
+    fn paths_with_logs(&self, logs: Option<&Path>) -> io::Result<Paths> {
+        let root = match &self.root {
+            Some(root) => root.clone(),
+            None => installed_root()?,
+        };
+        Paths::new(root, logs)
+    }
+}
+
 /// Holds the options of a service.
 #[derive(Debug, Clone, Args)]
 pub struct ServiceArgs {
-    /// Folder under which everything is kept [default: where the program is installed]
-    #[arg(long, value_name = "DIR", env = "BOREALIS_ROOT")]
-    pub root: Option<PathBuf>,
+    /// Where it works.
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// Address of the web page and the API; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:5000")]
     pub listen: SocketAddr,
@@ -31,9 +59,6 @@ pub struct ServiceArgs {
     /// File to write, once everything answers, with the addresses
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
-    /// Prints JSON lines
-    #[arg(long)]
-    pub json: bool,
     /// Folder of the fetched programs [default: Dependencies under the root or the checkout]
     #[arg(long, value_name = "DIR", env = "BOREALIS_DEPENDENCIES", hide = true)]
     pub dependencies: Option<PathBuf>,
@@ -44,11 +69,7 @@ impl ServiceArgs {
     ///
     /// Errors: the program's own path or the working directory cannot be read.
     pub fn paths(&self) -> io::Result<Paths> {
-        let root = match &self.root {
-            Some(root) => root.clone(),
-            None => installed_root()?,
-        };
-        Paths::new(root, self.logs.as_deref())
+        self.place.paths_with_logs(self.logs.as_deref())
     }
 
     /// Returns the names of this server: those given, else the host's name and `localhost`.

@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 
 use borealis_bus_schema::{forms::PublicKey, permissions::Permissions, time::Timestamp};
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
-use ed25519_dalek::SigningKey;
-use nkeys::{KeyPair, KeyPairType};
+use nkeys::KeyPair;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512_256};
@@ -136,13 +135,6 @@ pub fn public_key_of(name: &str) -> Option<PublicKey> {
     nkeys::from_public_key(name)
         .ok()
         .map(|(_, bytes)| PublicKey::from_bytes(bytes))
-}
-
-/// Returns a device's identity key as a key of the bus.
-///
-/// Errors: [`JwtError::Key`].
-pub fn user_key_pair(key: &SigningKey) -> Result<KeyPair, JwtError> {
-    KeyPair::new_from_raw(KeyPairType::User, key.to_bytes()).map_err(JwtError::Key)
 }
 
 fn crc16_xmodem(bytes: &[u8]) -> u16 {
@@ -302,6 +294,7 @@ pub fn read(jwt: &str) -> Result<Claims, JwtError> {
 mod tests {
     use super::*;
     use borealis_bus_schema::ids::Guid;
+    use ed25519_dalek::SigningKey;
 
     const AT: Timestamp = Timestamp::from_unix_ms(1_800_000_000_999);
 
@@ -309,7 +302,8 @@ mod tests {
     fn a_device_key_is_named_as_nkeys_names_it() {
         let key = SigningKey::from_bytes(&[4; 32]);
         let name = user_key(&PublicKey::of(&key));
-        assert_eq!(name, user_key_pair(&key).unwrap().public_key());
+        let pair = KeyPair::new_from_raw(nkeys::KeyPairType::User, key.to_bytes()).unwrap();
+        assert_eq!(name, pair.public_key());
         assert_eq!(public_key_of(&name), Some(PublicKey::of(&key)));
         assert_eq!(public_key_of("nonsense"), None);
     }

@@ -5,7 +5,6 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
-    time::Duration,
 };
 
 use borealis_bus_schema::{
@@ -16,7 +15,7 @@ use borealis_bus_schema::{
 };
 use borealis_provision::{Options, init, nats_config, nats_server};
 use borealis_service_kit::{
-    args::ServiceArgs,
+    args::{PlaceArgs, ServiceArgs},
     clock::{Clock, SystemClock},
     keys, nats_jwt,
     nats_jwt::{AccountClaims, UserClaims},
@@ -25,10 +24,10 @@ use borealis_service_kit::{
     trust::TrustFile,
 };
 use ed25519_dalek::SigningKey;
-use nkeys::KeyPair;
+use nkeys::{KeyPair, KeyPairType};
 use tempfile::TempDir;
 
-use crate::{TestError, User, eventually, programs};
+use crate::{DEADLINE, TestError, User, eventually, programs};
 
 /// Is a device that exists only for a test.
 #[derive(Clone)]
@@ -57,6 +56,13 @@ impl TestDevice {
     pub fn user_key(&self) -> String {
         nats_jwt::user_key(&self.public_key())
     }
+}
+
+/// Returns a device's identity key as a key of the bus.
+///
+/// Errors: it is no key of the bus.
+pub fn user_key_pair(key: &SigningKey) -> Result<KeyPair, TestError> {
+    KeyPair::new_from_raw(KeyPairType::User, key.to_bytes()).map_err(|error| TestError::of("device key", &error))
 }
 
 /// Is a real bus in a temporary root.
@@ -173,13 +179,15 @@ impl TestBus {
     /// Returns the options with which a service is started on this root; the gateway takes a free port.
     pub fn args(&self) -> ServiceArgs {
         ServiceArgs {
-            root: Some(self.root().to_owned()),
+            place: PlaceArgs {
+                root: Some(self.root().to_owned()),
+                json: false,
+            },
             listen: ([127, 0, 0, 1], 0).into(),
             nats_listen: ([127, 0, 0, 1], self.port).into(),
             public_names: vec!["localhost".to_owned()],
             logs: None,
             ready_file: None,
-            json: false,
             dependencies: Some(programs::dependencies()),
         }
     }
@@ -233,8 +241,12 @@ impl TestBus {
         device: &TestDevice,
         jwt: impl Fn() -> String + Send + Sync + 'static,
     ) -> Result<User, TestError> {
-        let key = nats_jwt::user_key_pair(&device.key).map_err(|error| TestError::of("device key", &error))?;
-        self.connect(key, jwt, &inbox_prefix(&device.guid.to_string())).await
+        self.connect(
+            user_key_pair(&device.key)?,
+            jwt,
+            &inbox_prefix(&device.guid.to_string()),
+        )
+        .await
     }
 
     /// Connects with the credentials of a service.
@@ -309,7 +321,7 @@ impl TestBus {
             nats_jwt::account(&operator, &claims, younger).map_err(|error| TestError::of("account JWT", &error))?;
         let system = self.connect_system().await?;
         let answer = system
-            .request("$SYS.REQ.CLAIMS.UPDATE", jwt.as_bytes(), Duration::from_secs(5))
+            .request("$SYS.REQ.CLAIMS.UPDATE", jwt.as_bytes(), DEADLINE)
             .await?;
         if !String::from_utf8_lossy(&answer).contains("200") {
             return Err(TestError(format!(

@@ -15,10 +15,15 @@ mod golden;
 mod bus;
 mod user;
 
+mod operator;
+mod service;
+
 mod server;
 
-pub use bus::{TestBus, TestDevice};
+pub use bus::{TestBus, TestDevice, user_key_pair};
 pub use golden::{Golden, golden, golden_files, pinned};
+pub use operator::{TestOperator, ask, biscuit_root, narrowed};
 pub use server::{Ready, ServerOptions, TestServer};
+pub use service::{TestService, append, connect, isolated, open_store};
 pub use user::{Events, Message, User};
 pub use wait::{DEADLINE, TestError, eventually, eventually_within};

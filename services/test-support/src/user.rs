@@ -13,7 +13,7 @@ use async_nats::{Auth, AuthError, ConnectOptions, Subscriber};
 use futures_util::StreamExt;
 use nkeys::KeyPair;
 
-use crate::{TestError, eventually};
+use crate::{DEADLINE, TestError, eventually};
 
 /// Gives the JWT for the next connect.
 pub type JwtSource = Arc<dyn Fn() -> String + Send + Sync>;
@@ -87,6 +87,9 @@ impl User {
             .tls_client_config(tls)
             .require_tls(true)
             .custom_inbox_prefix(inbox)
+            .connection_timeout(DEADLINE)
+            // Each request says how long it waits.
+            .request_timeout(None)
             .reconnect_delay_callback(|_| Duration::from_millis(50))
             .event_callback(move |event| {
                 seen.lock()

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use borealis_bus_schema::causes::Chain;
 
 /// Is how long a test waits for what must happen soon; a loaded machine is slow.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Says what a test's surroundings could not do.
 #[derive(Debug)]

@@ -9,8 +9,9 @@ use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::reply::Reply;
 use borealis_bus_schema::routes::of_verb;
 use borealis_bus_schema::subjects::Service;
-use borealis_service_kit::bus::{Bus, RequestOptions};
+use borealis_service_kit::bus::Bus;
 use borealis_service_kit::random;
+pub use borealis_test_support::ask;
 use hmac::{Hmac, Mac};
 use opaque_ke::argon2::{Algorithm, Argon2, Params, Version};
 use opaque_ke::{
@@ -45,15 +46,6 @@ fn bytes(answer: &Value, name: &str) -> Vec<u8> {
 /// Builds a call of a route, now and under a new command.
 pub fn call(operator: &Operator, service: Service, verb: &str, body: &[u8]) -> OperatorCall {
     call_at(operator, service, verb, body, random::id(), now())
-}
-
-/// Asks a verb with a token, as the gateway does.
-pub async fn ask(bus: &Bus, service: Service, verb: &str, call: &OperatorCall, token: Option<String>) -> Reply<String> {
-    let options = RequestOptions {
-        biscuit: token,
-        ..RequestOptions::default()
-    };
-    bus.call(service, verb, call, options).await.map(|answer| answer.json)
 }
 
 /// Asks a verb with a token that is narrowed as it should be.

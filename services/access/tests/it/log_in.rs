@@ -49,7 +49,7 @@ async fn the_link_makes_one_operator_who_logs_in_and_out() {
         .unwrap();
     let ended = ask_well(&gateway, &ada, Service::Access, "session", b"").await;
     assert_eq!(code(ended), Code::TokenRevoked);
-    access.stop().await;
+    access.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn a_restart_keeps_operators_sessions_and_what_ended() {
     let world = World::start().await;
     let access = world.serve(Service::Access, build).await;
     let link = secret(&world);
-    access.stop().await;
+    access.stop().await.unwrap();
 
     let access = world.serve(Service::Access, build).await;
     assert_eq!(secret(&world), link, "an unused link stays the same");
@@ -70,7 +70,7 @@ async fn a_restart_keeps_operators_sessions_and_what_ended() {
     ask_well(&gateway, &gone, Service::Access, "logout", b"{}")
         .await
         .unwrap();
-    access.stop().await;
+    access.stop().await.unwrap();
 
     let access = world.serve(Service::Access, build).await;
     ask_well(&gateway, &here, Service::Access, "session", b"")
@@ -79,7 +79,7 @@ async fn a_restart_keeps_operators_sessions_and_what_ended() {
     let ended = ask_well(&gateway, &gone, Service::Access, "session", b"").await;
     assert_eq!(code(ended), Code::TokenRevoked);
     log_in(&gateway, "ada", "correct horse").await.unwrap();
-    access.stop().await;
+    access.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn a_log_in_binds_one_key_and_each_step_counts_once() {
     assert_eq!(code(post(&gateway, "login", &broken).await), Code::InvalidField);
     assert_eq!(code(post(&gateway, "login", &good).await), Code::LoginFailed);
     assert_eq!(access.position(), before, "nothing was written");
-    access.stop().await;
+    access.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -136,5 +136,5 @@ async fn guesses_are_throttled_and_the_real_user_is_not_shut_out() {
         code(post_from(&gateway, "login", &unknown, "203.0.113.1").await),
         Code::InvalidField
     );
-    access.stop().await;
+    access.stop().await.unwrap();
 }

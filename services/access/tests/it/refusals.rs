@@ -86,7 +86,7 @@ async fn session_and_logout_name_each_missing_proof() {
         Code::SignatureInvalid
     );
     assert_eq!(access.position(), before, "nothing was written");
-    access.stop().await;
+    access.stop().await.unwrap();
 }
 
 fn job() -> Vec<u8> {
@@ -141,7 +141,7 @@ async fn a_grant_is_minted_for_exactly_one_request_of_a_live_session() {
     assert_eq!(mint(&scheduler, call).await.unwrap().grant, grant.grant);
     let late = job_call(&ada, random::id(), now());
     assert_eq!(code(mint(&scheduler, late).await), Code::TokenRevoked);
-    access.stop().await;
+    access.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -172,7 +172,7 @@ async fn grant_mint_names_each_missing_proof() {
     let over = job_call(&gone, random::id(), now());
     assert_eq!(code(mint(&scheduler, over).await), Code::TokenRevoked);
     assert_eq!(access.position(), before, "nothing was written");
-    access.stop().await;
+    access.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn whoever_may_not_run_jobs_gets_no_grant() {
     let refused = mint(&scheduler, job_call(&reader, random::id(), now())).await;
     assert_eq!(code(refused), Code::RightMissing);
     assert_eq!(access.position(), before, "nothing was written");
-    access.stop().await;
+    access.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -235,5 +235,5 @@ async fn only_the_scheduler_asks_for_grants_and_passwords_stay_here() {
         assert_eq!(event.body.is_none(), event.kind == "PasswordSet", "{}", event.kind);
     }
     assert!(page.events.iter().any(|event| event.kind == "PasswordSet"));
-    access.stop().await;
+    access.stop().await.unwrap();
 }

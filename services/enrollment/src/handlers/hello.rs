@@ -31,6 +31,10 @@ pub fn handle(app: &App, guid: Guid, body: &[u8], now: Timestamp) -> Result<Welc
             });
         }
         device.admitted()?;
+        tracing::info!(
+            %guid, agent_version = hello.agent_version, contexts = ?hello.contexts, roles = ?hello.roles,
+            "a device said hello"
+        );
         if let Some(before) = app.note_journal_counter(guid, hello.journal_counter) {
             tracing::warn!(%guid, before, now = hello.journal_counter, "a device's journal went back: a clone, or an older copy of its state");
         }

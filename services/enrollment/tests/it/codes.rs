@@ -35,7 +35,7 @@ async fn a_repeated_command_gives_the_same_code_also_after_a_restart_and_the_log
     assert_eq!(reused.unwrap_err().code, Code::IdReused);
 
     let parsed = InstallerCode::parse(&code).unwrap();
-    let kept = rig.log.command(command.as_bytes()).unwrap().unwrap().answer;
+    let kept = rig.service.log.command(command.as_bytes()).unwrap().unwrap().answer;
     let secret = &code.as_bytes()[10..40];
     let mut holders = rig.events().into_iter().filter_map(|event| event.body).chain([kept]);
     assert!(holders.all(|bytes| !bytes.windows(secret.len()).any(|part| part == secret)));
@@ -97,7 +97,7 @@ async fn fields_that_are_out_of_range_are_refused_and_write_nothing() {
     assert_eq!(missing.unwrap_err().code, Code::NotFound);
     let none = rig.ask::<Value>("codes-revoke", "x", &json!({})).await;
     assert_eq!(none.unwrap_err().code, Code::NotFound);
-    assert_eq!(rig.log.head().position, 0);
+    assert_eq!(rig.service.log.head().position, 0);
 }
 
 #[tokio::test]

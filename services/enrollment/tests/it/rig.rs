@@ -1,45 +1,35 @@
 //! A deployment with an operator, a running enrollment, and machines that enrol.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use borealis_bus_schema::forms::{Form, PublicKey, SignatureBytes, sign};
-use borealis_bus_schema::ids::{ApprovalId, CommandId, OperatorId, SessionId};
+use borealis_bus_schema::ids::{ApprovalId, CommandId};
 use borealis_bus_schema::messages::enrollment::{
     ApprovalView, CodeView, EnrollChallenge, EnrollPoll, EnrollRequest, EnrollState, HostFacts, Identity, Renew,
     Renewed,
 };
-use borealis_bus_schema::operator::{OperatorCall, Proof};
+use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::order::Context;
 use borealis_bus_schema::reply::Reply;
 use borealis_bus_schema::routes::{Need, Right, of_verb};
 use borealis_bus_schema::subjects::{Service, inbox_prefix};
 use borealis_bus_schema::time::Timestamp;
 use borealis_enrollment::app::App;
-use borealis_event_store::{EventLog, EventRecord, OpenOptions, SledLog};
-use borealis_service_kit::auth::{Authoriser, BiscuitRoot, HOP_LIFE_MS, SessionClaims, Sites, attenuate, mint_session};
-use borealis_service_kit::bus::{Bus, BusConfig, RequestOptions};
+use borealis_event_store::EventRecord;
+use borealis_service_kit::auth::Sites;
+use borealis_service_kit::bus::Bus;
 use borealis_service_kit::clock::{Clock as _, SystemClock};
-use borealis_service_kit::revocation::RevocationSet;
-use borealis_service_kit::run::{Base, Deps};
-use borealis_service_kit::service::ServeError;
-use borealis_service_kit::shutdown::Shutdown;
-use borealis_service_kit::{confine, keys, nats_jwt, random};
-use borealis_test_support::{TestBus, User, eventually};
+use borealis_service_kit::random;
+use borealis_service_kit::run::Deps;
+use borealis_test_support::{
+    TestBus, TestOperator as Operator, TestService, User, ask, connect, eventually, user_key_pair,
+};
 use data_encoding::BASE64URL_NOPAD;
 use ed25519_dalek::SigningKey;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 
 pub const ENROLLMENT: Service = Service::Enrollment;
-
-/// Is an operator's log-in.
-pub struct Operator {
-    pub session: SessionId,
-    pub key: SigningKey,
-    pub token: String,
-}
 
 /// Is a running deployment.
 pub struct Rig {
@@ -47,10 +37,7 @@ pub struct Rig {
     pub gateway: Bus,
     pub operator: Operator,
     pub app: Arc<App>,
-    pub log: Arc<dyn EventLog>,
-    pub revoked: Arc<RevocationSet>,
-    shutdown: Shutdown,
-    task: JoinHandle<Result<(), ServeError>>,
+    pub service: TestService,
 }
 
 pub fn now() -> Timestamp {
@@ -64,68 +51,38 @@ impl Rig {
     }
 
     async fn on(bus: TestBus) -> Self {
-        let gateway = connect(&bus, Service::Gateway).await;
-        let operator = log_in(&bus, &Right::ALL);
-        let (app, log, revoked, shutdown, task) = serve(&bus).await;
+        let mut built = None;
+        let build = async |deps: Deps| {
+            let (builder, app) = borealis_enrollment::service::build(&deps)?;
+            built = Some(app);
+            Ok(builder.into())
+        };
+        let service = TestService::start(&bus, ENROLLMENT, build).await.unwrap();
         Self {
+            gateway: connect(&bus, Service::Gateway).await.unwrap(),
+            operator: log_in(&bus, &Right::ALL),
+            app: built.unwrap(),
+            service,
             bus,
-            gateway,
-            operator,
-            app,
-            log,
-            revoked,
-            shutdown,
-            task,
         }
     }
 
     /// Stops enrollment and starts it again on the same root.
     pub async fn restart(self) -> Self {
-        let Rig {
-            bus,
-            log,
-            app,
-            shutdown,
-            task,
-            ..
-        } = self;
-        shutdown.begin();
-        task.await.unwrap().unwrap();
-        log.flush_and_close().await.unwrap();
-        drop((log, app));
+        let Rig { bus, service, app, .. } = self;
+        drop(app);
+        service.stop().await.unwrap();
         Self::on(bus).await
     }
 
     pub fn call_by(&self, operator: &Operator, verb: &str, id: &str, body: &str, command: CommandId) -> OperatorCall {
-        let route = of_verb(ENROLLMENT, verb).unwrap();
-        let path = route.path.replace("{id}", id);
-        let proof = Proof::new(
-            &operator.key,
-            operator.session,
-            command,
-            now(),
-            route.method,
-            &path,
-            body.as_bytes(),
-        );
-        OperatorCall {
-            method: route.method.to_owned(),
-            path,
-            body: body.as_bytes().to_vec(),
-            proof: route.changes.then_some(proof),
-            peer: "192.0.2.7:4711".to_owned(),
-        }
+        operator
+            .call(ENROLLMENT, verb, id, body.as_bytes(), command, now())
+            .unwrap()
     }
 
     pub async fn send(&self, verb: &str, call: &OperatorCall, biscuit: Option<String>) -> Reply<String> {
-        let options = RequestOptions {
-            biscuit,
-            ..RequestOptions::default()
-        };
-        self.gateway
-            .call(ENROLLMENT, verb, call, options)
-            .await
-            .map(|answer| answer.json)
+        ask(&self.gateway, ENROLLMENT, verb, call, biscuit).await
     }
 
     /// Asks an operator's verb as the gateway does.
@@ -175,14 +132,14 @@ impl Rig {
 
     /// Connects a machine to the bus with what it was given.
     pub async fn connect(&self, machine: &Machine, identity: &Identity) -> User {
-        let key = nats_jwt::user_key_pair(&machine.key).unwrap();
+        let key = user_key_pair(&machine.key).unwrap();
         let jwt = identity.credentials.bus_jwt.clone();
         let inbox = inbox_prefix(&identity.guid.to_string());
         self.bus.connect(key, move || jwt.clone(), &inbox).await.unwrap()
     }
 
     pub fn events(&self) -> Vec<EventRecord> {
-        self.log.read_all(0, 10_000).unwrap()
+        self.service.log.read_all(0, 10_000).unwrap()
     }
 
     pub fn count(&self, kind: &str) -> usize {
@@ -199,104 +156,19 @@ impl Rig {
     }
 }
 
-async fn connect(bus: &TestBus, service: Service) -> Bus {
-    let config = BusConfig {
-        service,
-        paths: bus.paths().clone(),
-        trust: Arc::clone(bus.trust()),
-    };
-    Bus::connect(config).await.unwrap()
-}
-
 pub fn log_in(bus: &TestBus, rights: &[Right]) -> Operator {
     log_in_at(bus, rights, &Sites::All)
 }
 
 /// Logs in an operator whose rights reach some sites.
 pub fn log_in_at(bus: &TestBus, rights: &[Right], sites: &Sites) -> Operator {
-    let root = BiscuitRoot::new(&keys::read_signing_key(&bus.paths().biscuit_root_key()).unwrap()).unwrap();
-    let (session, key) = (random::id(), random::signing_key());
-    let claims = SessionClaims {
-        operator: random::id::<OperatorId>(),
-        username: "ada".into(),
-        session,
-        session_key: PublicKey::of(&key),
-        rights: rights
-            .iter()
-            .map(|right| (*right, sites.clone()))
-            .collect::<BTreeMap<_, _>>(),
-        expires_at: now().plus_ms(600_000),
-    };
-    let token = mint_session(&root, &claims).unwrap();
-    Operator { session, key, token }
+    Operator::log_in(bus, rights, sites).unwrap()
 }
 
 /// Narrows an operator's token to a verb, as the gateway did some time ago.
 pub fn narrowed(operator: &Operator, verb: &str, ago_ms: i64) -> Option<String> {
     let need = of_verb(ENROLLMENT, verb).map_or(Need::Session, |route| route.need);
-    Some(attenuate(&operator.token, ENROLLMENT, need, now().plus_ms(-ago_ms), HOP_LIFE_MS).unwrap())
-}
-
-type Served = (
-    Arc<App>,
-    Arc<dyn EventLog>,
-    Arc<RevocationSet>,
-    Shutdown,
-    JoinHandle<Result<(), ServeError>>,
-);
-
-async fn serve(bus: &TestBus) -> Served {
-    let paths = bus.paths().clone();
-    let folder = paths.state(ENROLLMENT);
-    keys::private_folder(&folder).unwrap();
-    let store = SledLog::open(&folder, OpenOptions::new()).unwrap();
-    let log: Arc<dyn EventLog> = Arc::new(store.clone());
-    let config = borealis_logging::LogConfig {
-        dir: paths.logs().to_owned(),
-        side: borealis_logging::Side::Server,
-        service: "enrollment".to_owned(),
-        stderr: false,
-        errors: false,
-        filter: "info".to_owned(),
-    };
-    let (_, log_guard) = borealis_logging::subscriber(&config, Arc::new(borealis_logging::SystemClock)).unwrap();
-    let shutdown = Shutdown::manual();
-    let base = Arc::new(Base {
-        service: ENROLLMENT,
-        args: bus.args(),
-        paths: paths.clone(),
-        trust: Arc::clone(bus.trust()),
-        clock: Arc::new(SystemClock),
-        shutdown: shutdown.clone(),
-        isolation: confine::isolation(),
-        log_guard,
-    });
-    let revoked = Arc::new(RevocationSet::new());
-    let authoriser = Authoriser::new(
-        bus.trust().biscuit_root,
-        ENROLLMENT,
-        Arc::clone(&revoked),
-        Arc::clone(&base.clock),
-    );
-    let deps = Deps {
-        service_key: keys::read_signing_key(&paths.service_key(ENROLLMENT)).unwrap(),
-        bus: connect(bus, ENROLLMENT).await,
-        log: Arc::clone(&log),
-        store,
-        revoked: Arc::clone(&revoked),
-        authoriser: Arc::new(authoriser.unwrap()),
-        access: None,
-        base,
-    };
-    let (builder, app) = borealis_enrollment::service::build(&deps).unwrap();
-    drop(deps);
-    let task = tokio::spawn(builder.run(shutdown.clone()));
-    eventually("the service's ready file", async || {
-        borealis_service_kit::ready::read(&paths, ENROLLMENT)
-    })
-    .await
-    .unwrap();
-    (app, log, revoked, shutdown, task)
+    Some(borealis_test_support::narrowed(&operator.token, ENROLLMENT, need, ago_ms).unwrap())
 }
 
 /// Is a machine that wants to become a device.

@@ -1,12 +1,10 @@
 //! The warden: presence, clones, revocation.
 
-use std::time::Duration;
-
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::subjects::filter;
 use borealis_enrollment::aggregate::device::Change;
 use borealis_service_kit::nats_jwt::{self, AccountClaims};
-use borealis_test_support::eventually;
+use borealis_test_support::{DEADLINE, eventually};
 use nkeys::KeyPair;
 use serde_json::json;
 
@@ -94,7 +92,7 @@ async fn a_revoked_device_is_cut_at_once_and_gets_nothing_more() {
     let again = rig
         .bus
         .connect(
-            nats_jwt::user_key_pair(&machine.key).unwrap(),
+            borealis_test_support::user_key_pair(&machine.key).unwrap(),
             move || identity.credentials.bus_jwt.clone(),
             "_INBOX_x",
         )
@@ -114,7 +112,7 @@ async fn a_revocation_made_while_nobody_watched_is_given_to_the_bus_at_the_next_
     let held = async |rig: &Rig| {
         let system = rig.bus.connect_system().await.unwrap();
         let subject = format!("$SYS.REQ.ACCOUNT.{}.CLAIMS.LOOKUP", rig.bus.trust().account.public_key);
-        let jwt = system.request(&subject, b"", Duration::from_secs(5)).await.unwrap();
+        let jwt = system.request(&subject, b"", DEADLINE).await.unwrap();
         nats_jwt::read(&String::from_utf8(jwt).unwrap()).unwrap()
     };
     let key = nats_jwt::user_key(&borealis_bus_schema::forms::PublicKey::of(&machine.key));
@@ -134,7 +132,7 @@ async fn a_revocation_made_while_nobody_watched_is_given_to_the_bus_at_the_next_
     let poison = nats_jwt::account(&stranger, &claims, now()).unwrap();
     let system = rig.bus.connect_system().await.unwrap();
     system
-        .request("$SYS.REQ.CLAIMS.UPDATE", poison.as_bytes(), Duration::from_secs(5))
+        .request("$SYS.REQ.CLAIMS.UPDATE", poison.as_bytes(), DEADLINE)
         .await
         .unwrap();
     assert_eq!(held(&rig).await.iss, stranger.public_key());
@@ -156,14 +154,14 @@ async fn what_happens_is_told_for_live_views() {
         .await
         .unwrap();
     let mut live = gateway.subscribe(&filter::events_of(ENROLLMENT)).await.unwrap();
-    gateway.flush().await.unwrap();
+    gateway.settle().await.unwrap();
     let machine = Machine::draw("web-1");
     let code = rig.mint(json!({})).await.code.unwrap();
     let challenge = machine.request(&rig, &code).await.unwrap();
     assert_eq!(machine.poll(&rig, &challenge).await.unwrap().text(), "pending");
     let mut told = Vec::new();
     while told.len() < 3 {
-        let message = live.next_within(Duration::from_secs(20)).await.unwrap();
+        let message = live.next_within(DEADLINE).await.unwrap();
         if !message.subject.ends_with(".head") {
             told.push(message.subject);
         }

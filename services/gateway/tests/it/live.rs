@@ -8,7 +8,7 @@ use borealis_bus_schema::codec;
 use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::bus::LiveBody;
-use borealis_test_support::eventually;
+use borealis_test_support::{DEADLINE, eventually};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -120,5 +120,5 @@ async fn events_arrive_and_the_end_of_the_session_closes_it() {
             }
         }
     };
-    assert_eq!(timeout(Duration::from_secs(20), end).await.unwrap(), Some(1008));
+    assert_eq!(timeout(DEADLINE, end).await.unwrap(), Some(1008));
 }

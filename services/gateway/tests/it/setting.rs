@@ -147,7 +147,7 @@ pub async fn serve(
 ) -> tokio::task::JoinHandle<()> {
     let user: User = bus.connect_service(service).await.unwrap();
     let mut asked = user.subscribe(&filter::service(service)).await.unwrap();
-    user.flush().await.unwrap();
+    user.settle().await.unwrap();
     tokio::spawn(async move {
         loop {
             let Some(message) = asked.next_within(Duration::from_secs(3_600)).await else {

@@ -1,10 +1,8 @@
 //! Who is there.
 
-use std::time::Duration;
-
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::subjects::{Service, filter};
-use borealis_test_support::{TestDevice, eventually};
+use borealis_test_support::{DEADLINE, TestDevice, eventually};
 use serde_json::Value;
 
 use crate::rig::{INVENTORY, Rig, now};
@@ -40,7 +38,7 @@ async fn presence_is_what_enrollment_says_and_stale_when_it_says_nothing() {
         enrollment,
         inventory,
     } = rig;
-    enrollment.stop().await;
+    enrollment.stop().await.unwrap();
     let call = borealis_bus_schema::operator::OperatorCall {
         method: "GET".into(),
         path: format!("/api/v1/devices/{id}"),
@@ -59,7 +57,7 @@ async fn presence_is_what_enrollment_says_and_stale_when_it_says_nothing() {
     })
     .await
     .unwrap();
-    inventory.stop().await;
+    inventory.stop().await.unwrap();
     drop(bus);
 }
 
@@ -104,13 +102,13 @@ async fn changes_are_told_for_live_views() {
     let rig = Rig::start().await;
     let gateway = rig.bus.connect_service(Service::Gateway).await.unwrap();
     let mut live = gateway.subscribe(&filter::events_of(INVENTORY)).await.unwrap();
-    gateway.flush().await.unwrap();
+    gateway.settle().await.unwrap();
     let device = TestDevice::draw();
     rig.enrol(&device, "web-1").await;
     rig.connected(&device).await;
     let mut told = Vec::new();
     while told.len() < 2 {
-        let message = live.next_within(Duration::from_secs(20)).await.unwrap();
+        let message = live.next_within(DEADLINE).await.unwrap();
         let body = String::from_utf8_lossy(&message.body).into_owned();
         if message.subject.contains(".device.") && body.contains(&device.guid.to_string()) {
             told.push(message.subject);

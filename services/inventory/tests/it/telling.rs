@@ -47,7 +47,7 @@ async fn signed_facts_are_kept_shown_and_survive_a_restart() {
         })
         .await;
     assert_eq!(shown["facts"]["os"]["kernel"], "6.1");
-    let rebuilt = rig.inventory.rebuild.clone().unwrap()().await.unwrap();
+    let rebuilt = rig.inventory.rebuild_views.clone().unwrap()().await.unwrap();
     assert_eq!(rebuilt, 2);
     let again = rig.eventually("the same", &device.guid, |_| true).await;
     assert_eq!(again["facts"], shown["facts"]);

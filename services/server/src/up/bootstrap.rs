@@ -199,11 +199,10 @@ mod tests {
             _ = bootstrap.setup_secret() => panic!("answered before access was asked"),
             () = std::future::ready(()) => {}
         }
-        let mut answer = bootstrap.setup_secret().await;
-        while matches!(answer, Err(BootstrapError::NoLine)) {
-            tokio::task::yield_now().await;
-            answer = bootstrap.setup_secret().await;
-        }
-        assert_eq!(answer.unwrap().as_deref(), Some("new"));
+        let answer = borealis_test_support::eventually("the line", async || match bootstrap.setup_secret().await {
+            Err(BootstrapError::NoLine) => None,
+            answer => Some(answer),
+        });
+        assert_eq!(answer.await.unwrap().unwrap().as_deref(), Some("new"));
     }
 }

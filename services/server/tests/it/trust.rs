@@ -173,7 +173,7 @@ async fn a_taken_over_bus_moves_no_device() {
     );
     let thief = everything(&fleet).await;
     let mut seen = thief.subscribe(&filter::all_devices_do()).await.unwrap();
-    thief.flush().await.unwrap();
+    thief.settle().await.unwrap();
 
     let dir = TempDir::with_prefix("borealis-effect-").unwrap();
     let (effect, effect_text) = shared(&dir, "effect");
@@ -335,7 +335,7 @@ async fn a_forged_result_ends_no_run() {
     let (go, go_text) = shared(&dir, "go");
     let thief = everything(&fleet).await;
     let mut seen = thief.subscribe(&filter::all_devices_do()).await.unwrap();
-    thief.flush().await.unwrap();
+    thief.settle().await.unwrap();
     let followed = fleet.follow(
         &format!("while [ ! -e {go_text} ]; do sleep 0.05; done; echo honest"),
         &[],

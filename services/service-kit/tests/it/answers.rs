@@ -20,7 +20,7 @@ use borealis_service_kit::clock::{Clock as _, SystemClock};
 use borealis_service_kit::operator::OperatorCtx;
 use borealis_service_kit::random;
 use borealis_service_kit::service::{Limits, ServiceBuilder, Tell};
-use borealis_test_support::{TestDevice, eventually};
+use borealis_test_support::{DEADLINE, TestDevice, eventually};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -67,7 +67,7 @@ async fn bad_input_has_its_code_and_the_service_lives_on() {
         all.ask(&gateway, ENROLLMENT, "codes-list", b"").await.unwrap(),
         r#"{"site":null,"user":"ada"}"#
     );
-    service.stop().await;
+    service.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn another_major_version_is_refused() {
     let asked = gateway.client().request_with_headers(name, headers, "".into());
     let refused = reply::decode::<OperatorAnswer>(&asked.await.unwrap().payload).unwrap_err();
     assert_eq!(refused.code, Code::UnknownSchema);
-    service.stop().await;
+    service.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn each_missing_proof_has_its_code() {
     let list = all.call(ENROLLMENT, "codes-list", "", b"");
     let narrowed = |service, need, ago: i64| {
         let now = SystemClock.now().plus_ms(-ago);
-        Some(attenuate(&all.token, service, need, now, 30_000).unwrap())
+        Some(attenuate(&all.operator.token, service, need, now, 30_000).unwrap())
     };
     let need = borealis_bus_schema::routes::of_verb(ENROLLMENT, "codes-list")
         .unwrap()
@@ -133,11 +133,11 @@ async fn each_missing_proof_has_its_code() {
     );
     revoke.proof = None;
     assert_eq!(code("codes-revoke", &revoke, token).await, Code::SignatureMissing);
-    service.revoked.end_session(all.session);
+    service.revoked.end_session(all.operator.session);
     let token = all.options(ENROLLMENT, "codes-list").biscuit;
     assert_eq!(code("codes-list", &list, token).await, Code::TokenRevoked);
     assert_eq!(service.log.head().position, 0, "nothing was written");
-    service.stop().await;
+    service.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn a_panic_fails_its_own_request_only() {
     let failed = all.ask(&gateway, ENROLLMENT, "approvals-list", b"").await.unwrap_err();
     assert_eq!(failed.code, Code::Internal);
     all.ask(&gateway, ENROLLMENT, "codes-list", b"").await.unwrap();
-    service.stop().await;
+    service.stop().await.unwrap();
 }
 
 async fn create(ctx: OperatorCtx, log: Arc<dyn EventLog>, calls: Arc<AtomicUsize>) -> Result<Value, WireError> {
@@ -192,7 +192,7 @@ async fn a_repeated_command_is_answered_once_decided() {
     assert_eq!(send(b"{}").await.unwrap(), first);
     assert_eq!(send(b"{ }").await.unwrap_err().code, Code::IdReused);
     assert_eq!((calls.load(Ordering::SeqCst), service.log.head().position), (1, 1));
-    service.stop().await;
+    service.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -237,7 +237,7 @@ async fn too_much_at_once_is_overload_and_a_stop_finishes_what_was_begun() {
     };
     let (answered, ()) = tokio::join!(slow, rest);
     assert_eq!(answered.unwrap(), "{}");
-    service.stop().await;
+    service.stop().await.unwrap();
     assert!(borealis_service_kit::ready::read(all.bus.paths(), ENROLLMENT).is_none());
 }
 
@@ -262,7 +262,7 @@ async fn only_those_who_may_ask_are_answered() {
     assert_eq!(code(&scheduler, RequestOptions::default()).await, Code::TokenMissing);
     let elsewhere = all.options(Service::Inventory, "devices-list");
     assert_eq!(code(&scheduler, elsewhere).await, Code::WrongService);
-    service.stop().await;
+    service.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -279,7 +279,7 @@ async fn a_device_is_known_by_its_subject() {
     let device = TestDevice::draw();
     let user = all.bus.connect_device(&device).await.unwrap();
     let subject = format!("borealis.v1.device.{}.tell.script.result", device.guid);
-    let within = Duration::from_secs(10);
+    let within = DEADLINE;
     let bad = user.request(&subject, b"rubbish", within).await.unwrap();
     assert_eq!(reply::decode::<()>(&bad).unwrap_err().code, Code::Malformed);
     let signed =
@@ -292,7 +292,7 @@ async fn a_device_is_known_by_its_subject() {
         reply::decode::<borealis_bus_schema::ids::Guid>(&answer).unwrap(),
         device.guid
     );
-    service.stop().await;
+    service.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -300,21 +300,25 @@ async fn a_service_announces_itself() {
     let all = Deployment::start().await;
     let service = all.serve(ENROLLMENT, listing).await;
     let gateway = all.connect(Service::Gateway).await;
-    let names = gateway.ping_services(Duration::from_secs(1)).await.unwrap();
-    assert!(names.contains("enrollment"), "{names:?}");
+    eventually("its name among the answers", async || {
+        let names = gateway.ping_services(Duration::from_secs(1)).await.unwrap();
+        names.contains("enrollment").then_some(())
+    })
+    .await
+    .unwrap();
     let user = all.bus.connect_service(Service::Gateway).await.unwrap();
-    let within = Duration::from_secs(10);
     all.ask(&gateway, ENROLLMENT, "codes-list", b"").await.unwrap();
-    let stats = user.request("$SRV.STATS.enrollment", b"", within).await.unwrap();
-    let stats: Value = serde_json::from_slice(&stats).unwrap();
-    assert_eq!(stats["type"], "io.nats.micro.v1.stats_response");
-    let list = stats["endpoints"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|e| e["name"] == "codes-list");
-    assert_eq!(list.unwrap()["num_requests"], 1);
-    service.stop().await;
+    eventually("the request among its counts", async || {
+        let stats = user.request("$SRV.STATS.enrollment", b"", DEADLINE).await.unwrap();
+        let stats: Value = serde_json::from_slice(&stats).unwrap();
+        assert_eq!(stats["type"], "io.nats.micro.v1.stats_response");
+        let endpoints = stats["endpoints"].as_array().unwrap();
+        let list = endpoints.iter().find(|e| e["name"] == "codes-list").unwrap();
+        (list["num_requests"] == 1).then_some(())
+    })
+    .await
+    .unwrap();
+    service.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -343,5 +347,5 @@ async fn a_verb_outside_the_table_is_refused_at_start() {
         .run(borealis_service_kit::shutdown::Shutdown::manual())
         .await;
     assert!(wrong.unwrap_err().to_string().contains("make-coffee"));
-    service.stop().await;
+    service.stop().await.unwrap();
 }

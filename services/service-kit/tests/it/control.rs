@@ -8,7 +8,7 @@ use borealis_event_store::{EventLog, OpenOptions, SledLog, import};
 use borealis_service_kit::control::{self, ControlRequest, RebuildViews};
 use serde_json::{Value, json};
 
-use crate::support::Deployment;
+use crate::support::{Deployment, record};
 
 const LIBRARY: Service = Service::Library;
 
@@ -28,7 +28,7 @@ async fn a_running_service_answers_for_its_store() {
     let all = Deployment::start().await;
     let service = all.serve(LIBRARY, |builder| builder).await;
     for n in 0..20u8 {
-        service.append("script-1", "ScriptKept", vec![n; 100]).await;
+        record(&service, "script-1", "ScriptKept", vec![n; 100]).await;
     }
     let rebuild: RebuildViews = Arc::new(|| Box::pin(async { Ok(20) }));
     let paths = all.bus.paths();
@@ -78,7 +78,7 @@ async fn a_running_service_answers_for_its_store() {
     drop(socket);
     let stopped = control::ask(paths, LIBRARY, &ControlRequest::Verify, |_| Ok(())).await;
     assert!(control::not_running(&stopped.unwrap_err()));
-    service.stop().await;
+    service.stop().await.unwrap();
     let (mut count, paths) = (0, all.bus.paths().clone());
     let summary = control::ask_off_line(&paths, LIBRARY, ControlRequest::Events, None, |_| {
         count += 1;

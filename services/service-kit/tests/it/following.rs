@@ -19,7 +19,7 @@ use borealis_service_kit::revocation::RevocationSet;
 use borealis_service_kit::shutdown::Shutdown;
 use borealis_test_support::eventually;
 
-use crate::support::Deployment;
+use crate::support::{Deployment, record};
 
 const ACCESS: Service = Service::Access;
 
@@ -54,9 +54,9 @@ async fn a_log_out_reaches_whoever_follows_and_silence_makes_stale() {
     let access = all
         .serve(ACCESS, |builder| builder.secret_kinds(&["PasswordSet"]))
         .await;
-    access.append("operator-1", "PasswordSet", b"secret".to_vec()).await;
+    record(&access, "operator-1", "PasswordSet", b"secret".to_vec()).await;
     for _ in 0..1_200 {
-        access.append("noise-1", "SessionStarted", vec![7; 700]).await;
+        record(&access, "noise-1", "SessionStarted", vec![7; 700]).await;
     }
     let (revoked, seen) = (Arc::new(RevocationSet::new()), Arc::new(Mutex::new(Vec::new())));
     let (set, rows) = (Arc::clone(&revoked), Arc::clone(&seen));
@@ -77,7 +77,7 @@ async fn a_log_out_reaches_whoever_follows_and_silence_makes_stale() {
     .await
     .unwrap();
     let session: SessionId = random::id();
-    access.append("session-1", "SessionEnded", ended(session)).await;
+    record(&access, "session-1", "SessionEnded", ended(session)).await;
     eventually("the log-out", async || revoked.session_ended(&session).then_some(()))
         .await
         .unwrap();
@@ -89,7 +89,7 @@ async fn a_log_out_reaches_whoever_follows_and_silence_makes_stale() {
         );
         assert!(!seen[0].1, "the body of a secret kind stays with its owner");
     }
-    access.stop().await;
+    access.stop().await.unwrap();
     eventually("staleness", async || (!follower.fresh_within(1_500)).then_some(()))
         .await
         .unwrap();
@@ -131,14 +131,14 @@ async fn a_forged_head_moves_nothing() {
         .await
         .unwrap();
     assert_eq!(follower.reached().borrow().position, 0);
-    access.stop().await;
+    access.stop().await.unwrap();
 }
 
 #[tokio::test]
 async fn only_followers_read_events() {
     let all = Deployment::start().await;
     let access = all.serve(ACCESS, |builder| builder).await;
-    access.append("operator-1", "OperatorCreated", b"x".to_vec()).await;
+    record(&access, "operator-1", "OperatorCreated", b"x".to_vec()).await;
     let subject = Subject::Service {
         service: ACCESS,
         verb: VerbName::new("events-read").unwrap(),
@@ -154,5 +154,5 @@ async fn only_followers_read_events() {
     };
     assert_eq!(ask(Service::Gateway).await.unwrap_err().code, Code::RightMissing);
     assert_eq!(ask(Service::Signing).await.unwrap().events.len(), 1);
-    access.stop().await;
+    access.stop().await.unwrap();
 }

@@ -13,7 +13,7 @@ use borealis_service_kit::clock::{Clock as _, SystemClock};
 use borealis_service_kit::keys;
 use borealis_service_kit::operator::OperatorCtx;
 use borealis_service_kit::paths::Ports;
-use borealis_test_support::{TestBus, TestDevice, eventually};
+use borealis_test_support::{DEADLINE, TestBus, TestDevice, eventually};
 use serde_json::json;
 
 use crate::support::Deployment;
@@ -37,7 +37,7 @@ async fn a_killed_bus_comes_back_and_nobody_is_restarted() {
     })
     .await
     .unwrap();
-    service.stop().await;
+    service.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn a_service_waits_for_a_bus_that_is_not_there_yet() {
     };
     let connecting = tokio::spawn(Bus::connect(config));
     bus.resume().await.unwrap();
-    let connected = tokio::time::timeout(borealis_test_support::DEADLINE, connecting).await;
+    let connected = tokio::time::timeout(DEADLINE, connecting).await;
     assert!(*connected.unwrap().unwrap().unwrap().connected().borrow());
 }
 
@@ -97,7 +97,7 @@ async fn thousands_of_requests_share_one_subscription() {
         .subscribe(&format!("borealis.v1.device.{}.do.>", device.guid))
         .await
         .unwrap();
-    user.flush().await.unwrap();
+    user.settle().await.unwrap();
     let subject = Subject::DeviceDo {
         guid: device.guid,
         role: RoleName::agent(),
@@ -116,13 +116,17 @@ async fn thousands_of_requests_share_one_subscription() {
         let (scheduler, subject) = (scheduler.clone(), subject.clone());
         tokio::spawn(async move {
             let body = reply::encode(&Ok(n)).unwrap();
-            let answer = scheduler.request_raw(&subject, body, &RequestOptions::default()).await;
+            let options = RequestOptions {
+                timeout: Some(DEADLINE),
+                ..RequestOptions::default()
+            };
+            let answer = scheduler.request_raw(&subject, body, &options).await;
             reply::decode::<u32>(&answer.unwrap()).unwrap()
         })
     });
     let asked: Vec<_> = asked.collect();
     for _ in 0..COUNT {
-        let order = orders.next_within(Duration::from_secs(10)).await.unwrap();
+        let order = orders.next_within(DEADLINE).await.unwrap();
         user.publish(&order.reply.unwrap(), &order.body).await.unwrap();
     }
     for (n, task) in asked.into_iter().enumerate() {
@@ -143,9 +147,14 @@ async fn live_events_reach_the_gateway() {
     );
     let at = SystemClock.now();
     let data = json!({"guid": TestDevice::draw().guid, "presence": "online"});
-    inventory.publish_event(&aggregate, &past, at, &data).await.unwrap();
-    let event = tokio::time::timeout(borealis_test_support::DEADLINE, live.next()).await;
-    let event = event.unwrap().unwrap();
+    // The bus may hear of the event before it hears of the subscription, which came over another connection.
+    let event = eventually("the event", async || {
+        inventory.publish_event(&aggregate, &past, at, &data).await.unwrap();
+        let heard = tokio::time::timeout(Duration::from_millis(300), live.next()).await;
+        heard.ok().flatten()
+    })
+    .await
+    .unwrap();
     assert_eq!((event.service, event.past), (Service::Inventory, past));
     assert_eq!(event.body, LiveBody { at, data });
 }
@@ -253,5 +262,5 @@ async fn a_bus_that_moved_is_followed() {
     .await
     .unwrap();
     assert!(*gateway.connected().borrow());
-    service.stop().await;
+    service.stop().await.unwrap();
 }

@@ -39,7 +39,7 @@ async fn a_service_comes_up_answers_and_stops_at_sigterm() {
     assert!(ready::read(&paths, Service::Access).is_none() && !paths.control_sock(Service::Access).exists());
     SledLog::open(paths.state(Service::Access), OpenOptions::new()).unwrap();
     let log = std::fs::read_to_string(paths.server_logs().join("access.log")).unwrap();
-    assert!(log.contains("SIGTERM") && !log.contains(&all.token));
+    assert!(log.contains("SIGTERM") && !log.contains(&all.operator.token));
 }
 
 #[tokio::test]

@@ -2,12 +2,10 @@
 
 use borealis_access::aggregate::{Event, Username};
 use borealis_access::stored;
-use borealis_bus_schema::codec;
-use borealis_bus_schema::forms::{PublicKey, SignatureBytes};
+use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{CommandId, Guid, JobId, OperatorId, RoleName, RunId, SiteName, VerbName};
 use borealis_bus_schema::messages::access::MintGrant;
-use borealis_bus_schema::messages::enrollment::HostFacts;
-use borealis_bus_schema::messages::shared_events::{DeviceEnrolled, DeviceStatus, DeviceStatusChanged, SharedEvent};
+use borealis_bus_schema::messages::shared_events::{DeviceStatus, DeviceStatusChanged, SharedEvent};
 use borealis_bus_schema::messages::signing::{OrdersSigned, SignOrders};
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::order::{Context, Order, OrderBody};
@@ -15,13 +13,13 @@ use borealis_bus_schema::reply::Reply;
 use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::subjects::Service;
 use borealis_event_store::{NewEvent, StreamId};
-use borealis_service_kit::auth::{BiscuitRoot, SessionClaims, Sites, mint_grant, mint_session};
+use borealis_service_kit::auth::{SessionClaims, Sites, mint_grant, mint_session};
 use borealis_service_kit::bus::{Bus, RequestOptions};
-use borealis_service_kit::{keys, random};
-use borealis_test_support::eventually;
+use borealis_service_kit::random;
+use borealis_test_support::{TestDevice, biscuit_root, eventually};
 use serde_json::{Value, json};
 
-use crate::harness::{Operator, Running, World, append, call_at, now};
+use crate::harness::{Operator, Running, World, call_at, now};
 
 /// Is everything, running.
 pub struct Fleet {
@@ -44,7 +42,7 @@ impl Fleet {
             token: String::new(),
         };
         let claims = claims(operator, &ada, &[Right::JobsRun], Sites::All);
-        ada.token = mint_session(&biscuit_root(&world), &claims).unwrap();
+        ada.token = mint_session(&biscuit_root(&world.bus).unwrap(), &claims).unwrap();
         world.seed(Service::Access, log_in(operator, &ada)).await;
         let access = world.serve(Service::Access, borealis_access::build).await;
         let enrollment = world
@@ -65,28 +63,10 @@ impl Fleet {
 
     /// Enrols a device at a site.
     pub async fn device(&self, site: &str) -> Guid {
-        let guid: Guid = random::id();
-        let enrolled = DeviceEnrolled {
-            guid,
-            site: SiteName::new(site).unwrap(),
-            public_key: PublicKey::from_bytes([1; 32]),
-            exchange_key: PublicKey::from_bytes([2; 32]),
-            exchange_key_signature: SignatureBytes::from_bytes([3; 64]),
-            facts: HostFacts {
-                hostname: "h".into(),
-                os: "linux".into(),
-                os_version: String::new(),
-                arch: "x86_64".into(),
-                agent_version: "0".into(),
-                context: Context::System,
-                machine_hash: String::new(),
-            },
-            address: "192.0.2.1".into(),
-            first_seen_at: now(),
-            approved_at: now(),
-        };
-        self.tell(&guid, &enrolled).await;
-        guid
+        let device = TestDevice::draw();
+        let enrolled = device.enrolled("h", SiteName::new(site).unwrap());
+        self.tell(&device.guid, &enrolled).await;
+        device.guid
     }
 
     /// Changes what a device may.
@@ -102,9 +82,7 @@ impl Fleet {
     }
 
     async fn tell<T: SharedEvent>(&self, guid: &Guid, event: &T) {
-        let stream = StreamId::new(&format!("device-{guid}")).unwrap();
-        let (kind, body) = (T::KIND.to_owned(), codec::encode(event).unwrap());
-        append(self.enrollment.log.as_ref(), stream, NewEvent { kind, body }).await;
+        self.enrollment.tell(&format!("device-{guid}"), event).await.unwrap();
     }
 
     /// Gets a grant for a call, as the scheduler does.
@@ -120,7 +98,13 @@ impl Fleet {
     /// Mints a grant as whoever holds the biscuits' root could.
     pub fn forged_grant(&self, call: &OperatorCall, rights: &[Right], sites: Sites) -> String {
         let claims = claims(self.operator, &self.ada, rights, sites);
-        mint_grant(&biscuit_root(&self.world), &claims, random::id(), &call.digest()).unwrap()
+        mint_grant(
+            &biscuit_root(&self.world.bus).unwrap(),
+            &claims,
+            random::id(),
+            &call.digest(),
+        )
+        .unwrap()
     }
 
     /// Asks for signatures; asks again while signing has not heard enough.
@@ -177,7 +161,7 @@ impl Fleet {
             ada,
             operator,
         } = self;
-        signing.stop().await;
+        signing.stop().await.unwrap();
         let signing = world.serve(Service::Signing, borealis_signing::build).await;
         Self {
             world,
@@ -191,15 +175,10 @@ impl Fleet {
     }
 
     pub async fn stop(self) {
-        self.signing.stop().await;
-        self.enrollment.stop().await;
-        self.access.stop().await;
+        self.signing.stop().await.unwrap();
+        self.enrollment.stop().await.unwrap();
+        self.access.stop().await.unwrap();
     }
-}
-
-fn biscuit_root(world: &World) -> BiscuitRoot {
-    let key = keys::read_signing_key(&world.bus.paths().biscuit_root_key()).unwrap();
-    BiscuitRoot::new(&key).unwrap()
 }
 
 fn claims(operator: OperatorId, ada: &Operator, rights: &[Right], sites: Sites) -> SessionClaims {

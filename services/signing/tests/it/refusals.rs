@@ -197,7 +197,7 @@ async fn a_grant_outlives_its_session_but_not_its_revocation() {
 #[tokio::test]
 async fn without_a_fresh_word_nothing_is_signed() {
     let at = ready().await;
-    at.fleet.enrollment.stop().await;
+    at.fleet.enrollment.stop().await.unwrap();
     let ask = SignOrders {
         grant: at.grant.clone(),
         call: at.call.clone(),
@@ -214,8 +214,8 @@ async fn without_a_fresh_word_nothing_is_signed() {
     let reply = scheduler.request(&ask, RequestOptions::default()).await;
     assert_eq!(code(reply), Code::Stale);
     assert_eq!(at.fleet.signing.position(), before, "nothing was written");
-    at.fleet.signing.stop().await;
-    at.fleet.access.stop().await;
+    at.fleet.signing.stop().await.unwrap();
+    at.fleet.access.stop().await.unwrap();
 }
 
 #[tokio::test]

@@ -29,8 +29,6 @@ const TOP_FILES: [&str; 11] = [
 ];
 /// Folders of one machine; a text that names one works nowhere else.
 const MACHINE_PATHS: [&str; 5] = ["/home/", "/root/", "/work/", "/Users/", "C:\\Users\\"];
-/// Working notes; nothing that stays may need them.
-const PLAN: &str = "docs/plan";
 
 /// Names a file that stands where none is expected.
 fn misplaced(path: &str) -> Option<String> {
@@ -79,15 +77,14 @@ fn shared_numbers<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<String> {
         .collect()
 }
 
-/// Names each line that points at a folder of one machine, or at working notes.
+/// Names each line that points at a folder of one machine.
 fn foreign_paths(file: &TextFile) -> Vec<String> {
-    if file.path.starts_with(PLAN) || file.path.ends_with("package-lock.json") {
+    if file.path.ends_with("package-lock.json") {
         return Vec::new();
     }
     let mut offences = Vec::new();
     for (index, line) in file.text.lines().enumerate() {
-        let machine = MACHINE_PATHS.iter().find(|path| begins_a_path(line, path));
-        if let Some(found) = machine.copied().or_else(|| line.contains(PLAN).then_some(PLAN)) {
+        if let Some(found) = MACHINE_PATHS.iter().find(|path| begins_a_path(line, path)) {
             offences.push(format!("{}:{}: {found}", file.path, index + 1));
         }
     }
@@ -107,7 +104,7 @@ fn missing_pages(file: &TextFile, paths: &[String]) -> Vec<String> {
     let is_source = ["rs", "md", "sh", "py", "toml", "yaml", "yml", "ts", "tsx"]
         .iter()
         .any(|suffix| file.path.ends_with(&format!(".{suffix}")));
-    if !is_source || file.path.starts_with(PLAN) {
+    if !is_source {
         return Vec::new();
     }
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
@@ -192,12 +189,7 @@ mod samples {
 
     #[test]
     fn a_path_of_one_machine_is_refused() {
-        for line in [
-            "see /home/alice/notes",
-            "root=\"/work/main\"",
-            "(/root/.cargo)",
-            "as docs/plan/x.md says",
-        ] {
+        for line in ["see /home/alice/notes", "root=\"/work/main\"", "(/root/.cargo)"] {
             assert_eq!(foreign_paths(&file(line)).len(), 1, "{line}");
         }
         for line in [
