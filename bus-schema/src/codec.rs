@@ -11,6 +11,11 @@ use crate::codes::Code;
 /// Is the largest message body, in bytes; the bus carries at most 1 MiB with headers.
 pub const MAX_BODY_BYTES: usize = 1_000_000;
 
+/// Is the largest JSON body of a request at the API, in bytes.
+///
+/// The request travels on to its service, and with a grant and orders to the signer, in one message of [`MAX_BODY_BYTES`].
+pub const MAX_JSON_BYTES: usize = 768 << 10;
+
 /// Is how deep a body may nest.
 pub const MAX_DEPTH: usize = 32;
 

@@ -8,6 +8,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use borealis_bus_schema::codec::MAX_JSON_BYTES;
 use borealis_bus_schema::ids::{CommandId, SessionId};
 use borealis_bus_schema::messages::access::SessionInfo;
 use borealis_bus_schema::operator::{IDEMPOTENCY_HEADER, OperatorToken, Proof, SIGNATURE_HEADER};
@@ -255,7 +256,13 @@ impl Api {
 }
 
 fn encode<B: Serialize>(body: &B) -> Result<Vec<u8>, CliError> {
-    serde_json::to_vec(body).map_err(|e| CliError::Usage(e.to_string()))
+    let bytes = serde_json::to_vec(body).map_err(|e| CliError::Usage(e.to_string()))?;
+    if bytes.len() > MAX_JSON_BYTES {
+        let size = bytes.len();
+        let told = format!("the request has {size} bytes; the server takes at most {MAX_JSON_BYTES}");
+        return Err(CliError::Usage(told));
+    }
+    Ok(bytes)
 }
 
 fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, CliError> {
@@ -326,6 +333,14 @@ mod tests {
         ] {
             assert!(base_url(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_the_server_would_not_take_is_not_sent() {
+        let quotes = 2;
+        assert!(encode(&"x".repeat(MAX_JSON_BYTES - quotes)).is_ok());
+        let refused = encode(&"x".repeat(MAX_JSON_BYTES - quotes + 1));
+        assert!(matches!(refused, Err(CliError::Usage(_))));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -115,22 +115,6 @@ impl DigestFiles {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::file("look at", &path)(error)),
         }
-    }
-
-    /// Reads part of a file, at most `len` bytes from `offset`, less at its end; none when the file is not there.
-    ///
-    /// The content is not compared with the digest; [`DigestFiles::verify`] does that.
-    ///
-    /// **Errors**: [`StoreError::File`].
-    pub fn read_range(&self, digest: &[u8; 32], offset: u64, len: usize) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some((file, path)) = self.open_file(digest)? else {
-            return Ok(None);
-        };
-        let left = self.len(digest)?.unwrap_or(0).saturating_sub(offset);
-        let mut content = vec![0; len.min(usize::try_from(left).unwrap_or(usize::MAX))];
-        file.read_exact_at(&mut content, offset)
-            .map_err(StoreError::file("read", &path))?;
-        Ok(Some(content))
     }
 
     /// Reads a whole file and compares it with its name; none when it is not there.

@@ -3,6 +3,9 @@
 //! Compaction appends a `Summarised` event to each stream, with the service's own summary as its body, and makes it
 //! durable; then it drops the bodies of the stream's earlier events and keeps their headers and digests, so that the
 //! hash chain holds and positions are never used again.
+//!
+//! Who calls it: no service yet. What a service may forget, and when, is its own decision, and none has made it; until one
+//! does, every log keeps every body.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use borealis_bus_schema::codec::MAX_BODY_BYTES;
+use borealis_bus_schema::codec::MAX_JSON_BYTES;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::CorrelationId;
 use borealis_bus_schema::operator::{OperatorAnswer, OperatorCall};
@@ -32,7 +32,7 @@ const CHANGE_TIME: Duration = Duration::from_secs(15);
 /// Is the longest that a long poll may wait.
 const MAX_WAIT_MS: u64 = 30_000;
 /// Is how much of a body that is too large is read, so that its sender gets the answer.
-const MAX_DRAINED_BYTES: usize = 8 * MAX_BODY_BYTES;
+const MAX_DRAINED_BYTES: usize = 8 * MAX_JSON_BYTES;
 /// Is how long that may take.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// Is the longest path with its query.
@@ -116,17 +116,17 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, WireError
     let too_large = || {
         WireError::new(
             Code::TooLarge,
-            format!("the body is larger than {MAX_BODY_BYTES} bytes"),
+            format!("the body is larger than {MAX_JSON_BYTES} bytes"),
         )
     };
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+    if announced.is_some_and(|length| length > MAX_JSON_BYTES as u64) {
         drain(body).await;
         return Err(too_large());
     }
-    match timeout(BODY_TIME, axum::body::to_bytes(body, MAX_BODY_BYTES)).await {
+    match timeout(BODY_TIME, axum::body::to_bytes(body, MAX_JSON_BYTES)).await {
         Ok(Ok(bytes)) => Ok(bytes.into()),
         Ok(Err(error)) => {
             let cut = std::error::Error::source(&error).is_some_and(|source| source.is::<hyper::Error>());

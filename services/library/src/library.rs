@@ -52,7 +52,6 @@ impl Library {
             let encode = |event| {
                 Ok(NewEvent {
                     kind: SCRIPT_KEPT.to_owned(),
-            version: 1,
                     body: codec::encode(event)?,
                 })
             };

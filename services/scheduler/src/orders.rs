@@ -6,7 +6,6 @@ use borealis_bus_schema::messages::scheduler::{CreateJob, MAX_EXPIRES_IN_MS, OUT
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::order::{Digest, Language, MAX_VALIDITY_MS, Order, OrderBody, ScriptBody};
 use borealis_bus_schema::time::Timestamp;
-use borealis_service_kit::operator::MAX_JSON_BYTES;
 use serde::{Deserialize, Serialize};
 
 /// Is what a job needs again and again to ask for signatures; a file named by its digest.
@@ -24,7 +23,7 @@ pub struct Warrant {
 ///
 /// Errors: the codec's.
 pub fn request_of(call: &OperatorCall) -> Result<CreateJob, CodecError> {
-    codec::decode_json(&call.body, MAX_JSON_BYTES)
+    codec::decode_json(&call.body, codec::MAX_JSON_BYTES)
 }
 
 /// Tells an order to begin from one to end.

@@ -16,9 +16,6 @@ use serde::de::DeserializeOwned;
 use crate::auth::{Authoriser, Caller, Question, Resource};
 use crate::shutdown::Shutdown;
 
-/// Is the largest JSON body that an operator's call may have.
-pub const MAX_JSON_BYTES: usize = 768 << 10;
-
 /// Is a verified call of an operator.
 #[derive(Clone)]
 pub struct OperatorCtx {
@@ -100,7 +97,7 @@ impl OperatorCtx {
             .append_bytes(log, writes, bytes)
             .await
             .map_err(|error| wire_error(&error))?;
-        codec::decode_json(&appended.answer, MAX_JSON_BYTES).map_err(WireError::from)
+        codec::decode_json(&appended.answer, codec::MAX_JSON_BYTES).map_err(WireError::from)
     }
 
     /// Appends what the command changes, with an answer already in JSON; for handlers that retry a conflict.
@@ -141,7 +138,7 @@ impl PublicCtx {
 
 fn json_body<T: DeserializeOwned>(call: &OperatorCall) -> Reply<T> {
     let body: &[u8] = if call.body.is_empty() { b"{}" } else { &call.body };
-    Ok(codec::decode_json(body, MAX_JSON_BYTES)?)
+    Ok(codec::decode_json(body, codec::MAX_JSON_BYTES)?)
 }
 
 fn path_id<T: std::str::FromStr>(param: Option<&str>) -> Reply<T> {

@@ -152,7 +152,7 @@ impl Coverage {
         {
             return Err(Refusal::NotAJob);
         }
-        let asked: CreateJob = codec::decode_json(&call.body, codec::MAX_BODY_BYTES)?;
+        let asked: CreateJob = codec::decode_json(&call.body, codec::MAX_JSON_BYTES)?;
         let waits_ms = i64::try_from(asked.expires_in_ms.min(MAX_EXPIRES_IN_MS)).unwrap_or(0);
         Ok(Self {
             command: proof.command,

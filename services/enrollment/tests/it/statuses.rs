@@ -6,7 +6,7 @@ use borealis_bus_schema::ids::CommandId;
 use borealis_bus_schema::messages::enrollment::{ApprovalView, DeviceStanding, Identity};
 use borealis_bus_schema::messages::shared_events::{DeviceStatus, DeviceStatusChanged, SharedEvent as _};
 use borealis_bus_schema::reply::Reply;
-use borealis_service_kit::{nats_jwt, random};
+use borealis_service_kit::random;
 use borealis_test_support::eventually;
 use serde_json::json;
 
@@ -118,7 +118,7 @@ async fn a_revoked_device_comes_back_by_a_new_approval_only_and_what_it_had_stay
     assert_eq!(back.guid, device.guid);
 
     let mut token = back.credentials.refresh_token.clone();
-    let key = || nats_jwt::user_key_pair(&again.key).unwrap();
+    let key = || borealis_test_support::user_key_pair(&again.key).unwrap();
     let old = device.credentials.bus_jwt.clone();
     let refused = rig.bus.connect(key(), move || old.clone(), "_INBOX_x").await;
     assert!(refused.is_err(), "the JWT from before the revocation connects again");

@@ -286,7 +286,7 @@ async fn what_is_missing_is_told_by_a_code_of_its_own() {
 #[tokio::test]
 async fn a_body_that_is_too_large_is_refused_however_it_is_announced() {
     let world = world(Fake::default());
-    let body = vec![b'x'; 1_000_001];
+    let body = vec![b'x'; borealis_bus_schema::codec::MAX_JSON_BYTES + 1];
     assert_eq!(
         world.code("POST", "/api/v1/login", &[], body).await,
         (413, "too_large".into())

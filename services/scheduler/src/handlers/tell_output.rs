@@ -27,6 +27,13 @@ impl Scheduler {
         let (job, index) = self.run_of_device(&tell.run, &told.guid)?;
         let key = job.key(index);
         let mut slot = job.slot(index).ok_or_else(no_such_run)?.lock().await;
+        let over = |why: String| WireError {
+            retry: Retry::Never,
+            ..WireError::new(Code::WrongState, why)
+        };
+        if tell.attempt != slot.state.attempt {
+            return Err(over("the output is of another attempt".to_owned()));
+        }
         let now = self.clock.now();
         let command = Command::Output {
             stream: tell.stream,
@@ -41,12 +48,7 @@ impl Scheduler {
         match decide(&slot.state, command.clone()) {
             Err(Rejection::OutOfPlace { next_offset }) => return Ok(answer(next_offset)),
             // What is over stays over: the device has to stop sending.
-            Err(refused) => {
-                return Err(WireError {
-                    retry: Retry::Never,
-                    ..WireError::new(Code::WrongState, refused.to_string())
-                });
-            }
+            Err(refused) => return Err(over(refused.to_string())),
             Ok(events) => {
                 let kept_in_all = slot.state.stdout.bytes + slot.state.stderr.bytes;
                 if kept_in_all + tell.data.len() as u64 > OUTPUT_LIMIT_BYTES {

@@ -16,8 +16,9 @@ use borealis_bus_schema::envelope;
 use borealis_bus_schema::forms::{Form, PublicKey, sign};
 use borealis_bus_schema::ids::{CommandId, Guid, RoleName, SessionId, VerbName};
 use borealis_bus_schema::installer_code::InstallerCode;
-use borealis_bus_schema::messages::device::{Accepted, ResultKept};
+use borealis_bus_schema::messages::device::{Accepted, OutputKept, ResultKept, TellOutput};
 use borealis_bus_schema::messages::enrollment::{EnrollChallenge, EnrollPoll, EnrollRequest, HostFacts};
+use borealis_bus_schema::messages::scheduler::OutputStream;
 use borealis_bus_schema::operator::{IDEMPOTENCY_HEADER, OperatorToken, Proof, SIGNATURE_HEADER};
 use borealis_bus_schema::order::{Context, Order, SignedOrder, key_id, sign_batch};
 use borealis_bus_schema::reply;
@@ -176,7 +177,7 @@ cases! { scene, input;
         scene.order_to(scene.guid, &sign_batch(&own, &[named]).unwrap().remove(0)).await
     },
     "JSON that cannot be decoded" => scene.post("/api/v1/jobs", b"{\"targets\":".to_vec()).await,
-    "JSON of more than 1,000,000 bytes" => scene.post("/api/v1/jobs", vec![b' '; codec::MAX_BODY_BYTES + 1]).await,
+    "JSON of more than 768 KiB" => scene.post("/api/v1/jobs", vec![b' '; codec::MAX_JSON_BYTES + 1]).await,
     "JSON nested 4096 deep" => scene.post("/api/v1/jobs", vec![b'['; 4096]).await,
     "an unknown route" => scene.post("/api/v1/explode", b"{}".to_vec()).await,
     "a method that the route has not" => scene.post("/api/v1/devices", b"{}".to_vec()).await,
@@ -196,6 +197,25 @@ cases! { scene, input;
         let body = codec::encode(&trust::forged_result(&scene.order)).unwrap();
         let answer = scene.thief.request(&subject.to_string(), &body, ANSWER).await.unwrap();
         reply::decode::<ResultKept>(&answer).unwrap_err().code.to_string()
+    },
+    "output of another attempt" => {
+        let tell = TellOutput {
+            run: scene.order.run,
+            attempt: scene.order.attempt + 1,
+            stream: OutputStream::Stdout,
+            offset: 0,
+            data: b"x".to_vec(),
+        };
+        let subject = Subject::DeviceTell {
+            guid: scene.order.guid,
+            role: RoleName::script(),
+            verb: VerbName::new("output").unwrap(),
+        };
+        let body = codec::encode(&tell).unwrap();
+        let answer = scene.thief.request(&subject.to_string(), &body, ANSWER).await.unwrap();
+        let refused = reply::decode::<OutputKept>(&answer).unwrap_err();
+        assert!(refused.message.contains("attempt"), "{refused:?}");
+        refused.code.to_string()
     },
     "an installer code that was never minted" => {
         let minted: InstallerCode = scene.code();
@@ -304,7 +324,7 @@ impl Scene {
 
         let thief = trust::everything(&fleet).await;
         let mut seen = thief.subscribe(&filter::all_devices_do()).await.unwrap();
-        thief.flush().await.unwrap();
+        thief.settle().await.unwrap();
         let (code, last) = fleet.run("echo first", &[]);
         assert_eq!((code, last["stdout"].as_str()), (0, Some("first\n")));
         let captured = seen.next_within(PATIENCE).await.expect("the bus carries the order");
