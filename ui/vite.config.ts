@@ -23,5 +23,7 @@ export default defineConfig({
     setupFiles: ["src/test/setup.ts"],
     css: false,
     restoreMocks: true,
+    // A deadline to wait on, not a timing: other builds may share the machine.
+    testTimeout: 60_000,
   },
 });

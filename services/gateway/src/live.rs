@@ -95,6 +95,9 @@ impl Live {
         let Some(need) = needed(event.service, event.aggregate.as_str()) else {
             return;
         };
+        if self.events.receiver_count() == 0 {
+            return;
+        }
         let text = |data: &serde_json::Value| {
             let told = json!({
                 "type": "event", "service": event.service, "aggregate": event.aggregate, "past": event.past,

@@ -13,7 +13,6 @@ use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::{Code, Retry, Side};
 use borealis_bus_schema::forms::{Form, Signed};
 use borealis_bus_schema::ids::{JobId, OrderId};
-use borealis_bus_schema::merkle::MAX_LEAVES;
 use borealis_bus_schema::messages::device::{Accepted, RunResult};
 use borealis_bus_schema::messages::scheduler::{CreateJob, RunState};
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
@@ -24,7 +23,7 @@ use borealis_bus_schema::subjects::Subject;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::bus::RequestOptions;
 use borealis_service_kit::random;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::book::{Job, RunKey, Slot};
 use crate::commit;
@@ -50,6 +49,28 @@ const EXPIRY_GRACE_MS: i64 = 60_000;
 /// How many characters of a device's own words are kept.
 const WORDS: usize = 1_000;
 const MAX_ORDERS_AT_ONCE: usize = 4_096;
+
+/// Is how many orders the signer is asked for at once, at most: the devices of one part work while the next one is signed.
+const SIGNED_AT_ONCE: usize = 256;
+/// Is how large a request to the signer may be, in bytes: a message of the bus holds a megabyte.
+const SIGN_BYTES: usize = 600_000;
+/// Is about what an order takes in a request to the signer besides its script.
+const ORDER_BYTES: usize = 450;
+
+/// Is what a job's orders are made from.
+struct Paper {
+    warrant: Warrant,
+    request: CreateJob,
+}
+
+impl Paper {
+    /// Tells how many orders fit into one request to the signer: scripts are long, pings are short.
+    fn at_once(&self, orders: usize) -> usize {
+        let script_bytes = self.request.script.as_ref().map_or(0, String::len);
+        let call_bytes = self.warrant.call.body.len() / orders.max(1);
+        (SIGN_BYTES / (script_bytes + call_bytes + ORDER_BYTES)).clamp(1, SIGNED_AT_ONCE)
+    }
+}
 
 /// Is a job with those of its runs that want an order, by their place in the job.
 type Batch = (Arc<Job>, Vec<(u32, Wanted)>);
@@ -102,10 +123,7 @@ impl Scheduler {
                 }
             }
             for (job, wanted) in batches.into_values() {
-                for part in wanted.chunks(MAX_LEAVES) {
-                    let (me, job, part) = (Arc::clone(&self), Arc::clone(&job), part.to_vec());
-                    tokio::spawn(async move { me.order_batch(job, part).await });
-                }
+                tokio::spawn(Arc::clone(&self).order_runs(job, wanted));
             }
         }
     }
@@ -227,71 +245,84 @@ impl Scheduler {
         }
     }
 
-    /// Has a batch of one job signed and sends each order to its device.
+    /// Has runs of one job signed, part by part, and sends each order to its device while the next part is signed.
     ///
-    /// The signer refuses a batch as a whole; one that it refuses for good is halved, until what it refuses stands alone.
-    async fn order_batch(self: Arc<Self>, job: Arc<Job>, wanted: Vec<(u32, Wanted)>) {
-        let mut parts = vec![wanted];
-        while let Some(mut wanted) = parts.pop() {
-            match self.sign(&job, &wanted).await {
-                Ok((signed, request)) => {
-                    for ((index, wanted), order) in wanted.into_iter().zip(signed) {
-                        let (me, job, request) = (Arc::clone(&self), Arc::clone(&job), Arc::clone(&request));
-                        tokio::spawn(async move { me.send(job, index, wanted, order, &request).await });
+    /// The signer refuses a part as a whole; one that it refuses for good is halved, until what it refuses stands alone. When
+    /// it cannot answer now, the rest is not even asked for.
+    async fn order_runs(self: Arc<Self>, job: Arc<Job>, mut wanted: Vec<(u32, Wanted)>) {
+        let paper = match self.paper(&job).await {
+            Ok(paper) => Arc::new(paper),
+            Err(error) => return self.not_signed(&job, wanted, &error).await,
+        };
+        let at_once = paper.at_once(wanted.len());
+        let mut parts = Vec::with_capacity(wanted.len().div_ceil(at_once));
+        while wanted.len() > at_once {
+            parts.push(wanted.split_off(wanted.len() - at_once));
+        }
+        parts.push(wanted);
+        while let Some(mut part) = parts.pop() {
+            match self.sign(&job, &paper, &part).await {
+                Ok(signed) => {
+                    for ((index, wanted), order) in part.into_iter().zip(signed) {
+                        let (me, job, paper) = (Arc::clone(&self), Arc::clone(&job), Arc::clone(&paper));
+                        tokio::spawn(async move { me.send(job, index, wanted, order, &paper.request).await });
                     }
                 }
-                Err(error) if error.code.retry() == Retry::Never && wanted.len() > 1 => {
-                    let second = wanted.split_off(wanted.len() / 2);
-                    parts.extend([wanted, second]);
+                Err(error) if error.code.retry() == Retry::Never && part.len() > 1 => {
+                    let second = part.split_off(part.len() / 2);
+                    parts.extend([second, part]);
                 }
+                Err(error) if error.code.retry() == Retry::Never => self.not_signed(&job, part, &error).await,
                 Err(error) => {
-                    warn!(job = %job.created.job, code = %error.code, runs = wanted.len(), "orders were not signed");
-                    // A quarantine may end; whoever is quarantined is waited for.
-                    let for_good = error.code.retry() == Retry::Never && error.code != Code::DeviceQuarantined;
-                    for (index, wanted) in wanted {
-                        self.not_sent(&job, index, &error, for_good && wanted.act == Act::Begin)
-                            .await;
-                    }
+                    part.extend(std::mem::take(&mut parts).into_iter().flatten());
+                    self.not_signed(&job, part, &error).await;
                 }
             }
         }
     }
 
-    async fn sign(&self, job: &Job, wanted: &[(u32, Wanted)]) -> Result<(Vec<SignedOrder>, Arc<CreateJob>), WireError> {
-        let warrant: Warrant = self.warrant(&job.created.file).await?;
-        let request = Arc::new(orders::request_of(&warrant.call)?);
+    async fn not_signed(&self, job: &Arc<Job>, wanted: Vec<(u32, Wanted)>, error: &WireError) {
+        warn!(job = %job.created.job, code = %error.code, runs = wanted.len(), "orders were not signed");
+        // A quarantine may end; whoever is quarantined is waited for.
+        let for_good = error.code.retry() == Retry::Never && error.code != Code::DeviceQuarantined;
+        for (index, wanted) in wanted {
+            self.not_sent(job, index, error, for_good && wanted.act == Act::Begin)
+                .await;
+        }
+    }
+
+    async fn paper(&self, job: &Job) -> Result<Paper, WireError> {
+        let warrant = self.warrant(&job.created.file).await?;
+        let request = orders::request_of(&warrant.call)?;
+        Ok(Paper { warrant, request })
+    }
+
+    async fn sign(&self, job: &Job, paper: &Paper, wanted: &[(u32, Wanted)]) -> Result<Vec<SignedOrder>, WireError> {
         let now = self.clock.now();
         let ends = Ends::of(
             job.created.created_at,
             job.created.expires_at,
             job.created.what.timeout_ms,
         );
-        let build = |(_, wanted): &(u32, Wanted)| orders::build(&request, wanted, now, ends);
-        // A message holds a megabyte: scripts are long, pings are short.
-        let script_bytes =
-            request.script.as_ref().map_or(0, String::len) + warrant.call.body.len() / wanted.len().max(1);
-        let at_once = (600_000 / (script_bytes + 450)).clamp(1, MAX_LEAVES);
-        let mut signed = Vec::with_capacity(wanted.len());
-        for part in wanted.chunks(at_once) {
-            let ask = SignOrders {
-                grant: warrant.grant.clone(),
-                call: warrant.call.clone(),
-                orders: part.iter().map(build).collect(),
-            };
-            let options = RequestOptions {
-                timeout: Some(SIGN_TIMEOUT),
-                ..RequestOptions::default()
-            };
-            let answer = self.bus.request(&ask, options).await?;
-            if answer.orders.len() != part.len() {
-                return Err(WireError::new(
-                    Code::Internal,
-                    "the signer answered another number of orders",
-                ));
-            }
-            signed.extend(answer.orders);
+        let build = |(_, wanted): &(u32, Wanted)| orders::build(&paper.request, wanted, now, ends);
+        let ask = SignOrders {
+            grant: paper.warrant.grant.clone(),
+            call: paper.warrant.call.clone(),
+            orders: wanted.iter().map(build).collect(),
+        };
+        let options = RequestOptions {
+            timeout: Some(SIGN_TIMEOUT),
+            ..RequestOptions::default()
+        };
+        let orders = self.bus.request(&ask, options).await?.orders;
+        if orders.len() == wanted.len() {
+            Ok(orders)
+        } else {
+            Err(WireError::new(
+                Code::Internal,
+                "the signer answered another number of orders",
+            ))
         }
-        Ok((signed, request))
     }
 
     /// Reads a job's warrant.
@@ -471,7 +502,7 @@ impl Scheduler {
             && let Some(target) = job.target(key.index)
         {
             self.book.close(&target.guid, &key);
-            info!(run = %slot.run, job = %key.job, guid = %target.guid, state = slot.state.state.as_str(), "a run is over");
+            debug!(run = %slot.run, job = %key.job, guid = %target.guid, state = slot.state.state.as_str(), "a run is over");
         }
     }
 }

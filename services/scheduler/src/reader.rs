@@ -1,17 +1,34 @@
 //! The one reader of the log: fills the feeds that followers read, and tells live views what happened.
 //!
-//! Events are published from here, behind the commit and in the log's order, never by a handler.
+//! Events are published from here, behind the commit and in the log's order, never by a handler. What one page of the log
+//! says of the runs of a job travels as one event: a job for ten thousand devices would drown every page otherwise.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use borealis_bus_schema::ids::VerbName;
+use borealis_bus_schema::ids::{JobId, RunId, VerbName};
+use borealis_bus_schema::messages::scheduler::RunState;
 use borealis_event_store::{EventRecord, Follower};
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing::error;
 
+use crate::book::Job;
 use crate::run;
 use crate::scheduler::{Scheduler, decode, feed};
 use crate::stored::Stored;
+
+/// Is how many events are read, and told, at once.
+const PAGE: usize = 1_024;
+
+/// Is what a page of the log says of one job, for live views.
+#[derive(Debug, Default)]
+struct News {
+    created: bool,
+    cancelled: bool,
+    ended: bool,
+    /// The newest state of each run that moved, by its place in the job.
+    states: BTreeMap<u32, RunState>,
+}
 
 impl Scheduler {
     /// Reads what is committed behind a position until the service stops.
@@ -19,13 +36,13 @@ impl Scheduler {
         let mut follower = Follower::new(Arc::clone(&self.log), after);
         loop {
             let page = tokio::select! {
-                page = follower.next(512) => page,
+                page = follower.next(PAGE) => page,
                 () = self.shutdown.wait() => return,
             };
             match page {
                 Ok(records) => {
-                    for record in &records {
-                        self.tell(record).await;
+                    for (job, news) in self.take_page(&records) {
+                        self.tell(job, news).await;
                     }
                 }
                 Err(failed) => {
@@ -39,53 +56,72 @@ impl Scheduler {
         }
     }
 
-    async fn tell(&self, record: &EventRecord) {
-        let Ok(Some(stored)) = decode(record) else { return };
-        match stored {
-            Stored::Job(event) => {
-                let past = match event {
-                    crate::job::Event::Created(_) => "created",
-                    crate::job::Event::Cancelled { .. } => "cancelled",
-                };
-                if let Some(id) = record.stream.as_str().strip_prefix("job-") {
-                    self.publish("job", past, &json!({ "job": id })).await;
+    /// Fills the feeds of a page's jobs, wakes their followers, and gathers what live views are told.
+    fn take_page(&self, records: &[EventRecord]) -> BTreeMap<JobId, News> {
+        let mut all: BTreeMap<JobId, News> = BTreeMap::new();
+        let mut filled: BTreeMap<JobId, (Arc<Job>, u64)> = BTreeMap::new();
+        for record in records {
+            let Ok(Some(stored)) = decode(record) else { continue };
+            match stored {
+                Stored::Job(event) => {
+                    let Some(job) = record
+                        .stream
+                        .as_str()
+                        .strip_prefix("job-")
+                        .and_then(|id| id.parse().ok())
+                    else {
+                        continue;
+                    };
+                    let news = all.entry(job).or_default();
+                    match event {
+                        crate::job::Event::Created(_) => news.created = true,
+                        crate::job::Event::Cancelled { .. } => news.cancelled = true,
+                    }
+                }
+                Stored::Run(event) => {
+                    let Some((job, index)) = self.run_of_stream(record) else {
+                        continue;
+                    };
+                    feed(&job, index, record.position, &event);
+                    let news = all.entry(job.created.job).or_default();
+                    if let Some(state) = state_of(&event) {
+                        news.states.insert(index, state);
+                        news.ended |= state.is_final();
+                    }
+                    filled.insert(job.created.job, (job, record.position));
                 }
             }
-            Stored::Run(event) => {
-                let Some((job, index)) = self.run_of_stream(record) else {
-                    return;
-                };
-                feed(&job, index, record.position, &event);
-                job.filled.send_replace(record.position);
-                self.publish_run(&job, index, &event).await;
-            }
         }
+        for (job, position) in filled.into_values() {
+            job.filled.send_replace(position);
+        }
+        all
     }
 
-    async fn publish_run(&self, job: &crate::book::Job, index: u32, event: &run::Event) {
-        let Some(target) = job.target(index) else {
+    async fn tell(&self, job: JobId, news: News) {
+        if news.created {
+            self.publish("job", "created", &json!({ "job": job })).await;
+        }
+        if news.cancelled {
+            self.publish("job", "cancelled", &json!({ "job": job })).await;
+        }
+        let Some(known) = self.book.job(&job).filter(|_| !news.states.is_empty()) else {
             return;
         };
-        let run = borealis_bus_schema::ids::RunId::of_job(&job.created.job, &target.guid);
-        let (past, state) = match event {
-            run::Event::Delivered { .. } => ("delivered", "delivered"),
-            run::Event::Started { .. } => ("running", "running"),
-            run::Event::CancelRequested { .. } => ("cancel-requested", "running"),
-            run::Event::Output { .. } => {
-                self.publish("run", "output", &json!({ "run": run, "job": job.created.job }))
-                    .await;
-                return;
-            }
-            run::Event::Ended(end) => ("ended", end.state.as_str()),
-        };
-        let data = json!({ "run": run, "job": job.created.job, "guid": target.guid, "state": state });
-        self.publish("run", past, &data).await;
-        if matches!(event, run::Event::Ended(_)) && job.is_done() {
-            self.publish("job", "done", &json!({ "job": job.created.job })).await;
+        let runs = news.states.iter().filter_map(|(index, state)| {
+            let target = known.target(*index)?;
+            let run = RunId::of_job(&job, &target.guid);
+            Some(json!({ "run": run, "guid": target.guid, "state": state }))
+        });
+        let runs: Vec<Value> = runs.collect();
+        self.publish("run", "changed", &json!({ "job": job, "runs": runs }))
+            .await;
+        if news.ended && known.is_done() {
+            self.publish("job", "done", &json!({ "job": job })).await;
         }
     }
 
-    async fn publish(&self, aggregate: &str, past: &str, data: &serde_json::Value) {
+    async fn publish(&self, aggregate: &str, past: &str, data: &Value) {
         let (Ok(aggregate), Ok(past)) = (VerbName::new(aggregate), VerbName::new(past)) else {
             return;
         };
@@ -93,5 +129,15 @@ impl Scheduler {
         if let Err(failed) = self.bus.publish_event(&aggregate, &past, self.clock.now(), data).await {
             tracing::debug!(error = &failed as &dyn std::error::Error, "an event was not published");
         }
+    }
+}
+
+/// Returns the state that an event brings a run into; a wish to cancel and output leave it where it is.
+fn state_of(event: &run::Event) -> Option<RunState> {
+    match event {
+        run::Event::Delivered { .. } => Some(RunState::Delivered),
+        run::Event::Started { .. } => Some(RunState::Running),
+        run::Event::Ended(end) => Some(end.state),
+        run::Event::CancelRequested { .. } | run::Event::Output { .. } => None,
     }
 }

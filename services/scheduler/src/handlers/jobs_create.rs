@@ -47,9 +47,12 @@ impl Scheduler {
             correlation: Some(ctx.correlation),
             ..RequestOptions::default()
         };
-        let grant = self.bus.request(&mint, options).await?;
+        let (grant, list) = tokio::join!(
+            self.bus.request(&mint, options),
+            self.files.put(targets::write(&targets))
+        );
+        let (grant, list) = (grant?, list?);
         self.put_script(&ctx, &wanted, &what, &grant.token, now).await?;
-        let list = self.files.put(targets::write(&targets)).await?;
         let warrant = Warrant {
             call: ctx.call.clone(),
             grant: grant.token,

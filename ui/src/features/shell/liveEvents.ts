@@ -37,8 +37,6 @@ export function keysTouched(event: LiveEvent): QueryKey[] {
       return [deviceKeys.all, enrolmentKeys.approvals];
     case "scheduler.job":
     case "scheduler.run": {
-      // Output has its own way (long poll with a cursor).
-      if (event.past === "output") return [];
       const job = textOf(event, "job");
       return [jobKeys.list, jobKeys.recent, ...(job ? [jobKeys.one(job), jobKeys.runs(job)] : [])];
     }
@@ -57,16 +55,23 @@ export class Told {
       const guid = textOf(event, "guid");
       const presence = PRESENCES.find((each) => each === event.data["presence"]);
       if (guid && presence) this.presences.set(guid, presence);
-    } else if (event.service === "scheduler" && event.aggregate === "run" && event.past !== "cancel-requested") {
+    } else if (event.service === "scheduler" && event.aggregate === "run") {
       const job = textOf(event, "job");
-      const run = textOf(event, "run");
-      const state = RUN_STATES.find((each) => each === event.data["state"]);
-      if (!job || !run || !state) return;
-      const runs = this.states.get(job) ?? new Map<string, RunState>();
+      const told = event.data["runs"];
+      if (job && Array.isArray(told)) this.takeRuns(job, told);
+    }
+  }
+
+  private takeRuns(job: string, told: unknown[]): void {
+    const runs = this.states.get(job) ?? new Map<string, RunState>();
+    for (const each of told) {
+      const { run, state: said } = (each ?? {}) as { run?: unknown; state?: unknown };
+      const state = RUN_STATES.find((known) => known === said);
+      if (typeof run !== "string" || !state) continue;
       const before = runs.get(run);
       if (!before || isLater(before, state)) runs.set(run, state);
-      this.states.set(job, runs);
     }
+    this.states.set(job, runs);
   }
 
   /** Puts everything told into the cache, one pass per list. */
