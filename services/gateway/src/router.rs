@@ -20,6 +20,7 @@ use borealis_service_kit::clock::Clock;
 use borealis_service_kit::random;
 use borealis_service_kit::revocation::RevocationSet;
 use borealis_service_kit::shutdown::Shutdown;
+use borealis_service_kit::trust::FormerBiscuitRoot;
 use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
@@ -43,6 +44,8 @@ pub struct Config {
     pub address: SocketAddr,
     /// The key that signs biscuits.
     pub biscuit_root: PublicKey,
+    /// Keys that signed biscuits before it and still count for a while.
+    pub former_biscuit_roots: Vec<FormerBiscuitRoot>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Tells when to stop.
@@ -80,7 +83,8 @@ pub fn router(config: Config) -> Result<Router, AuthError> {
         Service::Gateway,
         Arc::new(RevocationSet::new()),
         Arc::clone(&config.clock),
-    )?;
+    )?
+    .with_former_roots(&config.former_biscuit_roots)?;
     let gateway = Gateway {
         backend: config.backend,
         cookie: SessionCookie::of(&config.deployment),

@@ -74,6 +74,7 @@ async fn serve(base: Arc<Base>) -> Result<(), RunError> {
         names: base.trust.public_names.clone(),
         address,
         biscuit_root: base.trust.biscuit_root,
+        former_biscuit_roots: base.trust.former_biscuit_roots.clone(),
         clock: Arc::clone(&base.clock),
         shutdown: base.shutdown.clone(),
         backend: Arc::new(BusBackend::new(bus)),

@@ -7,6 +7,8 @@ use borealis_service_kit::{
 };
 use nkeys::KeyPair;
 
+use crate::recovery::Roots;
+
 /// Names the account in which services and devices meet.
 pub const ACCOUNT: &str = "BOREALIS";
 
@@ -52,6 +54,19 @@ impl BusKeys {
             system_signing: KeyPair::new_account(),
             system_user: KeyPair::new_user(),
         }
+    }
+
+    /// Takes the roots and draws everything below them anew.
+    ///
+    /// Errors: the bus's, for a seed that is none.
+    pub fn below(roots: &Roots) -> Result<Self, nkeys::error::Error> {
+        Ok(Self {
+            operator_root: KeyPair::from_seed(&roots.operator_root)?,
+            account_root: KeyPair::from_seed(&roots.account_root)?,
+            system_root: KeyPair::from_seed(&roots.system_account_root)?,
+            system_signing: KeyPair::from_seed(&roots.system_account_signing)?,
+            ..Self::draw()
+        })
     }
 
     /// Signs operator, accounts and the system account's user.

@@ -74,20 +74,34 @@ pub fn authorities(deployment: &str, now: Timestamp) -> Result<Authorities, Cert
     let root_text = root.pem();
     let root_pem = Zeroizing::new(root_key.serialize_pem());
 
-    let key = KeyPair::generate().map_err(make("the issuing CA"))?;
-    let params = authority(&format!("Borealis issuing {deployment}"), 0, ISSUING_DAYS, now)?;
-    let issuing = params
-        .signed_by(&key, &Issuer::from_params(&root_params, &root_key))
-        .map_err(make("the issuing CA"))?;
+    let issuing = issuing(deployment, &root_text, &root_pem, now)?;
     Ok(Authorities {
         root: Certified {
             certificate: root_text,
             key: root_pem,
         },
-        issuing: Certified {
-            certificate: issuing.pem(),
-            key: Zeroizing::new(key.serialize_pem()),
-        },
+        issuing,
+    })
+}
+
+/// Makes an issuing CA under a root.
+///
+/// Errors: [`CertificateError::Make`].
+pub fn issuing(
+    deployment: &str,
+    root_pem: &str,
+    root_key: &str,
+    now: Timestamp,
+) -> Result<Certified, CertificateError> {
+    let make = || making("the issuing CA");
+    let root_key = KeyPair::from_pem(root_key).map_err(make())?;
+    let root = Issuer::from_ca_cert_pem(root_pem, root_key).map_err(make())?;
+    let key = KeyPair::generate().map_err(make())?;
+    let params = authority(&format!("Borealis issuing {deployment}"), 0, ISSUING_DAYS, now)?;
+    let certificate = params.signed_by(&key, &root).map_err(make())?;
+    Ok(Certified {
+        certificate: certificate.pem(),
+        key: Zeroizing::new(key.serialize_pem()),
     })
 }
 

@@ -24,7 +24,6 @@ use borealis_service_kit::{
     trust::{TrustError, TrustFile},
 };
 use data_encoding::BASE64URL_NOPAD;
-use ed25519_dalek::SigningKey;
 use nkeys::KeyPair;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -36,10 +35,10 @@ use crate::{
 };
 
 /// Is how long the first set of code-signing keys is valid: a year.
-const KEY_SET_MS: i64 = 365 * 24 * 3_600_000;
+pub(crate) const KEY_SET_MS: i64 = 365 * 24 * 3_600_000;
 
 /// Names who terminates TLS.
-const LEAF_HOLDERS: [&str; 2] = ["gateway", "nats"];
+pub(crate) const LEAF_HOLDERS: [&str; 2] = ["gateway", "nats"];
 
 /// Says what a deployment is to be called.
 #[derive(Debug, Clone)]
@@ -124,7 +123,7 @@ pub enum InitError {
     Json(#[source] serde_json::Error),
 }
 
-fn io_error(path: &Path) -> impl FnOnce(io::Error) -> InitError {
+pub(crate) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> InitError {
     let path = path.to_owned();
     move |source| InitError::Io { path, source }
 }
@@ -205,7 +204,7 @@ fn fill(paths: &Paths, options: &Options) -> Result<(TrustFile, Roots), InitErro
     keys::write_private(&paths.issuing_ca_key(), authorities.issuing.key.as_bytes())?;
     keys::write_private(&paths.issuing_ca_pem(), authorities.issuing.certificate.as_bytes())?;
     for holder in LEAF_HOLDERS {
-        write_leaf(paths, holder, options)?;
+        write_leaf(paths, holder, &options.names, now)?;
     }
 
     let bus = BusKeys::draw();
@@ -247,6 +246,8 @@ fn fill(paths: &Paths, options: &Options) -> Result<(TrustFile, Roots), InitErro
         operator_jwt: bus_trust.operator_jwt,
         account: bus_trust.account,
         system_account: bus_trust.system_account,
+        former_services: Vec::new(),
+        former_biscuit_roots: Vec::new(),
     };
     write_trust(paths, &trust)?;
     let seed = |key: &KeyPair| key.seed().map_err(InitError::Seed);
@@ -259,38 +260,6 @@ fn fill(paths: &Paths, options: &Options) -> Result<(TrustFile, Roots), InitErro
         ca_root_key: authorities.root.key.to_string(),
     };
     Ok((trust, roots))
-}
-
-/// Signs the code-signing keys for another year, with the root that only the passphrase opens; the caller holds the
-/// root's lock.
-///
-/// Services read the new set at their next start, devices are handed it when they renew.
-///
-/// Errors: [`InitError::Recovery`] for a wrong passphrase, [`InitError::OtherRoot`] for another deployment's file.
-pub fn renew_key_set(paths: &Paths, passphrase: &str, now: Timestamp) -> Result<KeySet, InitError> {
-    let mut trust = TrustFile::read(paths)?;
-    let held = trust.open_key_set()?;
-    let path = paths.recovery();
-    let sealed = fs::read(&path).map_err(io_error(&path))?;
-    let roots = recovery::open(&sealed, passphrase)?;
-    let root = code_signing_root(&roots).ok_or(InitError::OtherRoot)?;
-    if PublicKey::of(&root) != trust.code_signing_root {
-        return Err(InitError::OtherRoot);
-    }
-    let key_set = KeySet {
-        version: held.version.saturating_add(1),
-        keys: held.keys,
-        expires_at: now.plus_ms(KEY_SET_MS),
-    };
-    trust.key_set = SignedText::from(&Signed::seal(&root, Form::KeySet, &key_set)?);
-    write_trust(paths, &trust)?;
-    Ok(key_set)
-}
-
-fn code_signing_root(roots: &Roots) -> Option<SigningKey> {
-    let seed = Zeroizing::new(BASE64URL_NOPAD.decode(roots.code_signing_root.as_bytes()).ok()?);
-    let seed = Zeroizing::new(<[u8; 32]>::try_from(seed.as_slice()).ok()?);
-    Some(SigningKey::from_bytes(&seed))
 }
 
 /// Keeps what is there, and makes leaves anew that end soon or lack a name.
@@ -310,7 +279,7 @@ fn refresh(paths: &Paths, options: &Options) -> Result<Outcome, InitError> {
             Err(error) => return Err(io_error(&path)(error)),
         };
         if due || !paths.leaf_key(holder).exists() {
-            write_leaf(paths, holder, &options)?;
+            write_leaf(paths, holder, &options.names, options.now)?;
             leaves.push(holder);
         }
     }
@@ -326,12 +295,11 @@ fn refresh(paths: &Paths, options: &Options) -> Result<Outcome, InitError> {
 }
 
 /// Writes a leaf and its key; the leaf goes first away, so that a crash in between makes both anew.
-fn write_leaf(paths: &Paths, holder: &str, options: &Options) -> Result<(), InitError> {
+pub(crate) fn write_leaf(paths: &Paths, holder: &str, names: &[String], now: Timestamp) -> Result<(), InitError> {
     let issuing_key = keys::read_private_text(&paths.issuing_ca_key(), "private key")?;
     let issuing = fs::read_to_string(paths.issuing_ca_pem()).map_err(io_error(&paths.issuing_ca_pem()))?;
     let root = fs::read_to_string(paths.ca_pem()).map_err(io_error(&paths.ca_pem()))?;
-    let Certified { certificate, key } =
-        certificates::leaf(holder, &options.names, &issuing, &issuing_key, &root, options.now)?;
+    let Certified { certificate, key } = certificates::leaf(holder, names, &issuing, &issuing_key, &root, now)?;
     let path = paths.leaf_pem(holder);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error(&path)(error)),
@@ -342,12 +310,12 @@ fn write_leaf(paths: &Paths, holder: &str, options: &Options) -> Result<(), Init
     Ok(())
 }
 
-fn write_seed(path: &Path, key: &KeyPair) -> Result<(), InitError> {
+pub(crate) fn write_seed(path: &Path, key: &KeyPair) -> Result<(), InitError> {
     let seed = Zeroizing::new(key.seed().map_err(InitError::Seed)?);
     Ok(keys::write_private(path, seed.as_bytes())?)
 }
 
-fn write_trust(paths: &Paths, trust: &TrustFile) -> Result<(), InitError> {
+pub(crate) fn write_trust(paths: &Paths, trust: &TrustFile) -> Result<(), InitError> {
     let mut text = serde_json::to_vec_pretty(trust).map_err(InitError::Json)?;
     text.push(b'\n');
     Ok(keys::write_public(&paths.trust_json(), &text)?)

@@ -1,7 +1,7 @@
 //! What a deployment is made of before its first start: keys, certificates and the bus's config.
 //!
 //! [`init()`] makes all keys of a root once. The roots (code signing, bus operator, accounts, CA) are sealed into one
-//! recovery file and then forgotten; what stays on line is one folder per holder, closed to everyone else. [`nats_config`]
+//! recovery file and then forgotten; what stays on line is one folder per holder, closed to everyone else; [`rotate()`] replaces those. [`nats_config`]
 //! turns the shipped template into nats-server's config, [`nats_server`] finds exactly the pinned nats-server, [`lock`]
 //! keeps a second server off the root.
 //!
@@ -12,6 +12,7 @@
 //! keys are gone is never provisioned again: that would orphan every device.
 
 mod init;
+mod rotate;
 
 pub mod bus;
 pub mod certificates;
@@ -22,4 +23,5 @@ pub mod nats_server;
 
 pub mod lock;
 
-pub use init::{InitError, Options, Outcome, init, renew_key_set};
+pub use init::{InitError, Options, Outcome, init};
+pub use rotate::{Rotated, Rotation, reseal, rotate};

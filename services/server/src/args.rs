@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use borealis_bus_schema::subjects::Service;
 use borealis_service_kit::args::{PlaceArgs, ServiceArgs};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Serves a fleet of machines: bus, services and web page.
 #[derive(Debug, Parser)]
@@ -48,8 +48,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Signs the code-signing keys for another year; reads the recovery passphrase from the first line of stdin
-    RenewKeySet(PlaceArgs),
+    /// Opens the recovery file, to renew or replace keys while the server is stopped
+    Recovery(RecoveryArgs),
     /// Becomes another program that ends with its parent
     #[command(hide = true)]
     ChildExec {
@@ -68,7 +68,7 @@ impl Command {
             Command::Init(args) | Command::Up(args) | Command::Nats(args) => args.place.json,
             Command::Quickstart(args) => args.server.place.json,
             Command::Store(args) => args.place.json,
-            Command::RenewKeySet(args) => args.json,
+            Command::Recovery(args) => args.place.json,
             Command::Routes { json } => *json,
             other => other.service().is_some_and(|(_, args)| args.place.json),
         }
@@ -98,6 +98,40 @@ pub struct QuickstartArgs {
     /// Stops everything behind the first script and ends with its exit code
     #[arg(long)]
     pub once: bool,
+}
+
+/// Holds the options of `recovery`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "The passphrase of the recovery file is read from the first line of stdin.")]
+pub struct RecoveryArgs {
+    /// What to do
+    #[arg(value_enum)]
+    pub act: RecoveryAct,
+    /// For rotate-biscuit-root: the old root was stolen, so what it signed counts no more at once
+    #[arg(long)]
+    pub stolen: bool,
+    /// Where it is done.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// Lists what can be done with the recovery file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RecoveryAct {
+    /// Signs the code-signing key for another year
+    RenewKeySet,
+    /// Makes a new code-signing key; devices refuse the old one's orders once they have the new set
+    RotateCodeSigning,
+    /// Makes a new issuing CA and new certificates under the root that devices pin
+    RotateIssuingCa,
+    /// Makes new signing keys of the bus and new bus users for every service; devices renew by themselves
+    RotateBus,
+    /// Makes new keys of every service, and all that rotate-bus makes
+    RotateServices,
+    /// Makes a new biscuit root, which signs sessions and tokens
+    RotateBiscuitRoot,
+    /// Seals the recovery file under a new passphrase, which is shown once
+    Reseal,
 }
 
 /// Holds the options of `store`.

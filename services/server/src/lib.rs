@@ -23,6 +23,7 @@ pub mod up;
 
 pub mod quickstart;
 
+pub mod recovery;
 pub mod routes;
 pub mod store;
 
@@ -53,7 +54,7 @@ pub fn run(command: Command) -> Result<u8, ServerError> {
     }
     match command {
         Command::Init(args) => up::init(&args).map(|()| exit::OK),
-        Command::RenewKeySet(args) => up::renew_key_set(&args).map(|()| exit::OK),
+        Command::Recovery(args) => recovery::run(&args).map(|()| exit::OK),
         Command::Up(args) => up::run(args, up::Parts::All),
         Command::Nats(args) => up::run(args, up::Parts::Bus),
         Command::Quickstart(args) => quickstart::run(args),

@@ -16,7 +16,7 @@ use borealis_bus_schema::subjects::Service;
 use borealis_logging::{Guard, LogConfig, LogFile, Side, SystemClock as LogClock};
 use borealis_provision::{Options, Outcome, init as provision, lock::Lock, nats_server};
 use borealis_service_kit::{
-    args::{PlaceArgs, ServiceArgs},
+    args::ServiceArgs,
     clock::{Clock, SystemClock},
     exit, keys,
     paths::{Paths, Ports},
@@ -66,26 +66,6 @@ pub fn init(args: &ServiceArgs) -> Result<(), ServerError> {
     let there = format!("{} has its keys already", paths.root().display());
     let lines: &[&str] = if outcome.made { &[] } else { &[&there] };
     screen::tell(&serde_json::json!({"made": outcome.made, "ca": paths.ca_pem()}), lines);
-    Ok(())
-}
-
-/// Signs the code-signing keys for another year, with the passphrase that stands on the first line of stdin.
-///
-/// Errors: a server runs on the root; the passphrase is wrong.
-pub fn renew_key_set(args: &PlaceArgs) -> Result<(), ServerError> {
-    process::hide_memory();
-    let paths = args.paths().map_err(ServerError::io("the root"))?;
-    let _lock = lock(&paths)?;
-    let mut passphrase = zeroize::Zeroizing::new(String::with_capacity(128));
-    std::io::stdin()
-        .read_line(&mut passphrase)
-        .map_err(ServerError::io("reading the passphrase"))?;
-    let set = borealis_provision::renew_key_set(&paths, &passphrase, SystemClock.now())?;
-    let until = set.expires_at;
-    screen::tell(
-        &serde_json::json!({"version": set.version, "expires_at": until}),
-        &[&format!("The code-signing keys are signed until {until}")],
-    );
     Ok(())
 }
 
@@ -484,7 +464,7 @@ impl Signals {
     }
 }
 
-fn lock(paths: &Paths) -> Result<Lock, ServerError> {
+pub(crate) fn lock(paths: &Paths) -> Result<Lock, ServerError> {
     let states = paths.states();
     std::fs::create_dir_all(&states).map_err(ServerError::io(format!("{}", states.display())))?;
     Ok(Lock::take(&paths.lock())?)
@@ -518,21 +498,22 @@ fn make_keys(args: &ServiceArgs, paths: &Paths) -> Result<Outcome, ServerError> 
         now: SystemClock.now(),
     };
     let outcome = provision(paths, &options, &mut |passphrase| {
-        let shown = format!("    {passphrase}");
-        let lines = [
-            "",
-            "Keys were made for this server. Its roots are sealed in Server/recovery.brl; this opens them:",
-            "",
-            &shown,
-            "",
-            "Write it down now: it is shown this once and kept nowhere.",
-            "",
-        ];
-        screen::tell(&serde_json::json!({"recovery_passphrase": passphrase}), &lines);
+        let why = "Keys were made for this server. Its roots are sealed in Server/recovery.brl; this opens them:";
+        show_passphrase(why, passphrase);
     })?;
     keys::private_folder(&paths.nats_state())
         .map_err(|error| ServerError::io("the bus's folder")(std::io::Error::other(error)))?;
     Ok(outcome)
+}
+
+/// Shows a passphrase, this once.
+pub(crate) fn show_passphrase(why: &str, passphrase: &str) {
+    let shown = format!("    {passphrase}");
+    let once = "Write it down now: it is shown this once and kept nowhere.";
+    screen::tell(
+        &serde_json::json!({"recovery_passphrase": passphrase}),
+        &["", why, "", &shown, "", once, ""],
+    );
 }
 
 fn check_port(what: &'static str, address: SocketAddr, option: &'static str) -> Result<(), ServerError> {

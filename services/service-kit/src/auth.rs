@@ -35,6 +35,7 @@ use thiserror::Error;
 use crate::clock::Clock;
 use crate::follow::Freshness;
 use crate::revocation::RevocationSet;
+use crate::trust::FormerBiscuitRoot;
 
 /// Is how long a hop's attenuated biscuit lives, in milliseconds.
 pub const HOP_LIFE_MS: i64 = 30_000;
@@ -320,6 +321,7 @@ pub const fn policy(service: Service) -> &'static str {
 /// Decides for one service.
 pub struct Authoriser {
     root: biscuit_auth::PublicKey,
+    former: Vec<(biscuit_auth::PublicKey, Timestamp)>,
     service: Service,
     policy: AuthorizerBuilder,
     revoked: Arc<RevocationSet>,
@@ -356,12 +358,25 @@ impl Authoriser {
             .set_limits(LIMITS);
         Ok(Self {
             root,
+            former: Vec::new(),
             service,
             policy,
             revoked,
             fresh: None,
             clock,
         })
+    }
+
+    /// Lets what earlier biscuit roots signed count until their time is over.
+    ///
+    /// Errors: [`AuthError::Key`] for what is no key.
+    pub fn with_former_roots(mut self, former: &[FormerBiscuitRoot]) -> Result<Self, AuthError> {
+        for root in former {
+            let key = biscuit_auth::PublicKey::from_bytes(root.key.as_bytes(), Algorithm::Ed25519)
+                .map_err(|_| AuthError::Key)?;
+            self.former.push((key, root.until));
+        }
+        Ok(self)
     }
 
     /// Lets it decide only while the word from access is fresh.
@@ -401,8 +416,7 @@ impl Authoriser {
                 "the token is larger than any that is minted",
             ));
         }
-        let biscuit = Biscuit::from_base64(text, self.root)
-            .map_err(|_| WireError::new(Code::TokenInvalid, "the token was not minted by this deployment"))?;
+        let biscuit = self.open(text)?;
         let mut tries = 0;
         loop {
             tries += 1;
@@ -420,6 +434,16 @@ impl Authoriser {
                 Ok(caller) => return Ok(caller),
             }
         }
+    }
+
+    /// Verifies a biscuit's signatures with the root, or with a former one whose time is not over.
+    fn open(&self, text: &str) -> Result<Biscuit, WireError> {
+        let now = self.clock.now();
+        let former = self.former.iter().filter(|(_, until)| now < *until).map(|(key, _)| key);
+        std::iter::once(&self.root)
+            .chain(former)
+            .find_map(|root| Biscuit::from_base64(text, root).ok())
+            .ok_or_else(|| WireError::new(Code::TokenInvalid, "the token was not minted by this deployment"))
     }
 
     fn judge(&self, biscuit: &Biscuit, question: Question<'_>) -> Result<Caller, Verdict> {

@@ -296,7 +296,8 @@ async fn run_on(main: ServiceMain, base: Arc<Base>) -> Result<(), RunError> {
         base.service,
         Arc::clone(&revoked),
         Arc::clone(&base.clock),
-    )?;
+    )?
+    .with_former_roots(&base.trust.former_biscuit_roots)?;
     if let Some(access) = &access {
         authoriser = authoriser.with_freshness(access.freshness());
     }

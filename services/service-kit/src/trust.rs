@@ -8,6 +8,7 @@ use borealis_bus_schema::{
     messages::enrollment::SignedText,
     order::KeySet,
     subjects::Service,
+    time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -81,6 +82,32 @@ pub struct TrustFile {
     pub account: Account,
     /// The account in which the bus speaks of itself.
     pub system_account: Account,
+    /// Service keys that were replaced; they vouch only for what was signed before.
+    #[serde(default)]
+    pub former_services: Vec<FormerServiceKey>,
+    /// Biscuit roots that were replaced; what they signed counts until it ends, and no longer than they do.
+    #[serde(default)]
+    pub former_biscuit_roots: Vec<FormerBiscuitRoot>,
+}
+
+/// Is a service key that was replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerServiceKey {
+    /// Whose.
+    pub service: Service,
+    /// The key.
+    pub key: PublicKey,
+    /// When it was replaced.
+    pub until: Timestamp,
+}
+
+/// Is a biscuit root that was replaced without being stolen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerBiscuitRoot {
+    /// The key.
+    pub key: PublicKey,
+    /// Until when what it signed counts.
+    pub until: Timestamp,
 }
 
 impl TrustFile {

@@ -79,6 +79,7 @@ fn patient(fake: Fake, patience: Duration) -> World {
         names: vec!["localhost".into()],
         address: "0.0.0.0:5000".parse().unwrap(),
         biscuit_root: root.public().unwrap(),
+        former_biscuit_roots: Vec::new(),
         clock: Arc::new(ManualClock::at(NOW)),
         shutdown: Shutdown::manual(),
         backend: fake.clone(),

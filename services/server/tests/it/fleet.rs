@@ -127,6 +127,16 @@ impl Fleet {
         fleet
     }
 
+    /// Stops the server, lets `between` work on its root, and starts it again at the same addresses.
+    pub async fn restarted(self, between: impl FnOnce(&Path)) -> Self {
+        let (status, dir) = self.server.stop().await.unwrap();
+        assert!(status.success(), "{status}");
+        let dir = dir.unwrap();
+        between(dir.path());
+        let server = TestServer::start_in(dir, &ServerOptions::default()).await.unwrap();
+        Self { server, ..self }
+    }
+
     fn set_up(&mut self) {
         let link = self.server.ready().setup_link.clone().unwrap();
         let out = self.with_input(

@@ -22,5 +22,6 @@ mod devices;
 mod fleet;
 mod kills;
 mod matrix;
+mod rotation;
 mod runs;
 mod trust;

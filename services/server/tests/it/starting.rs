@@ -81,10 +81,13 @@ fn what_is_said_as_json_is_json() {
     let passphrase = first.first().unwrap()["recovery_passphrase"].as_str().unwrap();
     assert!(borealis_provision::recovery::open(&sealed, passphrase).is_ok());
     assert_eq!(first.last().unwrap()["made"], true);
-    let renewed = with_stdin(server(root.path(), &["renew-key-set", "--json"]), passphrase);
-    assert_eq!(parsed(&renewed).first().unwrap()["version"], 2);
+    let renewed = with_stdin(
+        server(root.path(), &["recovery", "renew-key-set", "--json"]),
+        passphrase,
+    );
+    assert_eq!(parsed(&renewed).first().unwrap()["key_set_version"], 2);
     let wrong = with_stdin(
-        server(root.path(), &["renew-key-set"]),
+        server(root.path(), &["recovery", "renew-key-set"]),
         "AAAAA-AAAAA-AAAAA-AAAAA-AAAAA-A",
     );
     assert_eq!(wrong.status.code(), Some(70));

@@ -1,20 +1,18 @@
 //! What `init` makes, and that it makes it once.
 
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path};
 
 use borealis_bus_schema::{forms::PublicKey, order::KeySet, subjects::Service, time::Timestamp};
-use borealis_provision::{InitError, Options, Outcome, init, recovery, renew_key_set};
+use borealis_provision::{InitError, Options, Outcome, init, recovery};
 use borealis_service_kit::{keys, nats_jwt, paths::Paths, trust::TrustFile};
 
-const NOW: Timestamp = Timestamp::from_unix_ms(1_795_341_600_000);
+pub const NOW: Timestamp = Timestamp::from_unix_ms(1_795_341_600_000);
 
-struct Made {
-    dir: tempfile::TempDir,
-    paths: Paths,
-    passphrase: String,
-    trust: TrustFile,
+pub struct Made {
+    pub dir: tempfile::TempDir,
+    pub paths: Paths,
+    pub passphrase: String,
+    pub trust: TrustFile,
 }
 
 fn options(names: &[&str], given: bool) -> Options {
@@ -25,7 +23,7 @@ fn options(names: &[&str], given: bool) -> Options {
     }
 }
 
-fn made() -> Made {
+pub fn made() -> Made {
     let dir = tempfile::tempdir().unwrap();
     let paths = Paths::new(dir.path(), None).unwrap();
     let (outcome, passphrase) = run(&paths, &options(&["host", "localhost"], false)).unwrap();
@@ -44,7 +42,7 @@ fn run(paths: &Paths, options: &Options) -> Result<(Outcome, Option<String>), In
     Ok((outcome, shown))
 }
 
-fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -168,25 +166,6 @@ fn other_names_make_the_leaves_anew_and_nothing_else() {
             "trust.json"
         ]
     );
-}
-
-#[test]
-fn only_the_passphrase_renews_the_set_of_keys() {
-    let made = made();
-    let before = made.trust.open_key_set().unwrap();
-    let later = NOW.plus_ms(300 * 24 * 3_600_000);
-    let wrong = renew_key_set(&made.paths, &recovery::passphrase(), later);
-    assert!(matches!(wrong, Err(InitError::Recovery(_))));
-    assert_eq!(TrustFile::read(&made.paths).unwrap(), made.trust);
-    let renewed = renew_key_set(&made.paths, &made.passphrase, later).unwrap();
-    assert_eq!((renewed.version, &renewed.keys), (before.version + 1, &before.keys));
-    assert!(renewed.expires_at > before.expires_at);
-    let trust = TrustFile::read(&made.paths).unwrap();
-    assert_eq!(trust.open_key_set().unwrap(), renewed);
-    let other = self::made();
-    fs::copy(other.paths.recovery(), made.paths.recovery()).unwrap();
-    let foreign = renew_key_set(&made.paths, &other.passphrase, later);
-    assert!(matches!(foreign, Err(InitError::OtherRoot)));
 }
 
 #[test]
