@@ -19,6 +19,8 @@ export BOREALIS_DEPENDENCIES=$DEPENDENCIES
 export CARGO_TARGET_DIR=$HERE/target
 export PYTHONDONTWRITEBYTECODE=1
 export npm_config_update_notifier=false
+# A connection that breaks once is no reason to begin anew.
+export npm_config_fetch_retries=6 CARGO_NET_RETRY=6 PIP_RETRIES=6
 export PATH=$DEPENDENCIES/cargo-tools/bin:$PATH
 
 usage() {

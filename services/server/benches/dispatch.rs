@@ -94,7 +94,7 @@ async fn one_job(operator: &simulated::Operator, size: usize) -> Duration {
             return began.elapsed();
         }
         assert!(began.elapsed() < Duration::from_secs(120), "the job hangs: {view}");
-        tokio::time::sleep(Duration::from_millis(4)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -1,18 +1,19 @@
-//! How many orders one core covers, signs and brings to their stored form in a second: full batches of a script job.
-//!
-//! Ends with one JSON line; the reference is the Merkle batch alone.
-#![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
+//! How many orders one core covers, signs and brings to their stored form in a second, and how many a device verifies: full
+//! batches of a script job.
 
 use std::time::Instant;
 
-use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::codec;
+use borealis_bus_schema::forms::{Form, PublicKey, SignatureBytes, sign};
 use borealis_bus_schema::ids::{
     CommandId, GrantId, Guid, JobId, OperatorId, OrderId, RoleName, RunId, SessionId, VerbName,
 };
 use borealis_bus_schema::merkle::MAX_LEAVES;
 use borealis_bus_schema::messages::scheduler::OUTPUT_LIMIT_BYTES;
 use borealis_bus_schema::operator::{OperatorCall, Proof};
-use borealis_bus_schema::order::{Context, Digest, Language, Order, OrderBody, ScriptBody, sign_batch};
+use borealis_bus_schema::order::{
+    Context, Digest, Expected, KeySet, Language, Order, OrderBody, ScriptBody, SignedOrder, key_id, sign_batch,
+};
 use borealis_bus_schema::time::Timestamp;
 use borealis_signing::aggregate::{Facts, SignBatch, State, decide};
 use borealis_signing::coverage::{Coverage, Granted};
@@ -70,7 +71,18 @@ fn orders(command: CommandId) -> Vec<Order> {
     (0..MAX_LEAVES).map(order).collect()
 }
 
-fn main() {
+/// Holds what one core does in a second.
+pub struct Rates {
+    /// Orders covered, decided, signed and encoded for the log.
+    pub signed: f64,
+    /// Orders verified as a device does.
+    pub verified: f64,
+    /// Bare Ed25519 verifications (`verify_strict`).
+    pub bare: f64,
+}
+
+/// Measures on this core.
+pub fn measure() -> Rates {
     let (author, signer) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
     let command = CommandId::from_bytes([3; 16]);
     let call = call(&author, command);
@@ -81,36 +93,71 @@ fn main() {
         call_digest: call.digest(),
         expires_at: now().plus_ms(86_400_000),
     };
-    let (mut whole, mut alone) = (0.0, 0.0);
+    let name = key_id(&PublicKey::of(&signer));
+    let (mut signing, mut last) = (0.0, Vec::new());
     for _ in 0..BATCHES {
         let asked = orders(command);
         let began = Instant::now();
         let coverage = Coverage::read(&call, &granted).unwrap();
-        let covered = asked.into_iter().map(|order| coverage.cover(order, "k", now()));
+        let covered = asked.into_iter().map(|order| coverage.cover(order, &name, now()));
         let orders: Vec<Order> = covered.collect::<Result<_, _>>().unwrap();
-        let signed_at = Instant::now();
-        let signed = sign_batch(&signer, &orders).unwrap();
-        alone += signed_at.elapsed().as_secs_f64();
+        last = sign_batch(&signer, &orders).unwrap();
         let batch = SignBatch {
             job: coverage.job,
             command,
             call: coverage.call,
             grant: granted.grant,
             author: granted.author,
-            key_id: "k".into(),
+            key_id: name.clone(),
             orders,
         };
-        let events = decide(&State::New, &batch, &Facts { now: now() }).unwrap();
-        for event in &events {
+        for event in &decide(&State::New, &batch, &Facts { now: now() }).unwrap() {
             stored::encode(event).unwrap();
         }
-        whole += began.elapsed().as_secs_f64();
-        assert_eq!(signed.len(), MAX_LEAVES);
+        signing += began.elapsed().as_secs_f64();
+        assert_eq!(last.len(), MAX_LEAVES);
     }
-    let count = f64::from(u32::try_from(BATCHES * MAX_LEAVES).unwrap());
-    let (ours, reference) = (count / whole, count / alone);
-    println!(
-        r#"{{"bench":"sign","unit":"orders/s","ours":{ours:.0},"reference":{reference:.0},"ratio":{:.3},"figures":{{"batch":{MAX_LEAVES}}}}}"#,
-        reference / ours
-    );
+    let count = |batches: usize| f64::from(u32::try_from(batches * MAX_LEAVES).unwrap());
+    Rates {
+        signed: count(BATCHES) / signing,
+        verified: count(4) / verifying(&last, &signer),
+        bare: count(4) / bare(&signer),
+    }
+}
+
+fn verifying(signed: &[SignedOrder], signer: &SigningKey) -> f64 {
+    let pinned = KeySet {
+        version: 1,
+        keys: vec![PublicKey::of(signer)],
+        expires_at: now().plus_ms(86_400_000),
+    };
+    let guids: Vec<Guid> = signed
+        .iter()
+        .map(|order| codec::decode::<Order>(&order.order).unwrap().guid)
+        .collect();
+    let (role, verb) = (RoleName::script(), VerbName::run());
+    let began = Instant::now();
+    for _ in 0..4 {
+        for (order, guid) in signed.iter().zip(&guids) {
+            let expected = Expected {
+                guid,
+                contexts: &[Context::System],
+                role: &role,
+                verb: &verb,
+                now: now(),
+            };
+            order.verify(&pinned, expected).unwrap();
+        }
+    }
+    began.elapsed().as_secs_f64()
+}
+
+fn bare(signer: &SigningKey) -> f64 {
+    let key = PublicKey::of(signer);
+    let signature: SignatureBytes = sign(signer, Form::OrderBatch, &[&[7; 32]]);
+    let began = Instant::now();
+    for _ in 0..4 * MAX_LEAVES {
+        key.verify(Form::OrderBatch, &[&[7; 32]], &signature).unwrap();
+    }
+    began.elapsed().as_secs_f64()
 }
