@@ -87,6 +87,8 @@ pub struct BusConfig {
     pub links: UnboundedSender<Link>,
     /// A random number that spreads devices.
     pub jitter_seed: u64,
+    /// What this agent drew when it started, by which the server knows it again: hexadecimal digits.
+    pub label: String,
 }
 
 /// Is an order as it came.
@@ -130,6 +132,7 @@ impl Bus {
             jwt,
             links,
             jitter_seed,
+            label,
         } = config;
         let servers = urls.iter().map(|url| address(url)).collect::<Result<Vec<_>, _>>()?;
         let tls = tls::trusting(&tls::root_of_pem(&ca_pem)?)?;
@@ -140,7 +143,7 @@ impl Bus {
             let answer = authenticate(&key, &newest, &nonce);
             async move { answer }
         })
-        .name(guid.to_string())
+        .name(format!("{guid}/{label}"))
         .tls_client_config(tls)
         .require_tls(true)
         .ignore_discovered_servers()

@@ -201,13 +201,32 @@ fn golden_words_of_devices() {
         roles: vec!["agent".into(), "script".into()],
         journal_counter: 9,
         at: at(),
+        challenge: None,
     };
     check("hello.v1", &hello);
+    check(
+        "hello-answer.v1",
+        &Hello {
+            challenge: Some("n".into()),
+            ..hello.clone()
+        },
+    );
     check(
         "welcome.v1",
         &Welcome {
             server_time: at(),
+            key_set: signed.clone(),
+            challenge: None,
+            quarantined: false,
+        },
+    );
+    check(
+        "welcome-challenge.v1",
+        &Welcome {
+            server_time: at(),
             key_set: signed,
+            challenge: Some("n".into()),
+            quarantined: true,
         },
     );
     let facts = Facts {

@@ -14,6 +14,8 @@ pub struct Session {
     connected: bool,
     welcome: bool,
     counter: u64,
+    challenge: Option<String>,
+    quarantined: bool,
     hello: HelloState,
     backoff: Backoff,
 }
@@ -24,8 +26,12 @@ enum HelloState {
     Idle,
     /// One is due at this instant.
     Due(u64),
-    /// One is being written or waits for its answer.
-    UnderWay,
+    /// The first was sent, which asks for a challenge.
+    Asked,
+    /// The number of the second is being written.
+    Counting,
+    /// The second was sent, which answers the challenge.
+    Said,
 }
 
 impl Session {
@@ -34,6 +40,8 @@ impl Session {
             connected: false,
             welcome: false,
             counter,
+            challenge: None,
+            quarantined: false,
             hello: HelloState::Idle,
             backoff: Backoff::new(1_000, 60_000),
         }
@@ -59,6 +67,7 @@ impl Core {
     pub(super) fn connected(&mut self, now: Now) {
         self.session.connected = true;
         self.session.welcome = false;
+        self.session.challenge = None;
         self.session.hello = HelloState::Due(now.mono_ms);
         self.session.backoff.reset();
         self.book.hurry();
@@ -71,29 +80,33 @@ impl Core {
         self.session.hello = HelloState::Idle;
     }
 
+    /// Says the first hello, which asks for a challenge and counts nothing.
     pub(super) fn say_hello_if_due(&mut self, now: Now) {
         if self.session.due_at().is_some_and(|at| at <= now.mono_ms) {
-            self.session.hello = HelloState::UnderWay;
-            let counter = self.session.counter.saturating_add(1);
-            self.out.push(Output::Append {
-                records: vec![Record::Hello { counter }],
-                step: Step::Hello(counter),
-            });
+            self.session.hello = HelloState::Asked;
+            self.session.challenge = None;
+            self.send_hello(now);
         }
     }
 
+    /// Says the second hello, which answers the challenge under a number that was never used before.
     pub(super) fn hello_counted(&mut self, counter: u64, now: Now) {
         self.session.counter = self.session.counter.max(counter);
-        if !self.session.connected {
-            return;
+        if self.session.connected && self.session.hello == HelloState::Counting {
+            self.session.hello = HelloState::Said;
+            self.send_hello(now);
         }
+    }
+
+    fn send_hello(&mut self, now: Now) {
         let hello = Hello {
             guid: self.config.guid,
             agent_version: self.config.agent_version.clone(),
             contexts: self.config.contexts.clone(),
             roles: self.config.roles.iter().map(|role| role.name.to_string()).collect(),
-            journal_counter: counter,
+            journal_counter: self.session.counter,
             at: now.wall,
+            challenge: self.session.challenge.take(),
         };
         match self.sealer.hello(&hello) {
             Ok(signed) => self.out.push(Output::SendHello(signed)),
@@ -115,17 +128,49 @@ impl Core {
         }
         match answer {
             Ok(welcome) => {
-                self.session.welcome = true;
-                self.session.hello = HelloState::Idle;
-                self.session.backoff.reset();
                 self.clock.set(welcome.server_time, now);
+                self.told_quarantined(welcome.quarantined);
                 self.offered_key_set(welcome.key_set, now);
+                self.challenged(welcome.challenge, now);
             }
             Err(error) => {
                 tracing::warn!(?error, "the server did not answer the hello");
                 self.hello_again(now);
             }
         }
+    }
+
+    /// Answers the challenge, or is welcome when there is none any more.
+    fn challenged(&mut self, challenge: Option<String>, now: Now) {
+        match (challenge, self.session.hello) {
+            (None, HelloState::Asked | HelloState::Said) => {
+                self.session.welcome = true;
+                self.session.hello = HelloState::Idle;
+                self.session.backoff.reset();
+            }
+            (Some(challenge), HelloState::Asked) => {
+                self.session.challenge = Some(challenge);
+                self.session.hello = HelloState::Counting;
+                let counter = self.session.counter.saturating_add(1);
+                self.out.push(Output::Append {
+                    records: vec![Record::Hello { counter }],
+                    step: Step::Hello(counter),
+                });
+            }
+            // The answer came too late, or the server began anew meanwhile.
+            (Some(_), HelloState::Said) => self.hello_again(now),
+            // An answer to a hello of an earlier connection.
+            (_, HelloState::Idle | HelloState::Due(_) | HelloState::Counting) => {}
+        }
+    }
+
+    fn told_quarantined(&mut self, quarantined: bool) {
+        if quarantined && !self.session.quarantined {
+            tracing::warn!(
+                "this device is quarantined: it may report and gets no orders until an operator releases it"
+            );
+        }
+        self.session.quarantined = quarantined;
     }
 
     /// Takes a key set when the pinned root signed it and it is not older than the one in use.

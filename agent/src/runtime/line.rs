@@ -18,6 +18,7 @@ pub(super) struct Line {
     ca_pem: String,
     jwt: Arc<RwLock<String>>,
     seed: u64,
+    label: String,
 }
 
 impl Line {
@@ -29,6 +30,7 @@ impl Line {
             ca_pem: device.trust.ca_pem.clone(),
             jwt: Arc::new(RwLock::new(device.credentials.bus_jwt.clone())),
             seed,
+            label: format!("{:016x}", crate::random::spread()),
         }
     }
 
@@ -43,6 +45,7 @@ impl Line {
             jwt: Arc::clone(&self.jwt),
             links: sender,
             jitter_seed: self.seed.rotate_left(17),
+            label: self.label.clone(),
         })
         .await?;
         Ok((bus, links))

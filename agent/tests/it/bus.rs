@@ -292,10 +292,15 @@ fn take(heard: &mut Heard, subject: &str, body: &[u8], key: &PublicKey) -> Optio
     let answer = match verb.as_str() {
         "hello" => {
             let hello: Hello = codec::decode::<Signed>(body).unwrap().open(key, Form::Hello).unwrap();
-            heard.hellos.push(hello.journal_counter);
+            let is_answer = hello.challenge.as_deref() == Some("now");
+            if is_answer {
+                heard.hellos.push(hello.journal_counter);
+            }
             reply::encode(&Ok(Welcome {
                 server_time: now(),
                 key_set: key_set(),
+                challenge: (!is_answer).then(|| "now".to_owned()),
+                quarantined: false,
             }))
         }
         "output" => {

@@ -93,6 +93,7 @@ async fn said_to(nonce: Value) -> String {
         jwt: Arc::new(RwLock::new("h.e30.s".to_owned())),
         links,
         jitter_seed: 1,
+        label: "0".repeat(16),
     })
     .await
     .unwrap();

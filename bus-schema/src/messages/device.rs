@@ -116,7 +116,7 @@ pub struct TellState {
     pub at: Timestamp,
 }
 
-/// Is a device's first word on a connection; travels as [`Signed`] under [`crate::forms::Form::Hello`] on
+/// Is what a device says first on a connection, and again in answer to a challenge; travels as [`Signed`] under [`crate::forms::Form::Hello`] on
 /// `tell.agent.hello`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -128,11 +128,17 @@ pub struct Hello {
     pub contexts: Vec<Context>,
     /// The roles it offers.
     pub roles: Vec<String>,
-    /// Counts up with each hello in the device's journal.
+    /// Counts up in the device's journal with each hello that answers a challenge.
     pub journal_counter: u64,
     /// The device's clock.
     pub at: Timestamp,
+    /// What the last [`Welcome`] asked to be answered; none in the first hello on a connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<String>,
 }
+
+/// Is how many hexadecimal digits an agent draws at its start; it connects under the name `<GUID>/<digits>`.
+pub const AGENT_LABEL_CHARS: usize = 16;
 
 /// Answers [`Hello`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,4 +147,10 @@ pub struct Welcome {
     pub server_time: Timestamp,
     /// The newest key set, signed by the code-signing root.
     pub key_set: Signed,
+    /// What the next hello has to answer before the device is welcome; none when this hello did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<String>,
+    /// Whether the device is quarantined: it may report and gets no orders.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quarantined: bool,
 }

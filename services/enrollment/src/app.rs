@@ -1,6 +1,5 @@
 //! What the handlers share: the ledger, the issuer of credentials, the throttles, and a lock per key.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use borealis_bus_schema::forms::PublicKey;
@@ -8,9 +7,11 @@ use borealis_bus_schema::ids::{ApprovalId, Guid};
 use borealis_bus_schema::messages::shared_events::{Actor, DeviceEnrolled};
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::random;
+use data_encoding::BASE64URL_NOPAD;
 
 use crate::aggregate::approval::{Approval, ApprovalEvent};
 use crate::aggregate::device::{Change, Device, DeviceEvent, Why};
+use crate::challenges::Challenges;
 use crate::credentials::Issuer;
 use crate::error::Refusal;
 use crate::ledger::{Ledger, Outcome, Stamp};
@@ -33,7 +34,7 @@ pub struct App {
     requests: Mutex<Throttle>,
     key_locks: Vec<tokio::sync::Mutex<()>>,
     code_locks: Vec<tokio::sync::Mutex<()>>,
-    journal_counters: Mutex<BTreeMap<Guid, u64>>,
+    challenges: Mutex<Challenges>,
 }
 
 impl App {
@@ -47,7 +48,7 @@ impl App {
             requests: Mutex::new(Throttle::new(REQUESTS_PER_KEY)),
             key_locks: locks(),
             code_locks: locks(),
-            journal_counters: Mutex::default(),
+            challenges: Mutex::default(),
         })
     }
 
@@ -94,10 +95,14 @@ impl App {
         Ok(())
     }
 
-    /// Remembers the journal counter of a device's hello; tells the one before when it went back.
-    pub fn note_journal_counter(&self, guid: Guid, counter: u64) -> Option<u64> {
-        let before = lock(&self.journal_counters).insert(guid, counter);
-        before.filter(|before| *before > counter)
+    /// Gives a device something to answer in its next hello; what it was given before is worth nothing any more.
+    pub fn challenge(&self, guid: Guid, now: Timestamp) -> String {
+        lock(&self.challenges).give(guid, BASE64URL_NOPAD.encode(&random::bytes::<16>()), now)
+    }
+
+    /// Tells whether a hello answers what its device was given last; it does so once.
+    pub fn answers_challenge(&self, guid: &Guid, answer: &str, now: Timestamp) -> bool {
+        lock(&self.challenges).take(guid, answer, now)
     }
 
     /// Changes a device's status by enrollment's own decision; the warden then shuts it out of the bus, or lets it in again.

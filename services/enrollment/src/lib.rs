@@ -28,6 +28,8 @@ pub mod derive;
 
 pub mod credentials;
 
+pub mod challenges;
+
 pub mod throttle;
 
 pub mod app;

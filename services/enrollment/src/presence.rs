@@ -3,8 +3,13 @@
 //! The bus tells each connect and each disconnect, but may lose such a word; once a minute it is asked for all of them. A
 //! device that comes back within the grace was never away. Two connections with one key: the newest wins, the older one is
 //! kicked.
+//!
+//! A device whose link is cut comes back while the bus still holds its dead connection; that is no second device. Each agent
+//! draws a label when it starts and connects under it. What no honest device does, whatever its network does, is to come
+//! back after another one took its place: an agent that was replaced by a newer one is gone for good. Such a return, or a
+//! connection without a label, that takes the place of a living connection is counted; three within a minute are a clone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use borealis_bus_schema::ids::Guid;
@@ -21,6 +26,15 @@ const EARLY_END_MS: i64 = 10_000;
 /// Is how young a connection may be without standing in a listing that was asked for at the same time.
 const LISTING_LAG_MS: i64 = 2_000;
 
+/// Is how many take-overs make a clone.
+pub const TAKE_OVERS: usize = 3;
+/// Is within how long, in milliseconds.
+pub const TAKE_OVER_WINDOW_MS: i64 = 60_000;
+/// Is how long it is remembered who was replaced, in milliseconds.
+const REPLACED_MS: i64 = 600_000;
+/// Is how many replaced agents are remembered of a device.
+const REPLACED: usize = 8;
+
 /// Names one connection of the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
@@ -30,6 +44,8 @@ pub struct Connection {
     pub number: u64,
     /// The address it came from.
     pub address: String,
+    /// What the agent drew when it started; none where the client gave nothing of the kind.
+    pub label: Option<Arc<str>>,
 }
 
 /// Is what has to be done.
@@ -41,12 +57,59 @@ pub enum Act {
     Disconnected(DeviceDisconnected),
     /// End a connection that a newer one replaced.
     Kick(Guid, Connection),
+    /// Quarantine a device: two agents use its key.
+    Clone(Guid),
 }
 
 #[derive(Debug)]
 struct Here {
     connection: Connection,
     since: Timestamp,
+}
+
+/// Remembers who took whose place with one key.
+#[derive(Debug, Default)]
+struct Rivals {
+    replaced: VecDeque<(Arc<str>, Timestamp)>,
+    taken_at: VecDeque<Timestamp>,
+}
+
+impl Rivals {
+    /// Takes in that a connection took the place of a living one; tells whether that makes a clone.
+    fn took(&mut self, old: &Connection, new: &Connection, now: Timestamp) -> bool {
+        self.forget(now);
+        let counts = match &new.label {
+            None => true,
+            Some(new) => self.replaced.iter().any(|(label, _)| label == new),
+        };
+        if old.label != new.label
+            && let Some(label) = &old.label
+        {
+            self.replaced.retain(|(known, _)| known != label);
+            self.replaced.push_back((Arc::clone(label), now));
+            if self.replaced.len() > REPLACED {
+                self.replaced.pop_front();
+            }
+        }
+        if !counts || old.label == new.label && new.label.is_some() {
+            return false;
+        }
+        self.taken_at.push_back(now);
+        let is_clone = self.taken_at.len() >= TAKE_OVERS;
+        if is_clone {
+            self.taken_at.clear();
+        }
+        is_clone
+    }
+
+    fn forget(&mut self, now: Timestamp) {
+        self.taken_at.retain(|at| now.since_ms(*at) < TAKE_OVER_WINDOW_MS);
+        self.replaced.retain(|(_, at)| now.since_ms(*at) < REPLACED_MS);
+    }
+
+    fn is_forgotten(&self) -> bool {
+        self.taken_at.is_empty() && self.replaced.is_empty()
+    }
 }
 
 #[derive(Debug)]
@@ -64,6 +127,7 @@ pub struct Presence {
     here: BTreeMap<Guid, Here>,
     leaving: BTreeMap<Guid, Leaving>,
     early_ends: BTreeMap<(Guid, u64), (Connection, Timestamp)>,
+    rivals: BTreeMap<Guid, Rivals>,
 }
 
 impl Presence {
@@ -90,7 +154,15 @@ impl Presence {
         };
         match self.here.insert(guid, here) {
             Some(old) if same(&old.connection, &connection) => {}
-            Some(old) => acts.push(Act::Kick(guid, old.connection)),
+            Some(old) => {
+                let is_clone = self
+                    .rivals
+                    .entry(guid)
+                    .or_default()
+                    .took(&old.connection, &connection, now);
+                acts.push(Act::Kick(guid, old.connection));
+                acts.extend(is_clone.then_some(Act::Clone(guid)));
+            }
             None if announced => {}
             None => acts.push(Act::Connected(DeviceConnected {
                 guid,
@@ -152,6 +224,10 @@ impl Presence {
     /// Takes in that time passed: whoever's grace is over has left.
     pub fn passed(&mut self, now: Timestamp) -> Vec<Act> {
         self.early_ends.retain(|_, (_, at)| now.since_ms(*at) < EARLY_END_MS);
+        self.rivals.retain(|_, rivals| {
+            rivals.forget(now);
+            !rivals.is_forgotten()
+        });
         let over: Vec<Guid> = self
             .leaving
             .iter()
@@ -189,6 +265,11 @@ impl Presence {
         }
     }
 
+    /// Returns the newest connection of a device.
+    pub fn connection(&self, guid: &Guid) -> Option<&Connection> {
+        self.here.get(guid).map(|here| &here.connection)
+    }
+
     fn leave(&mut self, guid: Guid, reason: String, now: Timestamp, grace_ms: i64) {
         self.here.remove(&guid);
         let leaving = Leaving {
@@ -218,7 +299,24 @@ mod tests {
             server: "N".into(),
             number,
             address: "10.0.0.1".into(),
+            label: Some("a".into()),
         }
+    }
+    fn of(label: Option<&str>, number: u64) -> Connection {
+        Connection {
+            label: label.map(Into::into),
+            ..connection(number)
+        }
+    }
+    /// Tells after how many of these connections, each of which begins while the one before lives, there is a clone.
+    fn clone_after(labels: &[Option<&str>], apart_ms: i64) -> Option<usize> {
+        let mut presence = Presence::default();
+        (0i64..).zip(labels).position(|(number, label)| {
+            let now = NOW.plus_ms(number * apart_ms);
+            presence.passed(now);
+            let acts = presence.opened(guid(1), of(*label, number.unsigned_abs()), now);
+            acts.contains(&Act::Clone(guid(1)))
+        })
     }
     fn connected(seed: u8, at: Timestamp) -> Act {
         Act::Connected(DeviceConnected {
@@ -348,5 +446,59 @@ mod tests {
         presence.forget(guid(1), "revoked", NOW);
         presence.forget(guid(2), "revoked", NOW);
         assert_eq!(gone(&presence.passed(NOW)), vec![guid(1)]);
+    }
+
+    #[test]
+    fn two_agents_that_take_each_other_s_place_are_a_clone_at_the_third_return() {
+        let (a, b) = (Some("a"), Some("b"));
+        assert_eq!(clone_after(&[a, b, a, b, a, b], 30), Some(4));
+        assert_eq!(clone_after(&[a, b, a, b, a, b], 29_000), Some(4));
+        assert_eq!(
+            clone_after(&[a, b, a, b, a, b, a, b], 30_000),
+            None,
+            "two in a minute are none"
+        );
+        // A stranger that connects under a new label each time, or under none, does not hide the agent's own returns.
+        assert_eq!(clone_after(&[a, Some("c"), a, Some("d"), a, Some("e"), a], 30), Some(6));
+        assert_eq!(clone_after(&[a, None, a, None], 30), Some(3));
+        assert_eq!(clone_after(&[None, None, None, None], 30), Some(3));
+    }
+
+    #[test]
+    fn a_device_whose_link_is_cut_again_and_again_is_no_clone() {
+        assert_eq!(
+            clone_after(&[Some("a"); 40], 30),
+            None,
+            "one agent, each time over a dead connection"
+        );
+        let names: Vec<String> = (0..40).map(|start| format!("agent {start}")).collect();
+        let starts: Vec<Option<&str>> = names.iter().map(|name| Some(name.as_str())).collect();
+        assert_eq!(
+            clone_after(&starts, 30),
+            None,
+            "it starts anew each time, over a dead connection"
+        );
+    }
+
+    #[test]
+    fn a_clone_is_told_once_and_again_when_it_goes_on() {
+        let mut presence = Presence::default();
+        let mut told = 0;
+        for number in 0..14 {
+            let label = if number % 2 == 0 { "a" } else { "b" };
+            let acts = presence.opened(guid(1), of(Some(label), number), NOW);
+            told += acts.iter().filter(|act| **act == Act::Clone(guid(1))).count();
+        }
+        assert_eq!(told, 4);
+    }
+
+    #[test]
+    fn what_was_replaced_is_forgotten_in_time() {
+        let mut presence = Presence::default();
+        presence.opened(guid(1), of(Some("a"), 1), NOW);
+        presence.opened(guid(1), of(Some("b"), 2), NOW);
+        assert_eq!(presence.rivals.len(), 1);
+        presence.passed(NOW.plus_ms(REPLACED_MS));
+        assert!(presence.rivals.is_empty());
     }
 }

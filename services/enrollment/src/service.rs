@@ -128,7 +128,11 @@ fn verbs(builder: ServiceBuilder, app: &Arc<App>) -> ServiceBuilder {
         )
         .tell("agent", "hello", move |tell| {
             let app = Arc::clone(&told);
-            async move { handlers::hello::handle(&app, tell.guid, &tell.body, tell.now).map_err(WireError::from) }
+            async move {
+                handlers::hello::handle(&app, tell.guid, &tell.body, tell.now)
+                    .await
+                    .map_err(WireError::from)
+            }
         })
 }
 

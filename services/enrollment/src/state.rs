@@ -46,6 +46,7 @@ pub struct State {
     devices_by_machine: BTreeMap<String, Guid>,
     seen: BTreeMap<Guid, Versioned<Seen>>,
     revoked: BTreeMap<Guid, Timestamp>,
+    releases: u64,
 }
 
 impl State {
@@ -114,7 +115,8 @@ impl State {
                     self.revoked.insert(guid, changed.at);
                 }
                 // What was signed for it before stays worthless, also when it is admitted again.
-                DeviceStatus::Active | DeviceStatus::Quarantined => {}
+                DeviceStatus::Active => self.releases += 1,
+                DeviceStatus::Quarantined => {}
             },
             _ => {}
         }
@@ -176,6 +178,10 @@ impl State {
     /// Finds the device that was enrolled last on a machine.
     pub fn device_by_machine(&self, machine_hash: &str) -> Option<&Device> {
         self.device(self.devices_by_machine.get(machine_hash)?)
+    }
+    /// Counts how often a device became active again.
+    pub const fn releases(&self) -> u64 {
+        self.releases
     }
     /// Counts devices.
     pub fn device_count(&self) -> usize {

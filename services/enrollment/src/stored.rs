@@ -148,6 +148,13 @@ struct CredentialsRenewed {
 }
 
 #[derive(Serialize, Deserialize)]
+struct DeviceSaidHello {
+    guid: Guid,
+    counter: u64,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
 struct RefreshFamilyRevoked {
     guid: Guid,
     family: ApprovalId,
@@ -255,6 +262,10 @@ impl Event {
                         at,
                     },
                 )
+            }
+            "DeviceSaidHello" => {
+                let DeviceSaidHello { guid, counter, at } = decode(kind, body)?;
+                Event::Device(guid, DeviceEvent::SaidHello { guid, counter, at })
             }
             "RefreshFamilyRevoked" => {
                 let RefreshFamilyRevoked {
@@ -432,6 +443,7 @@ fn device_to_new(event: &DeviceEvent) -> Result<NewEvent, StoredError> {
                 at,
             },
         ),
+        DeviceEvent::SaidHello { guid, counter, at } => new("DeviceSaidHello", &DeviceSaidHello { guid, counter, at }),
         DeviceEvent::RefreshFamilyRevoked {
             guid,
             family,

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use borealis_bus_schema::causes::Chain;
 use borealis_bus_schema::ids::Guid;
+use borealis_bus_schema::messages::device::AGENT_LABEL_CHARS;
+use borealis_bus_schema::messages::shared_events::DeviceStatus;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::bus::{BusError, Connection as BusConnection, ConnectionEvent, ConnectionEvents, Sys};
 use borealis_service_kit::clock::Clock;
@@ -23,11 +25,12 @@ use serde::Deserialize;
 use thiserror::Error;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::aggregate::device::Change;
 use crate::app::{App, completion};
 use crate::credentials::BUS_JWT_LIFE_MS;
 use crate::error::Refusal;
 use crate::ledger::{Outcome, Stamp};
-use crate::presence::{Act, Connection, Presence};
+use crate::presence::{Act, Connection, Presence, TAKE_OVERS};
 use crate::state::State;
 use crate::stored::Event;
 
@@ -116,6 +119,7 @@ impl Warden {
             events,
             presence,
             held: Held::Unknown,
+            releases: self.app.ledger.state().releases(),
             reconcile_at: Instant::now(),
             push_at: Instant::now(),
         };
@@ -143,6 +147,12 @@ fn revocations(state: &State, now: Timestamp) -> BTreeMap<String, i64> {
         .collect()
 }
 
+/// Finds the label of an agent in the name that a client gave: `<GUID>/<16 hex digits>`.
+fn agent_label<'n>(name: &'n str, guid: &Guid) -> Option<&'n str> {
+    let label = name.strip_prefix(&guid.to_string())?.strip_prefix('/')?;
+    (label.len() == AGENT_LABEL_CHARS && label.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(label)
+}
+
 struct Watch<'w> {
     warden: &'w Warden,
     sys: Sys,
@@ -151,6 +161,7 @@ struct Watch<'w> {
     heads: tokio::sync::watch::Receiver<borealis_event_store::Head>,
     presence: Presence,
     held: Held,
+    releases: u64,
     reconcile_at: Instant,
     push_at: Instant,
 }
@@ -191,10 +202,20 @@ impl Watch<'_> {
                 Ok(()) = self.heads.changed() => {}
             }
             self.shut_out().await;
+            self.notice_releases();
             if Instant::now() >= self.reconcile_at && *self.connected.borrow() {
                 acts.extend(self.reconcile().await);
             }
             self.perform(acts).await;
+        }
+    }
+
+    /// Looks at all connections when a device was released: more than one of them may live with its key.
+    fn notice_releases(&mut self) {
+        let releases = self.warden.app.ledger.state().releases();
+        if releases != self.releases {
+            self.releases = releases;
+            self.reconcile_at = Instant::now();
         }
     }
 
@@ -233,7 +254,9 @@ impl Watch<'_> {
     fn device_of(&self, connection: BusConnection) -> Option<(Guid, Connection)> {
         let key = nats_jwt::public_key_of(&connection.user)?;
         let guid = self.warden.app.ledger.state().device_by_key(&key)?.guid();
+        let label = agent_label(&connection.name, &guid).map(Into::into);
         let connection = Connection {
+            label,
             server: connection.server.into(),
             number: connection.cid,
             address: connection.host,
@@ -338,6 +361,7 @@ impl Watch<'_> {
                 Act::Connected(connected) => events.push(Event::Connected(connected)),
                 Act::Disconnected(left) => events.push(Event::Disconnected(left)),
                 Act::Kick(guid, connection) => self.kick(guid, &connection).await,
+                Act::Clone(guid) => self.quarantine(guid).await,
             }
         }
         for chunk in events.chunks(BATCH) {
@@ -348,7 +372,32 @@ impl Watch<'_> {
         }
     }
 
+    /// Quarantines a device whose key two agents use, and ends its connection, so that both come back and are told.
+    async fn quarantine(&self, guid: Guid) {
+        let reason = format!(
+            "two connections with its key took each other's place {TAKE_OVERS} times within a minute: a copy of the device is at work"
+        );
+        let (app, now) = (&self.warden.app, self.warden.clock.now());
+        match app.change_status(guid, Change::Quarantine, &reason, now).await {
+            Ok(()) => tracing::warn!(%guid, "a device is quarantined: a copy of it is at work"),
+            // It is quarantined or shut out already.
+            Err(Refusal::Device(_)) => return,
+            Err(error) => tracing::error!(%guid, error = %Chain(&error), "a copied device could not be quarantined"),
+        }
+        if let Some(connection) = self.presence.connection(&guid)
+            && let Err(error) = self.sys.kick(&connection.server, connection.number).await
+        {
+            tracing::debug!(%guid, error = %Chain(&error), "the newer connection could not be ended");
+        }
+    }
+
+    /// Ends a connection that a newer one replaced. Nothing is delivered to a quarantined device, whichever it is, and two
+    /// that go on replacing each other would only load the bus.
     async fn kick(&self, guid: Guid, connection: &Connection) {
+        let status = self.warden.app.ledger.state().device(&guid).map(|device| device.status);
+        if status == Some(DeviceStatus::Quarantined) {
+            return;
+        }
         tracing::warn!(%guid, address = connection.address, "a second connection with the same key: the older one is ended");
         if let Err(error) = self.sys.kick(&connection.server, connection.number).await {
             tracing::warn!(%guid, error = %Chain(&error), "the older connection could not be ended");

@@ -65,6 +65,19 @@ impl User {
         credentials: Option<(KeyPair, JwtSource)>,
         inbox: &str,
     ) -> Result<Self, TestError> {
+        Self::connect_as(url, ca_pem, credentials, inbox, None).await
+    }
+
+    /// Connects in the same way under a name of its own.
+    ///
+    /// Errors: the bus refuses the connection.
+    pub async fn connect_as(
+        url: &str,
+        ca_pem: &Path,
+        credentials: Option<(KeyPair, JwtSource)>,
+        inbox: &str,
+        name: Option<&str>,
+    ) -> Result<Self, TestError> {
         let events = Events::default();
         let seen = Arc::clone(&events);
         let options = match credentials {
@@ -81,6 +94,10 @@ impl User {
                     }
                 })
             }
+        };
+        let options = match name {
+            Some(name) => options.name(name),
+            None => options,
         };
         let tls = tls(ca_pem)?;
         let client = options

@@ -155,8 +155,21 @@ impl Desk {
         let welcome = Welcome {
             server_time: self.now.wall,
             key_set: signed_key_set(&key_set(1)),
+            challenge: None,
+            quarantined: false,
         };
         self.give(Input::Welcomed(Ok(welcome)));
+    }
+
+    /// Is asked by the server to answer a challenge.
+    pub fn challenge(&mut self, challenge: &str) -> Vec<Output> {
+        let welcome = Welcome {
+            server_time: self.now.wall,
+            key_set: signed_key_set(&key_set(1)),
+            challenge: Some(challenge.into()),
+            quarantined: false,
+        };
+        self.give(Input::Welcomed(Ok(welcome)))
     }
 
     pub fn order(&mut self, body: OrderBody) -> Order {

@@ -43,19 +43,59 @@ fn sent_facts(outputs: &[Output]) -> usize {
         .count()
 }
 
+fn asked(outputs: &[Output]) -> Hello {
+    let mut all = hellos(outputs);
+    assert_eq!(all.len(), 1);
+    all.remove(0)
+}
+
 #[test]
 fn given_each_connection_then_the_hello_counts_up_also_over_restarts() {
     let mut desk = Desk::new();
-    let first = hellos(&desk.give(Input::Connected)).remove(0);
-    assert_eq!((first.journal_counter, first.guid, first.roles.len()), (1, guid(), 2));
+    let first = asked(&desk.give(Input::Connected));
+    assert_eq!((first.journal_counter, first.guid, first.roles.len()), (0, guid(), 2));
+    assert_eq!(first.challenge, None);
+    let second = asked(&desk.challenge("one"));
+    assert_eq!((second.journal_counter, second.challenge.as_deref()), (1, Some("one")));
     desk.give(Input::Disconnected);
-    assert_eq!(hellos(&desk.give(Input::Connected))[0].journal_counter, 2);
+    desk.give(Input::Connected);
+    assert_eq!(asked(&desk.challenge("two")).journal_counter, 2);
     desk.restart();
-    assert_eq!(hellos(&desk.give(Input::Connected))[0].journal_counter, 3);
+    desk.give(Input::Connected);
+    assert_eq!(asked(&desk.challenge("three")).journal_counter, 3);
     desk.journal.rewrite_at = Some(1);
     desk.pass(1);
     desk.restart();
-    assert_eq!(hellos(&desk.give(Input::Connected))[0].journal_counter, 4);
+    desk.give(Input::Connected);
+    assert_eq!(asked(&desk.challenge("four")).journal_counter, 4);
+}
+
+#[test]
+fn given_a_challenge_that_nobody_waits_for_then_nothing_is_said_and_nothing_counted() {
+    let mut desk = Desk::new();
+    desk.online();
+    assert!(hellos(&desk.challenge("late")).is_empty());
+    assert!(desk.core.is_welcome(), "who is welcome stays so");
+    desk.give(Input::Disconnected);
+    assert!(hellos(&desk.challenge("later")).is_empty());
+    assert_eq!(asked(&desk.give(Input::Connected)).journal_counter, 0);
+}
+
+#[test]
+fn given_an_answer_that_came_too_late_then_the_device_asks_again_after_a_pause() {
+    let mut desk = Desk::new();
+    desk.give(Input::Connected);
+    desk.challenge("one");
+    assert!(
+        hellos(&desk.challenge("two")).is_empty(),
+        "two servers could else keep it talking"
+    );
+    let again = asked(&desk.pass(1_000));
+    assert_eq!((again.journal_counter, again.challenge), (1, None));
+    assert_eq!(asked(&desk.challenge("three")).journal_counter, 2);
+    assert!(!desk.core.is_welcome());
+    desk.online();
+    assert!(desk.core.is_welcome());
 }
 
 #[test]
@@ -76,6 +116,8 @@ fn given_a_welcome_then_the_server_s_clock_counts() {
     let welcome = Welcome {
         server_time: at(5 * HOUR_MS),
         key_set: signed_key_set(&key_set(1)),
+        challenge: None,
+        quarantined: false,
     };
     desk.give(Input::Welcomed(Ok(welcome)));
     assert_eq!(desk.core.skew_ms(), Some(-5 * HOUR_MS));
@@ -92,6 +134,8 @@ fn given_a_welcome_with_foreign_keys_then_the_clock_is_taken_and_the_keys_are_no
     let outputs = desk.give(Input::Welcomed(Ok(Welcome {
         server_time: at(0),
         key_set: foreign,
+        challenge: None,
+        quarantined: false,
     })));
     assert!(!outputs.iter().any(|output| matches!(output, Output::KeepKeySet(_))));
 }

@@ -24,6 +24,8 @@ pub struct Device {
     pub standing: Option<Standing>,
     /// Its refresh tokens.
     pub family: Option<Family>,
+    /// The number of its last hello; none before the first, and after a release, which forgives what went back.
+    pub hello_counter: Option<u64>,
 }
 
 /// Says why a device has its status.
@@ -103,6 +105,15 @@ pub enum DeviceEvent {
         /// When.
         at: Timestamp,
     },
+    /// It said hello, in answer to a challenge of that moment.
+    SaidHello {
+        /// The device.
+        guid: Guid,
+        /// The hello's number in the device's journal.
+        counter: u64,
+        /// When.
+        at: Timestamp,
+    },
     /// A token that had a used successor was seen again.
     RefreshFamilyRevoked {
         /// The device.
@@ -168,6 +179,7 @@ impl Device {
             status: DeviceStatus::Active,
             standing: None,
             family: None,
+            hello_counter: None,
         }
     }
 
@@ -297,6 +309,34 @@ impl Device {
         }
     }
 
+    /// Decides about a hello that answers a challenge of this moment: its number is above the one before, or there are two
+    /// devices with this key, or one with an older copy of its state, and the device is quarantined.
+    ///
+    /// Nothing is written of a device that is not active; its release begins to count anew.
+    pub fn say_hello(&self, counter: u64, now: Timestamp) -> Option<DeviceEvent> {
+        if self.status != DeviceStatus::Active {
+            return None;
+        }
+        match self.hello_counter {
+            Some(before) if counter <= before => {
+                let reason = format!(
+                    "its journal went back, from hello {before} to hello {counter}: a copy of the device, or an older state of it, is at work"
+                );
+                let why = Why {
+                    reason: &reason,
+                    by: None,
+                    now,
+                };
+                Some(self.turned(DeviceStatus::Quarantined, why))
+            }
+            _ => Some(DeviceEvent::SaidHello {
+                guid: self.guid(),
+                counter,
+                at: now,
+            }),
+        }
+    }
+
     fn turned(&self, status: DeviceStatus, why: Why<'_>) -> DeviceEvent {
         DeviceEvent::StatusChanged(DeviceStatusChanged {
             guid: self.guid(),
@@ -313,6 +353,9 @@ impl Device {
             DeviceEvent::Enrolled(enrolled) => self.enrolled = (**enrolled).clone(),
             DeviceEvent::StatusChanged(changed) => {
                 self.status = changed.status;
+                if changed.status == DeviceStatus::Active {
+                    self.hello_counter = None;
+                }
                 if self.admitted().is_err() {
                     // Whoever is admitted again begins with new tokens.
                     self.family = None;
@@ -323,6 +366,7 @@ impl Device {
                     at: changed.at,
                 });
             }
+            DeviceEvent::SaidHello { counter, .. } => self.hello_counter = Some(*counter),
             DeviceEvent::CredentialsIssued { approval, at, .. } => {
                 self.family = Some(Family {
                     name: *approval,
@@ -582,5 +626,45 @@ mod tests {
             assert_eq!(given(&[changed(change)]).readmit(WHY), outcome);
         }
         assert_eq!(given(&[]).readmit(WHY), Ok(None));
+    }
+
+    #[test]
+    fn given_hellos_then_each_counts_up_or_quarantines_the_device() {
+        let mut device = given(&[]);
+        for counter in [4, 5, 9] {
+            let event = device.say_hello(counter, NOW).unwrap();
+            assert_eq!(
+                event,
+                DeviceEvent::SaidHello {
+                    guid: guid(),
+                    counter,
+                    at: NOW
+                }
+            );
+            device.evolve(&event);
+        }
+        for counter in [9, 8, 0] {
+            let mut device = device.clone();
+            device.evolve(&device.say_hello(counter, NOW).unwrap());
+            assert_eq!(
+                device.status,
+                DeviceStatus::Quarantined,
+                "hello {counter} after hello 9"
+            );
+            let standing = device.standing.clone().unwrap();
+            assert!(
+                standing.by.is_none() && standing.reason.contains("from hello 9"),
+                "{standing:?}"
+            );
+            assert_eq!(
+                device.say_hello(1, NOW),
+                None,
+                "what a quarantined device says is not counted"
+            );
+            // Whoever releases it says that its present state is the right one.
+            device.evolve(&device.change_status(Change::Release, WHY).unwrap());
+            device.evolve(&device.say_hello(1, NOW).unwrap());
+            assert_eq!((device.status, device.hello_counter), (DeviceStatus::Active, Some(1)));
+        }
     }
 }

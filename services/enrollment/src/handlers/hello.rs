@@ -1,44 +1,43 @@
-//! `tell.agent.hello`: a device's first word on a connection.
+//! `tell.agent.hello`: a device's first words on a connection.
 
 use borealis_bus_schema::codec;
 use borealis_bus_schema::forms::{Form, Signed};
 use borealis_bus_schema::ids::Guid;
 use borealis_bus_schema::messages::device::{Hello, Welcome};
+use borealis_bus_schema::messages::shared_events::DeviceStatus;
 use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::random;
 
+use crate::aggregate::device::DeviceEvent;
 use crate::app::App;
 use crate::error::Refusal;
+use crate::ledger::{Outcome, Stamp};
+use crate::state::State;
+use crate::stored::Event;
 
 /// Answers a device's hello with the server's clock and the newest keys.
 ///
-/// The device is known by the subject, which the bus lets only its key publish to, and by its signature. A journal counter
-/// that went back means that an older state was restored, or that there are two devices with one key.
+/// The device is known by the subject, which the bus lets only its key publish to, and by its signature. Its first hello on
+/// a connection answers no challenge and gets one; the second answers it and counts. A number that does not go up then means
+/// that an older state was restored, or that there are two devices with one key: the device is quarantined. A hello that was
+/// said some time ago answers no open challenge, and so counts for nothing, whoever repeats it.
 ///
 /// Errors: `malformed`, `not_found`, `proof_invalid`, `device_revoked`, `device_decommissioned`.
-pub fn handle(app: &App, guid: Guid, body: &[u8], now: Timestamp) -> Result<Welcome, Refusal> {
-    let signed: Signed = codec::decode(body)?;
-    {
-        let state = app.ledger.state();
-        let device = state.device(&guid).ok_or(Refusal::NotFound { what: "device" })?;
-        let hello: Hello = signed
-            .open(&device.public_key(), Form::Hello)
-            .map_err(|_| Refusal::Proof {
-                what: "the hello's signature",
-            })?;
-        if hello.guid != guid {
-            return Err(Refusal::Proof {
-                what: "the hello's device",
-            });
-        }
-        device.admitted()?;
+pub async fn handle(app: &App, guid: Guid, body: &[u8], now: Timestamp) -> Result<Welcome, Refusal> {
+    let hello = open(app, guid, &codec::decode(body)?)?;
+    let is_answer = hello
+        .challenge
+        .as_deref()
+        .is_some_and(|answer| app.answers_challenge(&guid, answer, now));
+    let status = if is_answer {
         tracing::info!(
             %guid, agent_version = hello.agent_version, contexts = ?hello.contexts, roles = ?hello.roles,
             "a device said hello"
         );
-        if let Some(before) = app.note_journal_counter(guid, hello.journal_counter) {
-            tracing::warn!(%guid, before, now = hello.journal_counter, "a device's journal went back: a clone, or an older copy of its state");
-        }
-    }
+        count(app, &hello, now).await?
+    } else {
+        app.ledger.state().device(&guid).map(|device| device.status)
+    };
     let key_set = app
         .issuer
         .signed_key_set()
@@ -46,5 +45,46 @@ pub fn handle(app: &App, guid: Guid, body: &[u8], now: Timestamp) -> Result<Welc
     Ok(Welcome {
         server_time: now,
         key_set,
+        challenge: (!is_answer).then(|| app.challenge(guid, now)),
+        quarantined: status == Some(DeviceStatus::Quarantined),
     })
+}
+
+fn open(app: &App, guid: Guid, signed: &Signed) -> Result<Hello, Refusal> {
+    let state = app.ledger.state();
+    let device = state.device(&guid).ok_or(Refusal::NotFound { what: "device" })?;
+    let hello: Hello = signed
+        .open(&device.public_key(), Form::Hello)
+        .map_err(|_| Refusal::Proof {
+            what: "the hello's signature",
+        })?;
+    if hello.guid != guid {
+        return Err(Refusal::Proof {
+            what: "the hello's device",
+        });
+    }
+    device.admitted()?;
+    Ok(hello)
+}
+
+/// Counts a hello; returns what the device is then.
+async fn count(app: &App, hello: &Hello, now: Timestamp) -> Result<Option<DeviceStatus>, Refusal> {
+    let guid = hello.guid;
+    let decide = |state: &State| -> Result<Outcome<Option<DeviceStatus>>, Refusal> {
+        let device = state.device(&guid).ok_or(Refusal::NotFound { what: "device" })?;
+        let event = device.say_hello(hello.journal_counter, now);
+        let status = match &event {
+            Some(DeviceEvent::StatusChanged(changed)) => changed.status,
+            _ => device.status,
+        };
+        Ok(Outcome {
+            events: event.into_iter().map(|event| Event::Device(guid, event)).collect(),
+            value: Some(status).filter(|status| *status != DeviceStatus::Active),
+        })
+    };
+    let status = app.ledger.commit(Stamp::own(random::id(), now), decide).await?;
+    if status == Some(DeviceStatus::Quarantined) {
+        tracing::warn!(%guid, counter = hello.journal_counter, "a quarantined device said hello");
+    }
+    Ok(status)
 }

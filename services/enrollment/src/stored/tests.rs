@@ -88,6 +88,11 @@ fn every_event() -> Vec<Event> {
             counter: 2,
             at: NOW,
         }),
+        device(DeviceEvent::SaidHello {
+            guid,
+            counter: 7,
+            at: NOW,
+        }),
         device(DeviceEvent::RefreshFamilyRevoked {
             guid,
             family: approval,

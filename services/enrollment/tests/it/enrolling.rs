@@ -247,6 +247,7 @@ async fn a_signed_hello_is_welcomed_and_another_is_not() {
         roles: vec!["script".into()],
         journal_counter: 1,
         at: now(),
+        challenge: None,
     };
     let subject = format!("borealis.v1.device.{}.tell.agent.hello", identity.guid);
     let say = async |signed: &Signed| {

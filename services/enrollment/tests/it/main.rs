@@ -8,6 +8,7 @@
 
 mod rig;
 
+mod clones;
 mod codes;
 mod enrolling;
 mod renewing;

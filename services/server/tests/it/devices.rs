@@ -188,3 +188,62 @@ async fn devices_that_are_shut_out_are_cut_off_with_all_that_waits_for_them() {
         assert_eq!(told["error"]["code"], "wrong_state", "{}", said(&refused));
     }
 }
+
+async fn said_by(agent: &Agent, text: &str, times: usize) {
+    eventually_within(text, PATIENCE, async || {
+        (agent.log().matches(text).count() >= times).then_some(())
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_copied_device_is_quarantined_and_one_that_starts_again_and_again_is_not() {
+    let mut fleet = Fleet::start(1).await;
+    let dir = TempDir::with_prefix("borealis-effect-").unwrap();
+    let (effect, effect_text) = shared(&dir, "effect");
+    let guid = fleet.agents[0].guid();
+    for start in 2..6 {
+        fleet.agents[0].kill();
+        fleet.agents[0].start(None);
+        said_by(&fleet.agents[0], "connected to the bus", start).await;
+    }
+    let (code, _) = fleet.run("true", &[]);
+    assert_eq!(code, 0);
+    assert_eq!(device(&fleet, &guid)["status"], "active");
+
+    fleet.agents[0].kill();
+    let mut copy = fleet.agents[0].copy();
+    let began = Instant::now();
+    fleet.agents[0].start(None);
+    copy.start(None);
+    let found = eventually_within("the copy is found", PATIENCE, async || {
+        let found = device(&fleet, &guid);
+        (found["status"] == "quarantined").then_some(found)
+    })
+    .await
+    .unwrap();
+    assert!(
+        began.elapsed() < Duration::from_secs(60),
+        "it took {:?}",
+        began.elapsed()
+    );
+    assert!(found["status_reason"].as_str().unwrap().contains("copy"), "{found}");
+    assert!(found["status_by"].is_null(), "{found}");
+    let line = format!("echo once >> {effect_text}");
+    let run = |fleet: &Fleet| fleet.cli(&["run", "--device", &guid, "--json", "--", &line]);
+    let told: Value = serde_json::from_slice(&run(&fleet).stdout).unwrap();
+    assert_eq!(told["error"]["code"], "device_quarantined", "{told}");
+    for agent in [&fleet.agents[0], &copy] {
+        said_by(agent, "this device is quarantined", 1).await;
+    }
+    assert!(!effect.exists(), "a copied device ran something");
+
+    // The copy is gone and an operator says so.
+    copy.kill();
+    fleet.json(&["devices", "release", &guid, "--reason", "the copy is gone", "--json"]);
+    let (code, last) = fleet.run(&line, &[]);
+    assert_eq!((code, last["state"].as_str()), (0, Some("succeeded")), "{last}");
+    assert_eq!(std::fs::read_to_string(&effect).unwrap(), "once\n");
+    assert_eq!(device(&fleet, &guid)["status"], "active");
+}

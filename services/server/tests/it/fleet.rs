@@ -51,6 +51,23 @@ impl Agent {
         child.is_some_and(|child| child.try_wait().unwrap().is_none())
     }
 
+    /// Copies the agent's whole root, as a copied disk would; the copy does not run yet.
+    pub fn copy(&self) -> Self {
+        let dir = TempDir::with_prefix("borealis-agent-copy-").unwrap();
+        let copied = Command::new("cp")
+            .arg("-a")
+            .arg(self.dir.path().join("."))
+            .arg(dir.path())
+            .status()
+            .unwrap();
+        assert!(copied.success());
+        Self {
+            dir,
+            child: None,
+            server_url: self.server_url.clone(),
+        }
+    }
+
     /// Returns the GUID that the agent keeps.
     pub fn guid(&self) -> String {
         let identity = self.dir.path().join("Certificates/Agent/Identity");

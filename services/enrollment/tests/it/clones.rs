@@ -1,0 +1,281 @@
+//! Copies of a device are found, and a device that comes back is never taken for one.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use borealis_bus_schema::codec;
+use borealis_bus_schema::forms::{Form, Signed};
+use borealis_bus_schema::messages::device::{Hello, Welcome};
+use borealis_bus_schema::messages::enrollment::{DeviceStanding, Identity};
+use borealis_bus_schema::messages::shared_events::DeviceStatus;
+use borealis_bus_schema::order::Context;
+use borealis_bus_schema::reply;
+use borealis_bus_schema::subjects::inbox_prefix;
+use borealis_enrollment::aggregate::device::Device;
+use borealis_test_support::{User, eventually, eventually_within, user_key_pair};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::rig::{Machine, Rig, now};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn device(rig: &Rig, identity: &Identity) -> Device {
+    rig.app.ledger.state().device(&identity.guid).unwrap().clone()
+}
+
+/// Says hello as the device, and returns the bytes that went over the bus with the answer.
+async fn say(
+    user: &User,
+    machine: &Machine,
+    identity: &Identity,
+    counter: u64,
+    answer: Option<&str>,
+) -> (Vec<u8>, Welcome) {
+    let hello = Hello {
+        guid: identity.guid,
+        agent_version: "0.1.0".into(),
+        contexts: vec![Context::System],
+        roles: vec!["script".into()],
+        journal_counter: counter,
+        at: now(),
+        challenge: answer.map(ToOwned::to_owned),
+    };
+    let signed = Signed::seal(&machine.key, Form::Hello, &hello).unwrap();
+    let body = codec::encode(&signed).unwrap();
+    let welcome = send(user, identity, &body).await;
+    (body, welcome)
+}
+
+async fn send(user: &User, identity: &Identity, body: &[u8]) -> Welcome {
+    let subject = format!("borealis.v1.device.{}.tell.agent.hello", identity.guid);
+    reply::decode(&user.request(&subject, body, DEADLINE).await.unwrap()).unwrap()
+}
+
+/// Says hello in full: asks for a challenge and answers it. Returns both messages and the last answer.
+async fn greet(user: &User, machine: &Machine, identity: &Identity, counter: u64) -> (Vec<Vec<u8>>, Welcome) {
+    let (first, welcome) = say(user, machine, identity, counter - 1, None).await;
+    let challenge = welcome.challenge.unwrap();
+    let (second, welcome) = say(user, machine, identity, counter, Some(&challenge)).await;
+    (vec![first, second], welcome)
+}
+
+#[tokio::test]
+async fn a_hello_that_went_back_quarantines_and_one_that_is_repeated_on_the_bus_does_nothing() {
+    let rig = Rig::start().await;
+    let machine = Machine::draw("web-1");
+    let identity = rig.enrol(&machine).await;
+    let user = rig.connect(&machine, &identity).await;
+    let (mut captured, welcome) = greet(&user, &machine, &identity, 5).await;
+    assert!(welcome.challenge.is_none() && !welcome.quarantined);
+    assert_eq!(device(&rig, &identity).hello_counter, Some(5));
+    let (more, _) = greet(&user, &machine, &identity, 6).await;
+    captured.extend(more);
+
+    // Whoever has the bus repeats what it ever heard, also while a challenge is open.
+    let thief = rig.bus.connect_everything().await.unwrap();
+    for _ in 0..2 {
+        for body in &captured {
+            let answer = send(&thief, &identity, body).await;
+            assert!(answer.challenge.is_some(), "an old hello was taken");
+        }
+    }
+    let open = say(&user, &machine, &identity, 6, None).await.1.challenge.unwrap();
+    send(&thief, &identity, captured.last().unwrap()).await;
+    assert_eq!(device(&rig, &identity).hello_counter, Some(6));
+    // The repetition asked for a challenge itself, which ended the open one: the device asks again.
+    let late = say(&user, &machine, &identity, 7, Some(&open)).await.1;
+    assert!(late.challenge.is_some());
+    let (_, welcome) = greet(&user, &machine, &identity, 8).await;
+    assert!(welcome.challenge.is_none());
+    assert_eq!(
+        (device(&rig, &identity).status, rig.count("DeviceStatusChanged")),
+        (DeviceStatus::Active, 0)
+    );
+
+    // The numbers outlive the service, and so does what they tell.
+    drop((user, thief));
+    let rig = rig.restart().await;
+    let user = rig.connect(&machine, &identity).await;
+    let thief = rig.bus.connect_everything().await.unwrap();
+    for body in &captured {
+        send(&thief, &identity, body).await;
+    }
+    assert_eq!(
+        (device(&rig, &identity).status, rig.count("DeviceStatusChanged")),
+        (DeviceStatus::Active, 0)
+    );
+    let (_, welcome) = greet(&user, &machine, &identity, 3).await;
+    assert!(welcome.quarantined, "the device is told");
+    let now_is = device(&rig, &identity);
+    assert_eq!(now_is.status, DeviceStatus::Quarantined);
+    let reason = now_is.standing.unwrap().reason;
+    assert!(reason.contains("hello 8") && reason.contains("hello 3"), "{reason}");
+    assert!(user.is_connected());
+
+    // An operator looked at it and releases it; its present state counts from now on.
+    let guid = identity.guid.to_string();
+    let released: DeviceStanding = rig.ask("devices-release", &guid, &json!({})).await.unwrap();
+    assert_eq!(released.status, DeviceStatus::Active);
+    let (_, welcome) = greet(&user, &machine, &identity, 4).await;
+    assert!(!welcome.quarantined);
+    let (_, welcome) = greet(&user, &machine, &identity, 4).await;
+    assert!(welcome.quarantined, "the same number twice is two devices");
+}
+
+/// Connects with the device's key under the name that an agent with this label gives.
+async fn agent(rig: &Rig, machine: &Machine, identity: &Identity, label: &str, url: &str) -> User {
+    let key = user_key_pair(&machine.key).unwrap();
+    let jwt = identity.credentials.bus_jwt.clone();
+    let name = format!("{}/{label}", identity.guid);
+    let inbox = inbox_prefix(&identity.guid.to_string());
+    let credentials = (key, Arc::new(move || jwt.clone()) as _);
+    User::connect_as(url, &rig.bus.paths().ca_pem(), Some(credentials), &inbox, Some(&name))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn two_agents_with_one_key_are_quarantined_within_a_minute_and_again_after_a_release() {
+    let rig = Rig::start().await;
+    let (machine, other) = (Machine::draw("web-1"), Machine::draw("web-2"));
+    let (identity, spared) = (rig.enrol(&machine).await, rig.enrol(&other).await);
+    let bystander = agent(&rig, &other, &spared, "cccccccccccccccc", &rig.bus.url()).await;
+    let first = agent(&rig, &machine, &identity, "aaaaaaaaaaaaaaaa", &rig.bus.url()).await;
+    rig.wait_for("DeviceConnected", 2).await;
+    let second = agent(&rig, &machine, &identity, "bbbbbbbbbbbbbbbb", &rig.bus.url()).await;
+    let quarantined = async || {
+        eventually_within("the quarantine", Duration::from_secs(60), async || {
+            (device(&rig, &identity).status == DeviceStatus::Quarantined).then_some(())
+        })
+        .await
+        .unwrap();
+    };
+    quarantined().await;
+    let standing = device(&rig, &identity).standing.unwrap();
+    assert!(
+        standing.by.is_none() && standing.reason.contains("copy"),
+        "{standing:?}"
+    );
+    // Both may report; they are not set on each other any more.
+    eventually("both connections stand", async || {
+        (first.is_connected() && second.is_connected()).then_some(())
+    })
+    .await
+    .unwrap();
+    let guid = identity.guid.to_string();
+    let _: DeviceStanding = rig.ask("devices-release", &guid, &json!({})).await.unwrap();
+    rig.wait_for("DeviceStatusChanged", 3).await;
+    quarantined().await;
+    assert_eq!(device(&rig, &spared).status, DeviceStatus::Active);
+    assert!(!bystander.events().iter().any(|event| event.contains("disconnected")));
+}
+
+/// Stands between a device and the bus, and can swallow: the device's side is cut, the bus's side stays open and silent.
+struct Proxy {
+    url: String,
+    swallow: watch::Sender<u64>,
+    /// How many dead connections the bus has closed.
+    closed: Arc<Mutex<usize>>,
+}
+
+impl Proxy {
+    async fn before(bus_url: &str) -> Self {
+        let to: SocketAddr = bus_url
+            .trim_start_matches("tls://")
+            .replace("localhost", "127.0.0.1")
+            .parse()
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (swallow, cuts) = watch::channel(0);
+        let closed = Arc::new(Mutex::new(0));
+        let counted = Arc::clone(&closed);
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let (mut cuts, counted) = (cuts.clone(), Arc::clone(&counted));
+                cuts.mark_unchanged();
+                tokio::spawn(async move {
+                    let mut far = TcpStream::connect(to).await.unwrap();
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut near, &mut far) => return,
+                        _ = cuts.changed() => {}
+                    }
+                    drop(near);
+                    // The bus hears nothing of it: this end lives on until the bus itself closes it.
+                    let mut rest = [0; 4096];
+                    while far.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+                    *counted.lock().unwrap() += 1;
+                });
+            }
+        });
+        Self {
+            url: format!("tls://localhost:{port}"),
+            swallow,
+            closed,
+        }
+    }
+
+    fn swallow(&self) {
+        self.swallow.send_modify(|cuts| *cuts += 1);
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_comes_back_over_dead_connections_is_no_clone() {
+    let rig = Rig::start().await;
+    let machine = Machine::draw("web-1");
+    let identity = rig.enrol(&machine).await;
+    let proxy = Proxy::before(&rig.bus.url()).await;
+    let user = agent(&rig, &machine, &identity, "aaaaaaaaaaaaaaaa", &proxy.url).await;
+    rig.wait_for("DeviceConnected", 1).await;
+    let mut counter = 0;
+    for cut in 1..=6 {
+        proxy.swallow();
+        // The new connection makes the warden end the dead one: the bus held both at that moment.
+        eventually("the dead connection is ended", async || {
+            (*proxy.closed.lock().unwrap() >= cut).then_some(())
+        })
+        .await
+        .unwrap();
+        eventually("the device is back", async || user.is_connected().then_some(()))
+            .await
+            .unwrap();
+        counter += 1;
+        let (_, welcome) = greet(&user, &machine, &identity, counter).await;
+        assert!(!welcome.quarantined, "after {cut} cuts");
+    }
+    // An update or a restart connects under another label, over a dead connection as well.
+    drop(user);
+    for start in 0..6 {
+        let user = agent(&rig, &machine, &identity, &format!("{start:016x}"), &proxy.url).await;
+        counter += 1;
+        let (_, welcome) = greet(&user, &machine, &identity, counter).await;
+        assert!(!welcome.quarantined, "after {start} restarts");
+        proxy.swallow();
+        drop(user);
+    }
+    assert_eq!(
+        (device(&rig, &identity).status, rig.count("DeviceStatusChanged")),
+        (DeviceStatus::Active, 0)
+    );
+}
+
+#[tokio::test]
+async fn dead_connections_of_clients_without_a_label_count() {
+    let rig = Rig::start().await;
+    let machine = Machine::draw("web-1");
+    let identity = rig.enrol(&machine).await;
+    let mut users = Vec::new();
+    for _ in 0..4 {
+        users.push(rig.connect(&machine, &identity).await);
+    }
+    eventually_within("the quarantine", Duration::from_secs(60), async || {
+        (device(&rig, &identity).status == DeviceStatus::Quarantined).then_some(())
+    })
+    .await
+    .unwrap();
+}
