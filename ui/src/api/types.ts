@@ -20,6 +20,9 @@ export type Presence = (typeof PRESENCES)[number];
 export const DEVICE_STATUSES = ["active", "quarantined", "revoked", "decommissioned"] as const;
 export type DeviceStatus = (typeof DEVICE_STATUSES)[number];
 
+export const DEVICE_CHANGES = ["quarantine", "release", "revoke", "decommission"] as const;
+export type DeviceChange = (typeof DEVICE_CHANGES)[number];
+
 export const APPROVAL_STATES = ["pending", "approved", "denied", "expired", "completed"] as const;
 export type ApprovalState = (typeof APPROVAL_STATES)[number];
 
@@ -88,6 +91,11 @@ export interface Device {
   hostname: string;
   site: string;
   status: DeviceStatus;
+  /** Why it has this status; null while nobody changed it. */
+  status_reason: string | null;
+  /** Null where the server changed it by itself. */
+  status_by: string | null;
+  status_at: string | null;
   presence: Presence;
   /** `linux` or `windows`. */
   os: string | null;
@@ -106,6 +114,12 @@ export interface Device {
   first_seen_at: string | null;
   last_seen_at: string | null;
 }
+
+/** What a device is after its status was changed. */
+export type DeviceStanding = Pick<
+  Device,
+  "guid" | "hostname" | "site" | "status" | "status_reason" | "status_by" | "status_at"
+>;
 
 export interface DeviceDetail extends Device {
   /** What the agent told about the machine; its text is never trusted. */

@@ -23,6 +23,9 @@ const device: Device = {
   hostname: "<b>lyon</b>-ws-1",
   site: "default",
   status: "active",
+  status_reason: null,
+  status_by: null,
+  status_at: null,
   presence: "online",
   os: "linux",
   os_version: "Debian GNU/Linux 12",
@@ -180,6 +183,67 @@ describe("one device", () => {
     expect(await screen.findByText("1.0 KiB", undefined, WAIT)).toBeTruthy();
     expect(screen.getByRole("columnheader", { name: "Mount" })).toBeTruthy();
     expect(await violations(container)).toEqual([]);
+  });
+
+  const known = { ...device, facts: null, facts_at: null };
+  const names = (): (string | null)[] =>
+    screen
+      .getAllByRole("button")
+      .map((button) => button.textContent)
+      .filter((name) => ["Quarantine", "Release", "Revoke", "Decommission"].includes(name ?? ""));
+
+  it("quarantines with a reason and shows who did it and why", async () => {
+    let now: Record<string, unknown> = known;
+    const { sent, container } = await renderApp(`/devices/${GUID}`, {
+      [`GET /devices/${GUID}`]: () => now,
+      [`POST /devices/${GUID}/quarantine`]: (_: URL, body: { reason: string }) =>
+        (now = { ...known, status: "quarantined", status_reason: body.reason, status_by: "ada", status_at: AT }),
+    });
+    const user = userEvent.setup();
+    await user.click(await screen.findByRole("button", { name: "Quarantine" }, WAIT));
+    const dialog = await screen.findByRole("dialog");
+    expect(sent.some((each) => each.method === "POST")).toBe(false);
+    expect(within(dialog).getByText(/gets no orders/)).toBeTruthy();
+    await user.type(within(dialog).getByLabelText("Reason"), "  odd traffic ");
+    expect(await violations(container)).toEqual([]);
+    await user.click(within(dialog).getByRole("button", { name: "Quarantine" }));
+    expect(await screen.findByText("odd traffic", undefined, WAIT)).toBeTruthy();
+    expect(screen.getByText(/by ada/)).toBeTruthy();
+    const post = sent.filter((each) => each.method === "POST");
+    expect(post.map((each) => [each.path, each.body])).toEqual([
+      [`/devices/${GUID}/quarantine`, { reason: "odd traffic" }],
+    ]);
+    await waitFor(() => expect(names()).toEqual(["Release", "Revoke", "Decommission"]));
+  });
+
+  it("keeps the dialog with the reason when the server refuses", async () => {
+    await renderApp(`/devices/${GUID}`, {
+      [`GET /devices/${GUID}`]: known,
+      [`POST /devices/${GUID}/revoke`]: { status: 409, code: "wrong_state", detail: "the device is revoked" },
+    });
+    const user = userEvent.setup();
+    await user.click(await screen.findByRole("button", { name: "Revoke" }, WAIT));
+    const dialog = await screen.findByRole("dialog");
+    await user.type(within(dialog).getByLabelText("Reason"), "stolen");
+    await user.click(within(dialog).getByRole("button", { name: "Revoke" }));
+    const alert = await within(dialog).findByRole("alert", undefined, WAIT);
+    expect(alert.textContent).toContain("wrong_state");
+    expect(within(dialog).getByLabelText<HTMLInputElement>("Reason").value).toBe("stolen");
+  });
+
+  it.each([
+    ["active", [], []],
+    ["active", ["devices.quarantine"], ["Quarantine"]],
+    ["quarantined", ["devices.quarantine"], ["Release"]],
+    ["revoked", ["devices.quarantine", "devices.revoke"], ["Decommission"]],
+    ["decommissioned", ["devices.quarantine", "devices.revoke"], []],
+  ])("offers of a device that is %s, with %j, just %j", async (status, rights, offered) => {
+    await renderApp(`/devices/${GUID}`, {
+      "GET /session": { ...session, rights: ["devices.read", ...rights] },
+      [`GET /devices/${GUID}`]: { ...known, status },
+    });
+    await screen.findByText("Fingerprint", undefined, WAIT);
+    expect(names()).toEqual(offered);
   });
 });
 

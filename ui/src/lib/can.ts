@@ -1,9 +1,11 @@
 // Capability checks stand here only. The server decides; this only avoids offering what it would refuse.
 
-import type { Approval, InstallerCode, Job, Session } from "../api/types";
+import { DEVICE_CHANGES, type Approval, type Device, type DeviceChange, type InstallerCode, type Job, type Session } from "../api/types";
 
 export type Right =
   | "devices.read"
+  | "devices.quarantine"
+  | "devices.revoke"
   | "jobs.read"
   | "jobs.run"
   | "jobs.cancel"
@@ -28,6 +30,29 @@ export const approvalCan = {
 
 export const codeCan = {
   revoke: (code: InstallerCode): boolean => code.state === "active",
+};
+
+const CHANGE_RIGHTS: Readonly<Record<DeviceChange, Right>> = {
+  quarantine: "devices.quarantine",
+  release: "devices.quarantine",
+  revoke: "devices.revoke",
+  decommission: "devices.revoke",
+};
+
+/** Which changes lead from a status; the server knows the same table. */
+const LEADS_FROM: Readonly<Record<DeviceChange, readonly Device["status"][]>> = {
+  quarantine: ["active"],
+  release: ["quarantined"],
+  revoke: ["active", "quarantined"],
+  decommission: ["active", "quarantined", "revoked"],
+};
+
+export const deviceCan = {
+  /** The changes of status that this operator can make of this device. */
+  change: (device: Device, session: Session | undefined): DeviceChange[] =>
+    DEVICE_CHANGES.filter(
+      (change) => LEADS_FROM[change].includes(device.status) && holds(session, CHANGE_RIGHTS[change]),
+    ),
 };
 
 export const jobCan = {

@@ -24,6 +24,7 @@ export const paths = {
   deny: (id: string) => `/approvals/${part(id)}/deny`,
   devices: (query: { cursor?: string | null; limit?: number; q?: string }) => withQuery("/devices", query),
   device: (guid: string) => `/devices/${part(guid)}`,
+  changeDevice: (guid: string, change: string) => `/devices/${part(guid)}/${part(change)}`,
   submitJob: "/jobs",
   jobs: (query: { cursor?: string | null; limit?: number }) => withQuery("/jobs", query),
   job: (id: string) => `/jobs/${part(id)}`,

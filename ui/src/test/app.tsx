@@ -18,6 +18,8 @@ export const session: Session = {
   expires_at: "2099-01-01T00:00:00.000Z",
   rights: [
     "devices.read",
+    "devices.quarantine",
+    "devices.revoke",
     "jobs.read",
     "jobs.run",
     "jobs.cancel",

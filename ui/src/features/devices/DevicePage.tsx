@@ -19,6 +19,7 @@ import classes from "./Devices.module.css";
 import { DeviceRuns } from "./DeviceRuns";
 import { FactList, FactParts } from "./Facts";
 import { deviceQuery } from "./queries";
+import { StatusActions } from "./StatusActions";
 import { searchFor } from "./selection";
 import { words } from "./words";
 
@@ -47,14 +48,17 @@ export function DevicePage() {
         ) : undefined
       }
       actions={
-        <Button
-          leftSection={<Icon name="player-play" />}
-          disabled={why !== undefined}
-          title={why ?? (device && device.presence !== "online" ? words.queuedUntil : undefined)}
-          onClick={run}
-        >
-          {words.run}
-        </Button>
+        <>
+          {device ? <StatusActions device={device} /> : null}
+          <Button
+            leftSection={<Icon name="player-play" />}
+            disabled={why !== undefined}
+            title={why ?? (device && device.presence !== "online" ? words.queuedUntil : undefined)}
+            onClick={run}
+          >
+            {words.run}
+          </Button>
+        </>
       }
     >
       {query.isPending ? <Loading rows={8} /> : null}
@@ -110,6 +114,7 @@ function Summary({ device }: { device: DeviceDetail }) {
   return (
     <FactList
       rows={[
+        ...(device.status_at ? [{ name: words.status, value: <Standing device={device} />, wide: true }] : []),
         { name: words.site, value: device.site },
         { name: words.system, value: systemOf(device) },
         { name: words.architecture, value: text(device.arch) },
@@ -127,5 +132,16 @@ function Summary({ device }: { device: DeviceDetail }) {
         { name: words.fingerprint, value: <span className="mono">{text(device.fingerprint)}</span>, wide: true },
       ]}
     />
+  );
+}
+
+/** Why the device has its status, who made it so, and when. */
+function Standing({ device }: { device: DeviceDetail }) {
+  return (
+    <>
+      <strong>{markOf(DEVICE_STATUS_MARKS, device.status).label}</strong> {words.statusBy(device.status_by)},{" "}
+      <Instant at={device.status_at} />
+      {device.status_reason ? <div>{device.status_reason}</div> : null}
+    </>
   );
 }

@@ -1,6 +1,6 @@
-import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
-import { get, getAll } from "../../api/client";
-import type { CountedPage, Device, DeviceDetail } from "../../api/types";
+import { infiniteQueryOptions, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
+import { change, get, getAll } from "../../api/client";
+import type { CountedPage, Device, DeviceChange, DeviceDetail, DeviceStanding } from "../../api/types";
 import { paths } from "../../lib/paths";
 
 const PAGE = 200;
@@ -46,5 +46,27 @@ export function deviceQuery(guid: string) {
   return queryOptions({
     queryKey: deviceKeys.one(guid),
     queryFn: ({ signal }) => get<DeviceDetail>(paths.device(guid), signal),
+  });
+}
+
+/** Changes a device's status. The answer is shown at once; the device is read again behind it. */
+export function useChangeStatus(guid: string) {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (ask: { change: DeviceChange; reason: string }) =>
+      change<DeviceStanding>(paths.changeDevice(guid, ask.change), { reason: ask.reason }),
+    onSuccess: (standing) =>
+      client.setQueryData<DeviceDetail>(deviceKeys.one(guid), (device) =>
+        device
+          ? {
+              ...device,
+              status: standing.status,
+              status_reason: standing.status_reason,
+              status_by: standing.status_by,
+              status_at: standing.status_at,
+            }
+          : device,
+      ),
+    onSettled: () => client.invalidateQueries({ queryKey: deviceKeys.all }),
   });
 }
