@@ -114,6 +114,24 @@ codes! {
     Throttled = "throttled", Caller, Later, 429;
     /// The set-up link is not the current one, or set-up is over.
     SetupClosed = "setup_closed", Caller, Never, 403;
+    /// The link of an invitation was used.
+    LinkUsed = "link_used", Caller, Never, 403;
+    /// The time of an invitation's link is over, or a newer link took its place.
+    LinkExpired = "link_expired", Caller, Never, 403;
+    /// Nobody gives, changes or takes away more than they hold.
+    ExceedsOwnRights = "exceeds_own_rights", Caller, Never, 403;
+    /// An operator of this name exists.
+    UsernameTaken = "username_taken", Caller, Never, 409;
+    /// An object of this name exists.
+    NameTaken = "name_taken", Caller, Never, 409;
+    /// There is no role of this name.
+    RoleUnknown = "role_unknown", Caller, Never, 422;
+    /// This role always holds every right and cannot be changed.
+    RoleFixed = "role_fixed", Caller, Never, 409;
+    /// There is no site of this name.
+    SiteUnknown = "site_unknown", Caller, Never, 422;
+    /// Nobody would be left who may do everything.
+    LastAdministrator = "last_administrator", Caller, Never, 409;
     /// The request came from another origin than the page's own.
     WrongOrigin = "wrong_origin", Caller, Never, 403;
 

@@ -238,6 +238,10 @@ name_type! {
     SiteName, 40
 }
 name_type! {
+    /// Names a role of operators: a set of rights, each with the sites that it reaches.
+    OperatorRoleName, 40
+}
+name_type! {
     /// Names a role of the agent.
     RoleName, 32
 }
@@ -269,6 +273,13 @@ impl VerbName {
     /// Returns the verb that ends a run.
     pub fn cancel() -> Self {
         Self("cancel".to_owned())
+    }
+}
+
+impl OperatorRoleName {
+    /// Returns the role that holds every right on every site.
+    pub fn administrator() -> Self {
+        Self("administrator".to_owned())
     }
 }
 

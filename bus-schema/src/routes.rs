@@ -32,11 +32,19 @@ pub enum Right {
     ApprovalsRead,
     /// Approve or deny.
     ApprovalsDecide,
+    /// See operators, their roles and their sessions.
+    UsersRead,
+    /// Invite, disable and enable operators, and give them roles.
+    UsersManage,
+    /// Make and change roles.
+    RolesManage,
+    /// Make and describe sites.
+    SitesManage,
 }
 
 impl Right {
     /// Lists every right; the administrator's role holds them all.
-    pub const ALL: [Right; 11] = [
+    pub const ALL: [Right; 15] = [
         Right::DevicesRead,
         Right::DevicesQuarantine,
         Right::DevicesRevoke,
@@ -48,6 +56,10 @@ impl Right {
         Right::CodesRevoke,
         Right::ApprovalsRead,
         Right::ApprovalsDecide,
+        Right::UsersRead,
+        Right::UsersManage,
+        Right::RolesManage,
+        Right::SitesManage,
     ];
 
     /// Returns the right's stable text, as it stands in biscuits.
@@ -64,6 +76,10 @@ impl Right {
             Right::CodesRevoke => "codes.revoke",
             Right::ApprovalsRead => "approvals.read",
             Right::ApprovalsDecide => "approvals.decide",
+            Right::UsersRead => "users.read",
+            Right::UsersManage => "users.manage",
+            Right::RolesManage => "roles.manage",
+            Right::SitesManage => "sites.manage",
         }
     }
 }
@@ -164,7 +180,7 @@ pub const ROUTES: &[Route] = &[
         "setup",
         Public,
         Deployment,
-        "Sets the first operator's password through the set-up link",
+        "Sets an operator's password through the set-up link or an invitation",
     ),
     route(
         "POST",
@@ -192,6 +208,114 @@ pub const ROUTES: &[Route] = &[
         Session,
         Own,
         "Tells who is logged in and with which rights",
+    ),
+    route(
+        "GET",
+        "/api/v1/users",
+        Access,
+        "users-list",
+        right(R::UsersRead),
+        Deployment,
+        "Lists operators",
+    ),
+    route(
+        "POST",
+        "/api/v1/users",
+        Access,
+        "users-invite",
+        right(R::UsersManage),
+        Deployment,
+        "Invites an operator by a link that works once",
+    ),
+    route(
+        "POST",
+        "/api/v1/users/{id}/roles",
+        Access,
+        "users-roles",
+        right(R::UsersManage),
+        Deployment,
+        "Gives an operator other roles",
+    ),
+    route(
+        "POST",
+        "/api/v1/users/{id}/disable",
+        Access,
+        "users-disable",
+        right(R::UsersManage),
+        Deployment,
+        "Disables an operator, for a time or for good",
+    ),
+    route(
+        "POST",
+        "/api/v1/users/{id}/enable",
+        Access,
+        "users-enable",
+        right(R::UsersManage),
+        Deployment,
+        "Enables a disabled operator",
+    ),
+    route(
+        "POST",
+        "/api/v1/users/{id}/reset",
+        Access,
+        "users-reset",
+        right(R::UsersManage),
+        Deployment,
+        "Takes an operator's password away and makes a link for another",
+    ),
+    route(
+        "GET",
+        "/api/v1/roles",
+        Access,
+        "roles-list",
+        right(R::UsersRead),
+        Deployment,
+        "Lists roles with their rights",
+    ),
+    route(
+        "POST",
+        "/api/v1/roles",
+        Access,
+        "roles-create",
+        right(R::RolesManage),
+        Deployment,
+        "Makes a role",
+    ),
+    route(
+        "POST",
+        "/api/v1/roles/{id}",
+        Access,
+        "roles-update",
+        right(R::RolesManage),
+        Deployment,
+        "Changes what a role may do",
+    ),
+    route(
+        "GET",
+        "/api/v1/sites",
+        Access,
+        "sites-list",
+        Session,
+        Site,
+        "Lists the sites that the caller reaches",
+    ),
+    route(
+        "POST",
+        "/api/v1/sites",
+        Access,
+        "sites-create",
+        right(R::SitesManage),
+        Deployment,
+        "Makes a site",
+    ),
+    route(
+        "POST",
+        "/api/v1/sites/{id}",
+        Access,
+        "sites-update",
+        right(R::SitesManage),
+        Deployment,
+        "Describes a site",
     ),
     route(
         "GET",

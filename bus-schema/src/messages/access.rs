@@ -4,18 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use super::Request;
 use crate::forms::PublicKey;
-use crate::ids::{GrantId, OperatorId, SessionId};
+use crate::ids::{GrantId, OperatorId, OperatorRoleName, SessionId, SiteName};
 use crate::operator::OperatorCall;
 use crate::subjects::Service;
 use crate::time::Timestamp;
 
-/// Is the body of `POST /api/v1/setup`.
+/// Is the body of `POST /api/v1/setup`: the set-up link makes the first operator, an invitation's sets an operator's password.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Setup {
     /// Begins the registration of a password (OPAQUE).
     Start {
-        /// The secret behind `#` of the set-up link.
+        /// The secret behind `#` of the link.
         secret: String,
         /// The operator's name.
         username: String,
@@ -24,7 +24,7 @@ pub enum Setup {
     },
     /// Ends it.
     Finish {
-        /// The secret behind `#` of the set-up link.
+        /// The secret behind `#` of the link.
         secret: String,
         /// The operator's name.
         username: String,
@@ -112,6 +112,138 @@ pub struct SessionInfo {
     pub rights: Vec<String>,
     /// The sites they reach; `*` for all.
     pub sites: Vec<String>,
+    /// The same, right by right.
+    #[serde(default)]
+    pub reach: Vec<RightOnSites>,
+}
+
+/// Is a right with the sites that it reaches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RightOnSites {
+    /// The right, such as `jobs.run`.
+    pub right: String,
+    /// The sites; `*` for all.
+    pub sites: Vec<String>,
+}
+
+/// Is an operator as others see one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserView {
+    /// The operator.
+    pub id: OperatorId,
+    /// The name.
+    pub username: String,
+    /// The roles.
+    pub roles: Vec<OperatorRoleName>,
+    /// `invited`, `active`, `disabled` or `deleted`.
+    pub state: String,
+    /// When the operator was made or invited.
+    pub created_at: Timestamp,
+    /// By whom; null for the first one.
+    pub created_by: Option<String>,
+    /// When the operator last logged in.
+    pub last_login_at: Option<Timestamp>,
+    /// Until when the operator's link works, while there is one.
+    pub link_expires_at: Option<Timestamp>,
+    /// The secret of the link, shown once: it stands behind `#` in `https://host:port/setup#…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}
+
+/// Is the body of `POST /api/v1/users`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InviteUser {
+    /// The operator's name.
+    pub username: String,
+    /// The roles.
+    pub roles: Vec<OperatorRoleName>,
+}
+
+/// Is the body of `POST /api/v1/users/{id}/roles`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetUserRoles {
+    /// The roles that the operator has from now on.
+    pub roles: Vec<OperatorRoleName>,
+}
+
+/// Is the body of `POST /api/v1/users/{id}/disable`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DisableUser {
+    /// Why, for the log.
+    pub reason: String,
+    /// Whether it is for good: the operator is deleted, and the name is free again.
+    pub for_good: bool,
+}
+
+/// Is a role of operators.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleView {
+    /// Its name.
+    pub name: OperatorRoleName,
+    /// What it is for.
+    pub description: String,
+    /// What it may do, and where.
+    pub rights: Vec<RightOnSites>,
+    /// Whether it can be changed.
+    pub fixed: bool,
+    /// How many operators have it.
+    pub users: usize,
+}
+
+/// Is the body of `POST /api/v1/roles`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateRole {
+    /// Its name.
+    pub name: OperatorRoleName,
+    /// What it is for.
+    #[serde(default)]
+    pub description: String,
+    /// What it may do, and where.
+    pub rights: Vec<RightOnSites>,
+}
+
+/// Is the body of `POST /api/v1/roles/{id}`; what is left out stays.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpdateRole {
+    /// What it is for.
+    pub description: Option<String>,
+    /// What it may do, and where.
+    pub rights: Option<Vec<RightOnSites>>,
+}
+
+/// Is a site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteView {
+    /// Its name.
+    pub name: SiteName,
+    /// What it is.
+    pub description: String,
+    /// When it was made; null for the one that every deployment has.
+    pub created_at: Option<Timestamp>,
+}
+
+/// Is the body of `POST /api/v1/sites`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateSite {
+    /// Its name.
+    pub name: SiteName,
+    /// What it is.
+    #[serde(default)]
+    pub description: String,
+}
+
+/// Is the body of `POST /api/v1/sites/{id}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateSite {
+    /// What it is.
+    pub description: String,
 }
 
 /// Asks for a grant: the right to act later on exactly this signed request.

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::access::RightOnSites;
 use super::enrollment::HostFacts;
 use crate::forms::PublicKey;
 use crate::ids::{GrantId, Guid, OperatorId, SessionId, SiteName};
@@ -29,7 +30,9 @@ kind!(
     SessionEnded,
     GrantMinted,
     GrantRevoked,
-    OperatorDisabled
+    OperatorDisabled,
+    OperatorEnabled,
+    OperatorRightsChanged
 );
 
 /// Lists what a device may be.
@@ -170,6 +173,30 @@ pub struct OperatorDisabled {
     pub operator: OperatorId,
     /// Why.
     pub reason: String,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// access: a disabled operator may act again; what was minted before stays worthless.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorEnabled {
+    /// The operator.
+    pub operator: OperatorId,
+    /// The epoch of what is minted from now on; tokens of earlier epochs are over.
+    pub epoch: u64,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// access: an operator's rights are others now; what was minted before reaches no further than both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorRightsChanged {
+    /// The operator.
+    pub operator: OperatorId,
+    /// The epoch of what is minted from now on.
+    pub epoch: u64,
+    /// What the operator may do now.
+    pub rights: Vec<RightOnSites>,
     /// Since when.
     pub at: Timestamp,
 }

@@ -1,20 +1,31 @@
-//! What access decides: set-up, sessions, grants. Pure; time, ids and whatever was verified before come in as facts.
+//! What access decides: set-up, operators, roles, sites, sessions, grants. Pure; time, ids and whatever was verified before
+//! come in as facts.
 //!
-//! One small state for the whole service: operators, the set-up link and sessions; a grant needs nothing but its event. Each
-//! command touches at most three streams, and a single writer decides and appends one command after the other.
+//! One small state for the whole service: operators with their roles, the roles, the sites, the links by which passwords are
+//! set, and sessions; a grant needs nothing but its event. A single writer decides and appends one command after the other.
+//!
+//! What an operator may do is the sum of the roles at the moment of asking. When it shrinks, an event of its own says so
+//! ([`Event::RightsChanged`]), for what was minted before must shrink with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use borealis_bus_schema::forms::PublicKey;
-use borealis_bus_schema::ids::{CommandId, GrantId, OperatorId, SessionId};
+use borealis_bus_schema::ids::{CommandId, GrantId, OperatorId, OperatorRoleName, SessionId, SiteName};
 use borealis_bus_schema::messages::scheduler::MAX_EXPIRES_IN_MS;
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::time::Timestamp;
-use borealis_service_kit::auth::Sites;
+use borealis_service_kit::auth::{Reach, Sites, reach};
+
+pub mod roles;
+
+mod people;
 
 #[cfg(test)]
 mod tests;
+
+pub use people::{LINK_LIFE_MS, Link, LinkFor, Status, UserCommand};
+pub use roles::{Role, RoleCommand, Site};
 
 /// Is how long a session lives at most, in milliseconds: 12 hours.
 pub const SESSION_LIFE_MS: i64 = 12 * 3_600_000;
@@ -74,14 +85,24 @@ impl Username {
 pub struct Operator {
     /// The name.
     pub username: Username,
-    /// What the operator may do.
-    pub rights: BTreeSet<Right>,
-    /// Where.
-    pub sites: Sites,
+    /// The roles, whose rights add up.
+    pub roles: BTreeSet<OperatorRoleName>,
+    /// Whether the operator may act.
+    pub status: Status,
+    /// How often the standing changed so that what was minted before is worth less.
+    pub epoch: u64,
     /// What a password is checked against; none before one is set.
     pub record: Option<Vec<u8>>,
+    /// The link by which a password can be set, while there is one.
+    pub link: Option<Link>,
     /// Addresses from which this operator proved the password; a log-in from there keeps some of the attempts.
     pub known_peers: BTreeSet<String>,
+    /// When the account was made.
+    pub created_at: Timestamp,
+    /// By whom; none for the first one.
+    pub created_by: Option<OperatorId>,
+    /// When the password was last proved.
+    pub last_login_at: Option<Timestamp>,
 }
 
 /// Is a session: alive, or over not long ago.
@@ -118,6 +139,8 @@ pub struct GrantFacts {
     pub sites: Sites,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// The author's epoch when it was minted.
+    pub epoch: u64,
 }
 
 /// Says where the set-up of the first operator stands.
@@ -139,8 +162,14 @@ pub struct State {
     pub setup: Setup,
     /// The operators.
     pub operators: BTreeMap<OperatorId, Operator>,
-    /// The operators by name.
+    /// The operators by name; deleted ones have none.
     pub names: BTreeMap<Username, OperatorId>,
+    /// The roles that were made, and those of the default ones that were changed.
+    pub roles: BTreeMap<OperatorRoleName, Role>,
+    /// The sites that were made or described.
+    pub sites: BTreeMap<SiteName, Site>,
+    /// Links that are over; whether they were used.
+    pub spent_links: BTreeMap<Digest, bool>,
     /// The sessions that are alive or were so within the last day.
     pub sessions: BTreeMap<SessionId, Session>,
 }
@@ -158,6 +187,16 @@ impl State {
         self.sessions.retain(|_, session| since < session.expires_at);
     }
 
+    /// Lists an operator's sessions that may act now.
+    pub fn live_sessions_of(&self, operator: &OperatorId, now: Timestamp) -> impl Iterator<Item = SessionId> {
+        let lives = move |session: &&SessionId| self.live_session(session, now).is_ok();
+        let theirs = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.operator == *operator);
+        theirs.map(|(id, _)| id).filter(lives).copied()
+    }
+
     /// Finds a session that may act now.
     ///
     /// Errors: [`Rejection::SessionUnknown`], [`Rejection::SessionEnded`], [`Rejection::SessionExpired`].
@@ -170,22 +209,25 @@ impl State {
         }
     }
 
-    /// Tells an operator's name, rights and sites; those of the first start included.
+    /// Tells an operator's name and what the operator may do now; those of the first start included.
     ///
-    /// Errors: [`Rejection::OperatorUnknown`].
+    /// Errors: [`Rejection::OperatorUnknown`], also for one who is disabled.
     pub fn standing(&self, operator: &OperatorId) -> Result<Standing, Rejection> {
         if *operator == BOOTSTRAP_OPERATOR {
             return Ok(Standing {
                 username: BOOTSTRAP_NAME.to_owned(),
-                rights: BOOTSTRAP_RIGHTS.into_iter().collect(),
-                sites: Sites::All,
+                reach: BOOTSTRAP_RIGHTS.into_iter().map(|right| (right, Sites::All)).collect(),
+                epoch: 0,
             });
         }
         let account = self.operators.get(operator).ok_or(Rejection::OperatorUnknown)?;
+        if account.status != Status::Active {
+            return Err(Rejection::OperatorUnknown);
+        }
         Ok(Standing {
             username: account.username.as_str().to_owned(),
-            rights: account.rights.clone(),
-            sites: account.sites.clone(),
+            reach: self.reach_of(&account.roles),
+            epoch: account.epoch,
         })
     }
 }
@@ -195,10 +237,19 @@ impl State {
 pub struct Standing {
     /// The name.
     pub username: String,
-    /// The rights.
-    pub rights: BTreeSet<Right>,
-    /// Where they count.
-    pub sites: Sites,
+    /// The rights, each with its sites.
+    pub reach: Reach,
+    /// How often the standing changed.
+    pub epoch: u64,
+}
+
+/// Is whoever asks for a change of operators, roles or sites.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// The operator.
+    pub operator: OperatorId,
+    /// What the token in use may do; never more than the operator may.
+    pub reach: Reach,
 }
 
 /// Is what happens to access.
@@ -220,6 +271,10 @@ pub enum Command {
         /// From where.
         peer: String,
     },
+    /// Changes who the operators are.
+    User(UserCommand),
+    /// Changes roles and sites.
+    Role(RoleCommand),
     /// Begins the session of an operator who proved the password.
     StartSession {
         /// The operator.
@@ -288,12 +343,124 @@ pub enum Event {
         operator: OperatorId,
         /// The name.
         username: Username,
-        /// What the operator may do.
-        rights: BTreeSet<Right>,
-        /// Where.
-        sites: Sites,
+        /// The roles.
+        roles: BTreeSet<OperatorRoleName>,
         /// From where set-up came.
         peer: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator was invited and has no password yet.
+    OperatorInvited {
+        /// The operator.
+        operator: OperatorId,
+        /// The name.
+        username: Username,
+        /// The roles.
+        roles: BTreeSet<OperatorRoleName>,
+        /// By whom.
+        by: OperatorId,
+        /// When.
+        at: Timestamp,
+    },
+    /// There is a link by which an operator's password can be set; an earlier one is over.
+    LinkMade {
+        /// Whose.
+        operator: OperatorId,
+        /// The digest of its secret.
+        secret: Digest,
+        /// By whom.
+        by: OperatorId,
+        /// When.
+        at: Timestamp,
+        /// Until when it works.
+        expires_at: Timestamp,
+    },
+    /// The link was used.
+    LinkUsed {
+        /// Whose.
+        operator: OperatorId,
+        /// From where.
+        peer: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator has other roles.
+    RolesAssigned {
+        /// The operator.
+        operator: OperatorId,
+        /// The roles from now on.
+        roles: BTreeSet<OperatorRoleName>,
+        /// By whom.
+        by: OperatorId,
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator lost rights: what was minted before reaches no further than this.
+    RightsChanged {
+        /// The operator.
+        operator: OperatorId,
+        /// The epoch that begins.
+        epoch: u64,
+        /// What is left.
+        reach: Reach,
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator may do nothing any more.
+    OperatorDisabled {
+        /// The operator.
+        operator: OperatorId,
+        /// Why.
+        reason: String,
+        /// Whether for good.
+        for_good: bool,
+        /// By whom.
+        by: OperatorId,
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator may act again.
+    OperatorEnabled {
+        /// The operator.
+        operator: OperatorId,
+        /// The epoch that begins.
+        epoch: u64,
+        /// By whom.
+        by: OperatorId,
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator's password counts no more.
+    PasswordCleared {
+        /// Whose.
+        operator: OperatorId,
+        /// By whom.
+        by: OperatorId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A role was made or changed.
+    RoleSet {
+        /// The role.
+        role: OperatorRoleName,
+        /// What it is for.
+        description: String,
+        /// What it may do.
+        reach: Reach,
+        /// By whom.
+        by: OperatorId,
+        /// When.
+        at: Timestamp,
+    },
+    /// A site was made or described.
+    SiteSet {
+        /// The site.
+        site: SiteName,
+        /// What it is.
+        description: String,
+        /// By whom.
+        by: OperatorId,
         /// When.
         at: Timestamp,
     },
@@ -354,9 +521,60 @@ pub enum Rejection {
     /// The secret is not the current link's.
     #[error("the set-up link is not the current one")]
     SecretWrong,
-    /// The operator does not exist any more.
-    #[error("there is no such operator")]
+    /// Whoever asks is no operator any more.
+    #[error("the operator is disabled, or was deleted")]
     OperatorUnknown,
+    /// There is no operator of this id.
+    #[error("there is no such operator")]
+    UserUnknown,
+    /// The name is another operator's.
+    #[error("an operator of this name exists")]
+    UsernameTaken,
+    /// An operator without a role could do nothing.
+    #[error("an operator has at least one role")]
+    NoRole,
+    /// The operator is disabled, or is not.
+    #[error("{0}")]
+    WrongStatus(&'static str),
+    /// Nobody gives, changes or takes away more than they hold.
+    #[error("this takes rights that you do not hold yourself")]
+    ExceedsOwnRights,
+    /// Nobody would be left who may do everything.
+    #[error("this is the last administrator who can log in")]
+    LastAdministrator,
+    /// The link was used.
+    #[error("the link was used; ask for another")]
+    LinkUsed,
+    /// The link's time is over.
+    #[error("the link's time is over, or a newer one took its place")]
+    LinkExpired,
+    /// The link is another operator's.
+    #[error("the link is for another user name")]
+    LinkOfAnother,
+    /// There is no such role.
+    #[error("there is no such role")]
+    RoleUnknown,
+    /// There is no role of this id.
+    #[error("there is no such role")]
+    RoleMissing,
+    /// The role exists.
+    #[error("a role of this name exists")]
+    RoleExists,
+    /// The role is always what it is.
+    #[error("the role administrator always holds every right")]
+    RoleFixed,
+    /// There is no such site.
+    #[error("there is no such site")]
+    SiteUnknown,
+    /// There is no site of this id.
+    #[error("there is no such site")]
+    SiteMissing,
+    /// The site exists.
+    #[error("a site of this name exists")]
+    SiteExists,
+    /// A text is longer than any that is kept.
+    #[error("the text is longer than {MAX_TEXT_CHARS} characters")]
+    TextTooLong,
     /// There is no such session, or it was over long ago.
     #[error("there is no such session")]
     SessionUnknown,
@@ -366,9 +584,9 @@ pub enum Rejection {
     /// The session's time is over.
     #[error("the session's time is over")]
     SessionExpired,
-    /// The author may not run jobs.
-    #[error("the right jobs.run is missing")]
-    RightMissing,
+    /// A right is missing.
+    #[error("the right {} is missing", .0.as_str())]
+    RightMissing(Right),
     /// A grant must end in the future.
     #[error("the grant would end before it begins")]
     GrantEnded,
@@ -400,20 +618,22 @@ pub fn decide(state: &State, command: Command, facts: &Facts) -> Result<Vec<Even
                 Event::OperatorCreated {
                     operator,
                     username,
-                    rights: Right::ALL.into_iter().collect(),
-                    sites: Sites::All,
+                    roles: [OperatorRoleName::administrator()].into(),
                     peer,
                     at,
                 },
                 Event::PasswordSet { operator, record, at },
             ])
         }
+        Command::User(command) => people::decide(state, command, facts),
+        Command::Role(command) => roles::decide(state, command, facts),
         Command::StartSession {
             operator,
             session_key,
             peer,
         } => {
-            if !state.operators.contains_key(&operator) {
+            let account = state.operators.get(&operator).ok_or(Rejection::OperatorUnknown)?;
+            if account.status != Status::Active || account.record.is_none() {
                 return Err(Rejection::OperatorUnknown);
             }
             Ok(vec![Event::SessionStarted {
@@ -451,9 +671,8 @@ pub fn decide(state: &State, command: Command, facts: &Facts) -> Result<Vec<Even
         } => {
             let found = state.live_session(&session, at)?;
             let author = state.standing(&found.operator)?;
-            if !author.rights.contains(&Right::JobsRun) {
-                return Err(Rejection::RightMissing);
-            }
+            let may_run = author.reach.get(&Right::JobsRun);
+            let sites = may_run.cloned().ok_or(Rejection::RightMissing(Right::JobsRun))?;
             if expires_at <= at {
                 return Err(Rejection::GrantEnded);
             }
@@ -465,8 +684,9 @@ pub fn decide(state: &State, command: Command, facts: &Facts) -> Result<Vec<Even
                 session_key: found.session_key,
                 command,
                 call_digest,
-                sites: author.sites,
+                sites,
                 expires_at: expires_at.min(at.plus_ms(GRANT_LIFE_MS)),
+                epoch: author.epoch,
             })])
         }
     }
@@ -494,19 +714,13 @@ pub fn evolve(mut state: State, event: &Event) -> State {
         Event::OperatorCreated {
             operator,
             username,
-            rights,
-            sites,
+            roles,
             peer,
-            ..
+            at,
         } => {
-            state.names.insert(username.clone(), operator);
-            let account = Operator {
-                username,
-                rights,
-                sites,
-                record: None,
-                known_peers: BTreeSet::from([peer]),
-            };
+            let mut account = Operator::new(username, roles, at, None);
+            account.known_peers.insert(peer);
+            state.names.insert(account.username.clone(), operator);
             state.operators.insert(operator, account);
         }
         Event::PasswordSet { operator, record, .. } => {
@@ -514,16 +728,26 @@ pub fn evolve(mut state: State, event: &Event) -> State {
                 account.record = Some(record);
             }
         }
+        Event::OperatorInvited { .. }
+        | Event::LinkMade { .. }
+        | Event::LinkUsed { .. }
+        | Event::RolesAssigned { .. }
+        | Event::RightsChanged { .. }
+        | Event::OperatorDisabled { .. }
+        | Event::OperatorEnabled { .. }
+        | Event::PasswordCleared { .. } => people::evolve(&mut state, event),
+        Event::RoleSet { .. } | Event::SiteSet { .. } => roles::evolve(&mut state, event),
         Event::SessionStarted {
             session,
             operator,
             session_key,
             peer,
+            at,
             expires_at,
-            ..
         } => {
             if let Some(account) = state.operators.get_mut(&operator) {
                 remember(&mut account.known_peers, peer);
+                account.last_login_at = Some(at);
             }
             state.sessions.insert(session, alive(operator, session_key, expires_at));
         }
@@ -545,6 +769,59 @@ pub fn evolve(mut state: State, event: &Event) -> State {
         Event::GrantMinted(_) => {}
     }
     state
+}
+
+impl Operator {
+    const fn new(
+        username: Username,
+        roles: BTreeSet<OperatorRoleName>,
+        created_at: Timestamp,
+        created_by: Option<OperatorId>,
+    ) -> Self {
+        Self {
+            username,
+            roles,
+            status: Status::Active,
+            epoch: 0,
+            record: None,
+            link: None,
+            known_peers: BTreeSet::new(),
+            created_at,
+            created_by,
+            last_login_at: None,
+        }
+    }
+}
+
+/// Is the longest description or reason that is kept, in characters.
+pub const MAX_TEXT_CHARS: usize = 400;
+
+/// Returns what an actor may hand on: what the token in use holds and the operator still does.
+///
+/// Errors: [`Rejection::OperatorUnknown`]; [`Rejection::RightMissing`] unless the right needed reaches every site.
+fn hand(state: &State, by: &Actor, needed: Right) -> Result<Reach, Rejection> {
+    let held = reach::meet(&by.reach, &state.standing(&by.operator)?.reach);
+    if held.get(&needed) == Some(&Sites::All) {
+        Ok(held)
+    } else {
+        Err(Rejection::RightMissing(needed))
+    }
+}
+
+fn within(held: &Reach, asked: &Reach) -> Result<(), Rejection> {
+    if reach::covers(held, asked) {
+        Ok(())
+    } else {
+        Err(Rejection::ExceedsOwnRights)
+    }
+}
+
+fn short(text: String) -> Result<String, Rejection> {
+    if text.chars().count() > MAX_TEXT_CHARS {
+        Err(Rejection::TextTooLong)
+    } else {
+        Ok(text)
+    }
 }
 
 const fn alive(operator: OperatorId, session_key: PublicKey, expires_at: Timestamp) -> Session {

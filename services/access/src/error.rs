@@ -26,6 +26,9 @@ pub enum AccessError {
     /// An event cannot be written or read.
     #[error("an event cannot be written or read")]
     Stored(#[from] StoredError),
+    /// An answer cannot be written or read.
+    #[error("an answer cannot be written or read")]
+    Answer(#[source] serde_json::Error),
     /// A biscuit could not be minted.
     #[error("a biscuit could not be minted")]
     Mint(#[from] AuthError),
@@ -67,11 +70,26 @@ const fn code_of(rejection: Rejection) -> Code {
     match rejection {
         Rejection::SetupDone | Rejection::SecretWrong => Code::SetupClosed,
         Rejection::OperatorUnknown => Code::NoLongerPermitted,
+        Rejection::UserUnknown | Rejection::RoleMissing | Rejection::SiteMissing => Code::NotFound,
+        Rejection::UsernameTaken => Code::UsernameTaken,
+        Rejection::WrongStatus(_) => Code::WrongState,
+        Rejection::ExceedsOwnRights => Code::ExceedsOwnRights,
+        Rejection::LastAdministrator => Code::LastAdministrator,
+        Rejection::LinkUsed => Code::LinkUsed,
+        Rejection::LinkExpired => Code::LinkExpired,
+        Rejection::RoleUnknown => Code::RoleUnknown,
+        Rejection::RoleExists | Rejection::SiteExists => Code::NameTaken,
+        Rejection::RoleFixed => Code::RoleFixed,
+        Rejection::SiteUnknown => Code::SiteUnknown,
         Rejection::SessionUnknown => Code::TokenInvalid,
         Rejection::SessionEnded => Code::TokenRevoked,
         Rejection::SessionExpired => Code::TokenExpired,
-        Rejection::RightMissing => Code::RightMissing,
-        Rejection::GrantEnded | Rejection::LifetimeTooShort => Code::InvalidField,
+        Rejection::RightMissing(_) => Code::RightMissing,
+        Rejection::GrantEnded
+        | Rejection::LifetimeTooShort
+        | Rejection::NoRole
+        | Rejection::LinkOfAnother
+        | Rejection::TextTooLong => Code::InvalidField,
     }
 }
 

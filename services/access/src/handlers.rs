@@ -1,7 +1,12 @@
-//! One file per verb: decode, check, command, reply.
+//! One file per verb, and one for the verbs of operators, of roles and of sites each: decode, check, command, reply.
+
+mod change;
 
 pub mod grant_mint;
 pub mod login;
 pub mod logout;
+pub mod roles;
 pub mod session;
 pub mod setup;
+pub mod sites;
+pub mod users;

@@ -1,10 +1,11 @@
 //! access: who the operators are, who is logged in, and who may act later.
 //!
-//! **What it owns.** Operators with their rights, the one-time set-up link, sessions, grants, and the key under which every
-//! biscuit of the deployment is minted. Other services verify biscuits themselves and learn from access's log what ended.
+//! **What it owns.** Operators with their roles, roles, sites, the one-time links by which passwords are set, sessions,
+//! grants, and the key under which every biscuit of the deployment is minted. Other services verify biscuits themselves and
+//! learn from access's log what ended, who is disabled and which rights were taken away.
 //!
-//! **Subjects.** In: the operators' verbs `setup`, `login`, `logout`, `session`; `grant-mint`, asked by the scheduler;
-//! `events-read`. Out: its signed head. Besides, questions of its supervisor over an inherited pipe ([`bootstrap`]).
+//! **Subjects.** In: the operators' verbs `setup`, `login`, `logout`, `session`, `users-…`, `roles-…`, `sites-…`;
+//! `grant-mint`, asked by the scheduler; `events-read`. Out: its signed head. Besides, questions of its supervisor over an inherited pipe ([`bootstrap`]).
 //!
 //! **On disk.** `Server/State/access/`: the event store, and `setup_secret` while there is no operator (0600).
 //! `Certificates/Server/access/`: `biscuit_root.ed25519`, and `opaque_setup`, which it makes at its first start; without
@@ -58,14 +59,32 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         tokio::spawn(bootstrap::serve(Arc::clone(&access), stream));
     }
     let of = |access: &Arc<Access>| Arc::clone(access);
-    let (setup, login, logout, grant) = (of(&access), of(&access), of(&access), of(&access));
+    let grant = of(&access);
+    macro_rules! with_access {
+        ($handler:path) => {{
+            let access = of(&access);
+            move |ctx| $handler(Arc::clone(&access), ctx)
+        }};
+    }
     let builder = deps
         .builder()
         .secret_kinds(stored::SECRET_KINDS)
-        .public("setup", move |ctx| handlers::setup::handle(Arc::clone(&setup), ctx))
-        .public("login", move |ctx| handlers::login::handle(Arc::clone(&login), ctx))
-        .operator("logout", move |ctx| handlers::logout::handle(Arc::clone(&logout), ctx))
+        .public("setup", with_access!(handlers::setup::handle))
+        .public("login", with_access!(handlers::login::handle))
+        .operator("logout", with_access!(handlers::logout::handle))
         .operator("session", handlers::session::handle)
+        .operator("users-list", with_access!(handlers::users::list))
+        .operator("users-invite", with_access!(handlers::users::invite))
+        .operator("users-roles", with_access!(handlers::users::roles))
+        .operator("users-disable", with_access!(handlers::users::disable))
+        .operator("users-enable", with_access!(handlers::users::enable))
+        .operator("users-reset", with_access!(handlers::users::reset))
+        .operator("roles-list", with_access!(handlers::roles::list))
+        .operator("roles-create", with_access!(handlers::roles::create))
+        .operator("roles-update", with_access!(handlers::roles::update))
+        .operator("sites-list", with_access!(handlers::sites::list))
+        .operator("sites-create", with_access!(handlers::sites::create))
+        .operator("sites-update", with_access!(handlers::sites::update))
         .internal(move |ctx, ask| handlers::grant_mint::handle(Arc::clone(&grant), ctx, ask));
     Ok(builder.into())
 }

@@ -10,6 +10,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use borealis_bus_schema::forms::{Form, PublicKey};
+use borealis_bus_schema::ids::CommandId;
 use hmac::{Hmac, Mac};
 use opaque_ke::argon2::Argon2;
 use opaque_ke::key_exchange::tripledh::TripleDh;
@@ -106,6 +107,15 @@ impl Opaque {
         Zeroizing::new(URL_SAFE_NO_PAD.encode(self.setup.serialize()))
     }
 
+    /// Computes the secret of the link that a command makes, base64url; only this set-up can.
+    ///
+    /// Shape: HMAC-SHA256 of the command's id under a key that is the HMAC-SHA256 of a purpose under the set-up's bytes.
+    pub fn link_secret(&self, command: &CommandId) -> Zeroizing<String> {
+        let bytes = Zeroizing::new(self.setup.serialize().to_vec());
+        let key = Zeroizing::new(tag(&bytes, b"borealis link secrets"));
+        Zeroizing::new(URL_SAFE_NO_PAD.encode(tag(key.as_slice(), command.as_bytes())))
+    }
+
     /// Answers the first message of a registration.
     ///
     /// Errors: [`OpaqueError::Malformed`].
@@ -165,6 +175,17 @@ impl Opaque {
             .map_err(|_| OpaqueError::Refused)?;
         Ok(SessionSecret(Zeroizing::new(finished.session_key.to_vec())))
     }
+}
+
+fn tag(key: &[u8], message: &[u8]) -> Vec<u8> {
+    // HMAC takes keys of any length.
+    Hmac::<Sha256>::new_from_slice(key).map_or_else(
+        |_| Vec::new(),
+        |mut mac| {
+            mac.update(message);
+            mac.finalize().into_bytes().to_vec()
+        },
+    )
 }
 
 fn parameters(username: &str) -> ServerLoginParameters<'static, '_> {
@@ -315,6 +336,18 @@ mod tests {
         let again = Opaque::from_text(&opaque.to_text()).unwrap();
         assert!(log_in(&again, rng, Some(&record), "p").is_ok());
         assert!(log_in(&Opaque::generate(rng), rng, Some(&record), "p").is_err());
+    }
+
+    #[test]
+    fn a_link_has_the_same_secret_for_the_same_command_here_and_nowhere_else() {
+        let rng = &mut Rng::seed_from_u64(6);
+        let (here, elsewhere) = (Opaque::generate(rng), Opaque::generate(rng));
+        let (one, other) = (CommandId::from_bytes([1; 16]), CommandId::from_bytes([2; 16]));
+        let again = Opaque::from_text(&here.to_text()).unwrap();
+        assert_eq!(here.link_secret(&one), again.link_secret(&one));
+        assert_eq!(here.link_secret(&one).len(), 43);
+        assert_ne!(here.link_secret(&one), here.link_secret(&other));
+        assert_ne!(here.link_secret(&one), elsewhere.link_secret(&one));
     }
 
     #[test]

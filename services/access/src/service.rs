@@ -8,7 +8,7 @@ use borealis_bus_schema::ids::{OperatorId, SessionId};
 use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{Append, Appended, EventLog, NewEvent, StreamId, StreamWrite};
-use borealis_service_kit::auth::{self, BiscuitRoot, SessionClaims, Sites};
+use borealis_service_kit::auth::{self, BiscuitRoot, Bounds, Reach, SessionClaims};
 use borealis_service_kit::clock::Clock;
 use borealis_service_kit::random;
 use borealis_service_kit::revocation::RevocationSet;
@@ -20,7 +20,7 @@ use crate::error::AccessError;
 use crate::logins::Logins;
 use crate::opaque::Opaque;
 use crate::setup_link::SetupLink;
-use crate::stored;
+use crate::stored::{self, StoredError};
 
 /// Is how many events are read at once when the state is rebuilt.
 const PAGE_EVENTS: usize = 1_000;
@@ -153,6 +153,19 @@ impl Access {
     ///
     /// Errors: [`AccessError::Rejected`], [`AccessError::Append`], [`AccessError::Store`].
     pub async fn execute(&self, command: Command, key: CommandKey) -> Result<(Vec<Event>, Appended), AccessError> {
+        let answer = key.answer.clone();
+        self.execute_answering(command, key, |_, _| Ok(answer)).await
+    }
+
+    /// Does the same with an answer that is made of the state as it is afterwards.
+    ///
+    /// Errors: as [`Access::execute`], and what `answer` says.
+    pub async fn execute_answering(
+        &self,
+        command: Command,
+        key: CommandKey,
+        answer: impl FnOnce(&State, &[Event]) -> Result<Vec<u8>, AccessError>,
+    ) -> Result<(Vec<Event>, Appended), AccessError> {
         let mut state = self.state.lock().await;
         let facts = Facts {
             now: self.clock.now(),
@@ -160,22 +173,22 @@ impl Access {
         };
         state.forget_ended(facts.now);
         let events = decide(&state, command, &facts)?;
+        let next = events.iter().fold(state.clone(), evolve);
         let append = Append {
             command_id: key.id,
             command_digest: key.digest,
             at_ms: facts.now.unix_ms(),
             writes: self.writes(&events)?,
-            answer: key.answer,
+            answer: answer(&next, &events)?,
         };
         let appended = self.log.append(append).await?;
         if appended.replayed {
             return Ok((self.events_of(&appended)?, appended));
         }
+        *state = next;
         for event in &events {
-            if let Event::SessionEnded { session, .. } = event {
-                self.revoked.end_session(*session);
-            }
-            *state = evolve(std::mem::take(&mut *state), event);
+            let (_, stored) = stored::encode(event)?;
+            revoke(&self.revoked, &stored.kind, &stored.body)?;
         }
         Ok((events, appended))
     }
@@ -223,20 +236,16 @@ impl Access {
         session_key: PublicKey,
         expires_at: Timestamp,
     ) -> Result<NewSession, AccessError> {
-        let Standing {
-            username,
-            rights,
-            sites,
-        } = self.state.lock().await.standing(&operator)?;
+        let Standing { username, reach, epoch } = self.state.lock().await.standing(&operator)?;
         let claims = SessionClaims {
             operator,
             username,
             session,
             session_key,
-            rights: rights.into_iter().map(|right| (right, sites.clone())).collect(),
+            rights: reach,
             expires_at,
         };
-        let token = auth::mint_session(&self.root, &claims)?;
+        let token = auth::mint_session_within(&self.root, &claims, &Bounds { epoch })?;
         Ok(NewSession {
             session,
             token,
@@ -249,20 +258,22 @@ impl Access {
     ///
     /// Errors: [`AccessError::Mint`].
     pub fn mint_grant(&self, grant: &GrantFacts) -> Result<String, AccessError> {
-        let reach: BTreeMap<Right, Sites> = BTreeMap::from([(Right::JobsRun, grant.sites.clone())]);
         let claims = SessionClaims {
             operator: grant.author,
             username: grant.username.clone(),
             session: grant.session,
             session_key: grant.session_key,
-            rights: reach,
+            rights: Reach::from([(Right::JobsRun, grant.sites.clone())]),
             expires_at: grant.expires_at,
         };
-        Ok(auth::mint_grant(
+        let bounds = Bounds { epoch: grant.epoch };
+        let digest = &grant.call_digest.0;
+        Ok(auth::mint_grant_within(
             &self.root,
             &claims,
             grant.grant,
-            &grant.call_digest.0,
+            digest,
+            &bounds,
         )?)
     }
 }
@@ -280,10 +291,18 @@ fn rebuild(log: &dyn EventLog, revoked: &RevocationSet) -> Result<State, AccessE
             // What retention dropped is too old to decide by.
             let Some(body) = &record.body else { continue };
             let event = stored::decode(&record.kind, body)?;
-            if let Event::SessionEnded { session, .. } = &event {
-                revoked.end_session(*session);
-            }
+            revoke(revoked, &record.kind, body)?;
             state = evolve(state, &event);
         }
     }
+}
+
+/// Lets access itself refuse by what it has just written, as the others do once they have read it.
+fn revoke(revoked: &RevocationSet, kind: &str, body: &[u8]) -> Result<(), AccessError> {
+    revoked.apply(kind, body).map_err(|source| {
+        AccessError::Stored(StoredError::Body {
+            kind: kind.to_owned(),
+            source,
+        })
+    })
 }

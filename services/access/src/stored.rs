@@ -1,23 +1,24 @@
 //! The stored forms of access's events, apart from the domain's, one struct per version.
 //!
 //! Shape: CBOR maps. An event's kind names form and version: `SessionStarted` is version 1, a second version would be
-//! `SessionStarted2` with an upcast from the first. `SessionEnded` and `GrantMinted` are read by others too and hold all
-//! fields of the shared forms.
+//! `SessionStarted2` with an upcast from the first. `SessionEnded`, `GrantMinted`, `OperatorDisabled`, `OperatorEnabled` and
+//! `OperatorRightsChanged` are read by others too and hold all fields of the shared forms.
 
 use std::collections::BTreeSet;
 
 use borealis_bus_schema::codec::{self, CodecError};
 use borealis_bus_schema::forms::PublicKey;
-use borealis_bus_schema::ids::{CommandId, GrantId, OperatorId, SessionId, SiteName};
+use borealis_bus_schema::ids::{CommandId, GrantId, OperatorId, OperatorRoleName, SessionId};
 use borealis_bus_schema::messages::shared_events::{SessionEnded, SharedEvent};
 use borealis_bus_schema::order::Digest;
-use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{NewEvent, StreamId};
 use borealis_service_kit::auth::Sites;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::aggregate::{Event, GrantFacts, Username};
+
+mod people;
 
 /// Lists the kinds whose bodies never leave access.
 pub const SECRET_KINDS: &[&str] = &["PasswordSet"];
@@ -63,6 +64,7 @@ struct SetupUsedV1 {
     at: Timestamp,
 }
 
+/// Before there were roles, only the first operator was made, with every right everywhere.
 #[derive(Serialize, Deserialize)]
 struct OperatorCreatedV1 {
     operator: OperatorId,
@@ -71,6 +73,27 @@ struct OperatorCreatedV1 {
     sites: Vec<String>,
     peer: String,
     at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OperatorCreatedV2 {
+    operator: OperatorId,
+    username: String,
+    roles: BTreeSet<OperatorRoleName>,
+    peer: String,
+    at: Timestamp,
+}
+
+impl From<OperatorCreatedV1> for OperatorCreatedV2 {
+    fn from(first: OperatorCreatedV1) -> Self {
+        Self {
+            operator: first.operator,
+            username: first.username,
+            roles: [OperatorRoleName::administrator()].into(),
+            peer: first.peer,
+            at: first.at,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,6 +134,12 @@ struct GrantMintedV1 {
     session_key: PublicKey,
     command: CommandId,
     sites: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    epoch: u64,
+}
+
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Brings an event to its stored form, with the stream it belongs to.
@@ -131,20 +160,18 @@ pub fn encode(event: &Event) -> Result<(StreamId, NewEvent), StoredError> {
         Event::OperatorCreated {
             operator,
             username,
-            rights,
-            sites,
+            roles,
             peer,
             at,
         } => {
-            let body = OperatorCreatedV1 {
+            let body = OperatorCreatedV2 {
                 operator,
                 username: username.as_str().to_owned(),
-                rights: rights.iter().map(|right| right.as_str().to_owned()).collect(),
-                sites: sites.names(),
+                roles,
                 peer,
                 at,
             };
-            (of_operator(&operator), "OperatorCreated", codec::encode(&body))
+            (of_operator(&operator), "OperatorCreated2", codec::encode(&body))
         }
         Event::PasswordSet { operator, record, at } => {
             let body = PasswordSetV1 { operator, record, at };
@@ -198,9 +225,11 @@ pub fn encode(event: &Event) -> Result<(StreamId, NewEvent), StoredError> {
                 session_key: grant.session_key,
                 command: grant.command,
                 sites: grant.sites.names(),
+                epoch: grant.epoch,
             };
             (stream, "GrantMinted", codec::encode(&body))
         }
+        of_people => people::encode(of_people),
     };
     let body = body.map_err(|source| StoredError::Body {
         kind: kind.to_owned(),
@@ -224,18 +253,8 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, StoredError> {
             let SetupUsedV1 { operator, at } = read(kind, body)?;
             Event::SetupUsed { operator, at }
         }
-        "OperatorCreated" => {
-            let stored: OperatorCreatedV1 = read(kind, body)?;
-            let rights: Result<BTreeSet<Right>, String> = stored.rights.iter().map(|text| text.parse()).collect();
-            Event::OperatorCreated {
-                operator: stored.operator,
-                username: Username::new(&stored.username).ok_or_else(field)?,
-                rights: rights.map_err(|_| field())?,
-                sites: read_sites(&stored.sites).ok_or_else(field)?,
-                peer: stored.peer,
-                at: stored.at,
-            }
-        }
+        "OperatorCreated" => created(read::<OperatorCreatedV1>(kind, body)?.into()).ok_or_else(field)?,
+        "OperatorCreated2" => created(read(kind, body)?).ok_or_else(field)?,
         "PasswordSet" => {
             let PasswordSetV1 { operator, record, at } = read(kind, body)?;
             Event::PasswordSet { operator, record, at }
@@ -274,11 +293,22 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, StoredError> {
                 session_key: stored.session_key,
                 command: stored.command,
                 call_digest: stored.call_digest,
-                sites: read_sites(&stored.sites).ok_or_else(field)?,
+                sites: Sites::of_names(&stored.sites).ok_or_else(field)?,
                 expires_at: stored.expires_at,
+                epoch: stored.epoch,
             })
         }
-        _ => return Err(StoredError::UnknownKind { kind: kind.to_owned() }),
+        _ => people::decode(kind, body)?,
+    })
+}
+
+fn created(stored: OperatorCreatedV2) -> Option<Event> {
+    Some(Event::OperatorCreated {
+        operator: stored.operator,
+        username: Username::new(&stored.username)?,
+        roles: stored.roles,
+        peer: stored.peer,
+        at: stored.at,
     })
 }
 
@@ -287,17 +317,6 @@ fn read<T: DeserializeOwned>(kind: &str, body: &[u8]) -> Result<T, StoredError> 
         kind: kind.to_owned(),
         source,
     })
-}
-
-fn read_sites(names: &[String]) -> Option<Sites> {
-    if names.iter().any(|name| name == "*") {
-        return Some(Sites::All);
-    }
-    names
-        .iter()
-        .map(|name| SiteName::new(name).ok())
-        .collect::<Option<_>>()
-        .map(Sites::Some)
 }
 
 fn of_operator(operator: &OperatorId) -> String {
@@ -309,14 +328,16 @@ fn of_session(session: &SessionId) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use borealis_bus_schema::messages::shared_events::GrantMinted;
+    use borealis_bus_schema::messages::shared_events::{
+        GrantMinted, OperatorDisabled, OperatorEnabled, OperatorRightsChanged,
+    };
     use borealis_test_support::{Golden, golden, golden_files};
     use serde_json::Value;
     use std::path::Path;
 
-    fn at(ms: i64) -> Timestamp {
+    pub(super) fn at(ms: i64) -> Timestamp {
         Timestamp::from_unix_ms(1_800_000_000_000 + ms)
     }
 
@@ -332,8 +353,7 @@ mod tests {
             Event::OperatorCreated {
                 operator,
                 username: Username::new("ada").unwrap(),
-                rights: [Right::JobsRun, Right::DevicesRead].into(),
-                sites: Sites::Some([SiteName::default_site()].into()),
+                roles: [OperatorRoleName::administrator()].into(),
                 peer: "192.0.2.1".into(),
                 at: at(1),
             },
@@ -371,8 +391,12 @@ mod tests {
                 call_digest: Digest([8; 32]),
                 sites: Sites::All,
                 expires_at: at(5),
+                epoch: 0,
             }),
         ]
+        .into_iter()
+        .chain(people::tests::one_of_each())
+        .collect()
     }
 
     #[test]
@@ -383,7 +407,7 @@ mod tests {
         }
     }
 
-    fn json_of<T: DeserializeOwned + Serialize>(body: &[u8]) -> Value {
+    pub(super) fn json_of<T: DeserializeOwned + Serialize>(body: &[u8]) -> Value {
         serde_json::to_value(codec::decode::<T>(body).unwrap()).unwrap()
     }
     fn fields(stored: &NewEvent) -> Value {
@@ -391,13 +415,13 @@ mod tests {
         match stored.kind.as_str() {
             "SetupOpened" => json_of::<SetupOpenedV1>(body),
             "SetupUsed" => json_of::<SetupUsedV1>(body),
-            "OperatorCreated" => json_of::<OperatorCreatedV1>(body),
+            "OperatorCreated2" => json_of::<OperatorCreatedV2>(body),
             "PasswordSet" => json_of::<PasswordSetV1>(body),
             "SessionStarted" => json_of::<SessionStartedV1>(body),
             "BootstrapSessionStarted" => json_of::<BootstrapSessionStartedV1>(body),
             "SessionEnded" => json_of::<SessionEnded>(body),
             "GrantMinted" => json_of::<GrantMintedV1>(body),
-            other => panic!("{other} has no golden form"),
+            other => people::tests::fields(other, body),
         }
     }
 
@@ -422,6 +446,17 @@ mod tests {
     }
 
     #[test]
+    fn golden_bytes_of_an_operator_without_roles_read_as_an_administrator() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+        let files = golden_files(&folder).unwrap();
+        let first = files.into_iter().find(|file| file.kind == "OperatorCreated").unwrap();
+        let now = one_of_each()
+            .into_iter()
+            .find(|event| matches!(event, Event::OperatorCreated { .. }));
+        assert_eq!(Some(decode(&first.kind, &first.body).unwrap()), now);
+    }
+
+    #[test]
     fn what_others_read_fits_the_shared_form() {
         for event in one_of_each() {
             let (_, stored) = encode(&event).unwrap();
@@ -433,6 +468,26 @@ mod tests {
                 }
                 Event::SessionEnded { session, .. } => {
                     assert_eq!(codec::decode::<SessionEnded>(&stored.body).unwrap().session, session);
+                }
+                Event::OperatorDisabled { operator, .. } => {
+                    let shared: OperatorDisabled = codec::decode(&stored.body).unwrap();
+                    assert_eq!(
+                        (stored.kind.as_str(), shared.operator),
+                        (OperatorDisabled::KIND, operator)
+                    );
+                }
+                Event::OperatorEnabled { operator, epoch, .. } => {
+                    let shared: OperatorEnabled = codec::decode(&stored.body).unwrap();
+                    assert_eq!(stored.kind, OperatorEnabled::KIND);
+                    assert_eq!((shared.operator, shared.epoch), (operator, epoch));
+                }
+                Event::RightsChanged { operator, reach, .. } => {
+                    let shared: OperatorRightsChanged = codec::decode(&stored.body).unwrap();
+                    assert_eq!(
+                        (stored.kind.as_str(), shared.operator),
+                        (OperatorRightsChanged::KIND, operator)
+                    );
+                    assert_eq!(borealis_service_kit::auth::reach::read(&shared.rights).unwrap(), reach);
                 }
                 _ => {}
             }

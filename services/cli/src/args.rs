@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use borealis_bus_schema::ids::{ApprovalId, CodeId, JobId, SiteName};
+use borealis_bus_schema::ids::{ApprovalId, CodeId, JobId, OperatorRoleName, SiteName};
+use borealis_bus_schema::messages::access::RightOnSites;
 use borealis_bus_schema::order::{Context, Language};
+use borealis_bus_schema::routes::Right;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -48,9 +50,9 @@ pub struct ServerArgs {
 /// Lists the commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Sets the first operator's password through the set-up link, and logs in
+    /// Sets a password through the set-up link or an invitation, and logs in
     Setup {
-        /// The link that the server printed, or @FILE
+        /// The link that the server printed or an administrator handed over, or @FILE
         #[arg(long, value_name = "URL", env = "BOREALIS_SETUP_LINK", hide_env_values = true)]
         link: String,
         /// The operator's name.
@@ -67,6 +69,15 @@ pub enum Command {
     Logout,
     /// Tells who is logged in, with which rights
     Session,
+    /// Lists, invites, disables and enables operators, and gives them roles
+    #[command(subcommand)]
+    Users(UsersCommand),
+    /// Lists, makes and changes roles
+    #[command(subcommand)]
+    Roles(RolesCommand),
+    /// Lists, makes and describes sites
+    #[command(subcommand)]
+    Sites(SitesCommand),
     /// Mints, lists and revokes installer codes
     #[command(subcommand)]
     Codes(CodesCommand),
@@ -98,6 +109,111 @@ pub struct WhoArgs {
     /// Reads the password from the first line of stdin
     #[arg(long, required = true)]
     pub password_stdin: bool,
+}
+
+/// Lists what can be done with operators.
+#[derive(Debug, Subcommand)]
+pub enum UsersCommand {
+    /// Lists operators
+    List,
+    /// Invites an operator and prints the link: it is shown once, works once and for 24 hours
+    Invite {
+        /// Name of the new operator
+        #[arg(long, value_name = "NAME")]
+        username: String,
+        /// Role of the new operator; may be repeated
+        #[arg(long = "role", value_name = "ROLE", required = true)]
+        roles: Vec<OperatorRoleName>,
+    },
+    /// Gives an operator other roles, in place of those that there were
+    Roles {
+        /// Name or id of the operator
+        #[arg(value_name = "USER")]
+        user: String,
+        /// A role; may be repeated
+        #[arg(long = "role", value_name = "ROLE", required = true)]
+        roles: Vec<OperatorRoleName>,
+    },
+    /// Disables an operator: sessions, waiting jobs and tokens are over within seconds
+    Disable {
+        /// Name or id of the operator
+        #[arg(value_name = "USER")]
+        user: String,
+        /// Why, for the log
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+        /// Deletes the operator; the name is free again
+        #[arg(long)]
+        for_good: bool,
+    },
+    /// Enables a disabled operator
+    Enable {
+        /// Name or id of the operator
+        #[arg(value_name = "USER")]
+        user: String,
+    },
+    /// Takes the password away, ends the sessions, and prints a link for another password
+    Reset {
+        /// Name or id of the operator
+        #[arg(value_name = "USER")]
+        user: String,
+    },
+}
+
+/// Lists what can be done with roles.
+#[derive(Debug, Subcommand)]
+pub enum RolesCommand {
+    /// Lists roles with their rights
+    List,
+    /// Makes a role
+    Create {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: OperatorRoleName,
+        /// What it may do and where: RIGHT for every site, RIGHT@SITE for one; may be repeated
+        #[arg(long = "right", value_name = "RIGHT[@SITE]", required = true, value_parser = right_on_site)]
+        rights: Vec<RightOnSites>,
+        /// What it is for
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        description: String,
+    },
+    /// Changes a role; rights given here take the place of those that there were
+    Update {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: OperatorRoleName,
+        /// What it may do and where: RIGHT for every site, RIGHT@SITE for one; may be repeated
+        #[arg(long = "right", value_name = "RIGHT[@SITE]", value_parser = right_on_site)]
+        rights: Vec<RightOnSites>,
+        /// What it is for
+        #[arg(long, value_name = "TEXT", required_unless_present = "rights")]
+        description: Option<String>,
+    },
+}
+
+/// Lists what can be done with sites.
+#[derive(Debug, Subcommand)]
+pub enum SitesCommand {
+    /// Lists the sites that your rights reach
+    List,
+    /// Makes a site
+    Create {
+        /// Its name
+        #[arg(value_name = "NAME", value_parser = site)]
+        name: SiteName,
+        /// What it is
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        description: String,
+    },
+    /// Describes a site
+    Describe {
+        /// Its name
+        #[arg(value_name = "NAME", value_parser = site)]
+        name: SiteName,
+        /// What it is
+        #[arg(value_name = "TEXT")]
+        description: String,
+    },
 }
 
 /// Lists what can be done with installer codes.
@@ -257,6 +373,17 @@ pub enum JobsCommand {
     },
 }
 
+fn right_on_site(text: &str) -> Result<RightOnSites, String> {
+    let (right, at) = text.split_once('@').unwrap_or((text, "*"));
+    right.parse::<Right>()?;
+    if at != "*" {
+        site(at)?;
+    }
+    Ok(RightOnSites {
+        right: right.to_owned(),
+        sites: vec![at.to_owned()],
+    })
+}
 fn site(text: &str) -> Result<SiteName, String> {
     SiteName::new(text).map_err(|e| e.to_string())
 }
@@ -303,6 +430,18 @@ mod tests {
             "login --username ada --password-stdin --json",
             "logout",
             "session --json",
+            "users list",
+            "users invite --username bob --role technician --role approver --json",
+            "users roles bob --role viewer",
+            "users disable bob --reason left --for-good",
+            "users enable bob",
+            "users reset bob",
+            "roles list --json",
+            "roles create night --right jobs.run@berlin --right jobs.read",
+            "roles update night --right jobs.read",
+            "sites list",
+            "sites create berlin --description office",
+            "sites describe berlin office",
             "codes create --site default --uses 2 --lifetime 24h --auto-approve --json",
             "codes list",
             "codes revoke 0123456789abcdef0123456789abcdef",
@@ -339,6 +478,11 @@ mod tests {
             "run --all --lang cobol -- uname",
             "run --all --timeout 0 -- uname",
             "login --username ada",
+            "users invite --username bob",
+            "users invite --role viewer",
+            "roles create night --right jobs.fly",
+            "roles create night --right jobs.run@Berlin",
+            "roles update night",
             "jobs show x",
         ] {
             let words = std::iter::once("borealis").chain(line.split(' '));

@@ -14,6 +14,7 @@ mod approvals;
 mod codes;
 mod devices;
 mod jobs;
+mod people;
 mod run;
 
 /// Does what the command line says and returns the exit code.
@@ -34,6 +35,9 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<u8, CliError> {
             let api = Api::new(Connection::gather(args)?)?;
             match other {
                 Command::Session => account::session(&api, printer).await?,
+                Command::Users(command) => people::users(&api, printer, command).await?,
+                Command::Roles(command) => people::roles(&api, printer, command).await?,
+                Command::Sites(command) => people::sites(&api, printer, command).await?,
                 Command::Codes(command) => codes::run(&api, printer, command).await?,
                 Command::Approvals(command) => approvals::run(&api, printer, command).await?,
                 Command::Devices(command) => devices::run(&api, printer, command).await?,

@@ -10,12 +10,13 @@
 //! | `token_invalid` | it is no biscuit, another root signed it, or its facts are not those that access writes |
 //! | `token_expired` | a check on the time failed |
 //! | `token_revoked` | session, grant or operator are over |
+//! | `no_longer_permitted` | a grant whose author lost the right since |
 //! | `wrong_service`, `wrong_action` | a hop narrowed it to something else |
-//! | `right_missing` | it holds the right for no site |
+//! | `right_missing` | it holds the right for no site, or the operator does so no more |
 //! | `out_of_scope` | it holds the right, but not for this device or site |
 //! | `stale` | the newest word from access is too old to decide by |
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,8 +35,12 @@ use thiserror::Error;
 
 use crate::clock::Clock;
 use crate::follow::Freshness;
-use crate::revocation::RevocationSet;
+use crate::revocation::{Limit, RevocationSet};
 use crate::trust::FormerBiscuitRoot;
+
+pub mod reach;
+
+pub use reach::{Reach, Sites};
 
 /// Is how long a hop's attenuated biscuit lives, in milliseconds.
 pub const HOP_LIFE_MS: i64 = 30_000;
@@ -56,48 +61,6 @@ pub const MAX_TOKEN_BYTES: usize = 64 << 10;
 /// Is how often a token is judged again when the machine took the time away.
 const TRIES: u32 = 3;
 
-/// Says which sites a right reaches.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sites {
-    /// Every site, also those to come.
-    All,
-    /// Just these.
-    Some(BTreeSet<SiteName>),
-}
-
-impl Sites {
-    /// Tells whether a site is among them.
-    pub fn reach(&self, site: &SiteName) -> bool {
-        match self {
-            Sites::All => true,
-            Sites::Some(some) => some.contains(site),
-        }
-    }
-
-    /// Returns the names for people and programs; `*` stands for all.
-    pub fn names(&self) -> Vec<String> {
-        match self {
-            Sites::All => vec!["*".to_owned()],
-            Sites::Some(some) => some.iter().map(ToString::to_string).collect(),
-        }
-    }
-
-    fn add(&mut self, site: &str) -> Result<(), AuthError> {
-        match (site, &mut *self) {
-            ("*", _) => *self = Sites::All,
-            (_, Sites::All) => {}
-            (name, Sites::Some(some)) => {
-                some.insert(SiteName::new(name).map_err(|_| AuthError::Facts)?);
-            }
-        }
-        Ok(())
-    }
-
-    fn none() -> Self {
-        Sites::Some(BTreeSet::new())
-    }
-}
-
 /// Is whoever a biscuit speaks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -114,7 +77,7 @@ pub struct Caller {
     /// The sites that the right in question reaches; of every right where none was in question.
     pub sites: Sites,
     /// The sites of each right.
-    pub reach: BTreeMap<Right, Sites>,
+    pub reach: Reach,
     /// When the biscuit ends at the latest.
     pub expires_at: Timestamp,
     /// The grant, when the biscuit is one.
@@ -127,6 +90,21 @@ impl Caller {
     /// Tells whether the caller holds a right on a site.
     pub fn may(&self, right: Right, site: &SiteName) -> bool {
         self.reach.get(&right).is_some_and(|sites| sites.reach(site))
+    }
+
+    /// Tells whether the caller holds a right on every site, also those to come.
+    pub fn may_everywhere(&self, right: Right) -> bool {
+        self.reach.get(&right) == Some(&Sites::All)
+    }
+
+    /// Fills in what follows from the reach for whatever is needed.
+    fn facing(mut self, need: Need) -> Self {
+        self.rights = self.reach.keys().copied().collect();
+        self.sites = match need {
+            Need::Right(right) => self.reach.get(&right).cloned().unwrap_or_else(Sites::none),
+            Need::Public | Need::Session => self.reach.values().fold(Sites::none(), |all, sites| all.join(sites)),
+        };
+        self
     }
 }
 
@@ -197,19 +175,33 @@ pub struct SessionClaims {
     /// The key that signs the session's changing requests.
     pub session_key: PublicKey,
     /// What the operator may do, and where.
-    pub rights: BTreeMap<Right, Sites>,
+    pub rights: Reach,
     /// When the session ends at the latest.
     pub expires_at: Timestamp,
+}
+
+/// Is what binds a biscuit besides its claims.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// The epoch of its operator: how often the operator's standing had changed when it was minted.
+    pub epoch: u64,
 }
 
 /// Mints a session's biscuit, base64url.
 ///
 /// Shape: `operator(hex); username(text); session(hex); session_key(base64url); right(site or "*", right)…;
-/// expires(time); check if time($t), $t < expires`.
+/// expires(time); epoch(number); check if time($t), $t < expires`. No `epoch` is the first one, 0.
 ///
 /// Errors: [`AuthError::Biscuit`].
 pub fn mint_session(root: &BiscuitRoot, claims: &SessionClaims) -> Result<String, AuthError> {
-    let builder = session_facts(claims, "operator")?;
+    mint_session_within(root, claims, &Bounds::default())
+}
+
+/// Mints a session's biscuit within bounds; see [`mint_session`].
+///
+/// Errors: [`AuthError::Biscuit`].
+pub fn mint_session_within(root: &BiscuitRoot, claims: &SessionClaims, bounds: &Bounds) -> Result<String, AuthError> {
+    let builder = session_facts(claims, bounds, "operator")?;
     finish(root, builder)
 }
 
@@ -224,7 +216,20 @@ pub fn mint_grant(
     grant: GrantId,
     call_digest: &[u8; 32],
 ) -> Result<String, AuthError> {
-    let builder = session_facts(claims, "author")?
+    mint_grant_within(root, claims, grant, call_digest, &Bounds::default())
+}
+
+/// Mints a grant's biscuit within bounds; see [`mint_grant`].
+///
+/// Errors: [`AuthError::Biscuit`].
+pub fn mint_grant_within(
+    root: &BiscuitRoot,
+    claims: &SessionClaims,
+    grant: GrantId,
+    call_digest: &[u8; 32],
+    bounds: &Bounds,
+) -> Result<String, AuthError> {
+    let builder = session_facts(claims, bounds, "author")?
         .fact(text_fact("grant", &grant.to_string()))
         .and_then(|b| b.fact(text_fact("call_digest", &hex::encode(call_digest))))
         .map_err(failed("minted"))?;
@@ -235,13 +240,17 @@ fn text_fact(name: &str, text: &str) -> Fact {
     fact(name, &[string(text)])
 }
 
-fn session_facts(claims: &SessionClaims, who: &str) -> Result<BiscuitBuilder, AuthError> {
+fn session_facts(claims: &SessionClaims, bounds: &Bounds, who: &str) -> Result<BiscuitBuilder, AuthError> {
     let mut facts = vec![
         text_fact(who, &claims.operator.to_string()),
         text_fact("username", &claims.username),
         text_fact("session", &claims.session.to_string()),
         text_fact("session_key", &claims.session_key.to_string()),
         fact("expires", &[Term::Date(seconds_up(claims.expires_at))]),
+        fact(
+            "epoch",
+            &[Term::Integer(i64::try_from(bounds.epoch).unwrap_or(i64::MAX))],
+        ),
     ];
     for (right, sites) in &claims.rights {
         for site in sites.names() {
@@ -457,7 +466,7 @@ impl Authoriser {
                 return Err(Verdict::Refused(refusal));
             }
         }
-        let caller = read_caller(&mut world, question.need).map_err(|error| match error {
+        let (caller, epoch) = read_caller(&mut world).map_err(|error| match error {
             AuthError::Biscuit {
                 source: Token::RunLimit(RunLimit::Timeout),
                 ..
@@ -467,11 +476,13 @@ impl Authoriser {
                 "the token's facts are not those of a session or a grant",
             )),
         })?;
-        self.not_revoked(&caller)?;
-        match verdict {
-            Ok(_) => Ok(caller),
-            Err(error) => Err(Verdict::Refused(refused(&error, &caller, question.need))),
+        let held = caller.reach.clone();
+        let caller = self.in_force(caller, epoch)?.facing(question.need);
+        if let Err(error) = &verdict {
+            return Err(Verdict::Refused(refused(error, &held, question.need)));
         }
+        still_permitted(&caller, question)?;
+        Ok(caller)
     }
 
     fn world(&self, biscuit: &Biscuit, question: Question<'_>) -> Result<Authorizer, WireError> {
@@ -498,7 +509,8 @@ impl Authoriser {
         builder.build(biscuit).map_err(unreadable)
     }
 
-    fn not_revoked(&self, caller: &Caller) -> Result<(), WireError> {
+    /// Takes away what was revoked since the biscuit was minted.
+    fn in_force(&self, mut caller: Caller, epoch: u64) -> Result<Caller, WireError> {
         if let Some(fresh) = &self.fresh
             && !fresh.within(STALE_AFTER_MS)
         {
@@ -510,14 +522,42 @@ impl Authoriser {
         let grant_over = caller.grant.is_some_and(|grant| self.revoked.grant_revoked(&grant));
         // A grant survives the log-out of its author.
         let session_over = caller.grant.is_none() && self.revoked.session_ended(&caller.session);
-        if grant_over || session_over || self.revoked.operator_disabled(&caller.operator) {
-            return Err(WireError::new(
-                Code::TokenRevoked,
-                "the token's session or grant is over",
-            ));
+        match self.revoked.limit(&caller.operator, epoch) {
+            Limit::None if !grant_over && !session_over => {}
+            Limit::To(limit) if !grant_over && !session_over => caller.reach = reach::meet(&caller.reach, &limit),
+            _ => {
+                return Err(WireError::new(
+                    Code::TokenRevoked,
+                    "the token's session or grant is over",
+                ));
+            }
         }
-        Ok(())
+        Ok(caller)
     }
+}
+
+/// Checks a biscuit that was good when it was minted against what its operator may do now.
+fn still_permitted(caller: &Caller, question: Question<'_>) -> Result<(), WireError> {
+    let Need::Right(right) = question.need else {
+        return Ok(());
+    };
+    if !caller.reach.contains_key(&right) {
+        let text = format!("the right {} was taken away", right.as_str());
+        let code = if caller.grant.is_some() {
+            Code::NoLongerPermitted
+        } else {
+            Code::RightMissing
+        };
+        return Err(WireError::new(code, text));
+    }
+    match question.resource {
+        Some(resource) if !caller.may(right, &resource.site) => Err(beyond()),
+        _ => Ok(()),
+    }
+}
+
+fn beyond() -> WireError {
+    WireError::new(Code::OutOfScope, "the rights do not reach this device or site")
 }
 
 enum Verdict {
@@ -559,16 +599,16 @@ fn failed_check(error: &Token) -> Option<WireError> {
     Some(WireError::new(code, text))
 }
 
-fn refused(error: &Token, caller: &Caller, need: Need) -> WireError {
+fn refused(error: &Token, held: &Reach, need: Need) -> WireError {
     if !matches!(error, Token::FailedLogic(_)) {
         tracing::warn!(%error, "a token could not be judged within the limits");
         return WireError::new(Code::TokenInvalid, "the token is too large to be judged");
     }
     match need {
-        Need::Right(right) if !caller.rights.contains(&right) => {
+        Need::Right(right) if !held.contains_key(&right) => {
             WireError::new(Code::RightMissing, format!("the right {} is missing", right.as_str()))
         }
-        _ => WireError::new(Code::OutOfScope, "the rights do not reach this device or site"),
+        _ => beyond(),
     }
 }
 
@@ -582,12 +622,23 @@ fn one_text(world: &mut Authorizer, name: &str) -> Result<Option<String>, AuthEr
     }
 }
 
+/// Reads a number; none is 0.
+fn one_number(world: &mut Authorizer, name: &str) -> Result<u64, AuthError> {
+    let rule = format!("data($x) <- {name}($x)");
+    let found: Vec<(i64,)> = world.query_with_limits(rule.as_str(), LIMITS).map_err(failed("read"))?;
+    match found.as_slice() {
+        [] => Ok(0),
+        [(number,)] => u64::try_from(*number).map_err(|_| AuthError::Facts),
+        _ => Err(AuthError::Facts),
+    }
+}
+
 fn parsed<T: std::str::FromStr>(text: Option<String>) -> Result<T, AuthError> {
     text.and_then(|t| t.parse().ok()).ok_or(AuthError::Facts)
 }
 
-/// Reads the authority block's facts; facts of later blocks are not visible to these queries.
-fn read_caller(world: &mut Authorizer, need: Need) -> Result<Caller, AuthError> {
+/// Reads the authority block's facts, and the epoch; facts of later blocks are not visible to these queries.
+fn read_caller(world: &mut Authorizer) -> Result<(Caller, u64), AuthError> {
     let grant: Option<String> = one_text(world, "grant")?;
     let who = if grant.is_some() { "author" } else { "operator" };
     let operator = parsed(one_text(world, who)?)?;
@@ -615,37 +666,26 @@ fn read_caller(world: &mut Authorizer, need: Need) -> Result<Caller, AuthError> 
     let pairs: Vec<(String, String)> = world
         .query_with_limits("data($s, $r) <- right($s, $r)", LIMITS)
         .map_err(failed("read"))?;
-    let mut reach: BTreeMap<Right, Sites> = BTreeMap::new();
+    let mut reach = Reach::new();
     for (site, right) in pairs {
         // A right of a newer version is none of this one's.
         if let Ok(right) = right.parse() {
             reach.entry(right).or_insert_with(Sites::none).add(&site)?;
         }
     }
-    let sites = match need {
-        Need::Right(right) => reach.get(&right).cloned().unwrap_or_else(Sites::none),
-        Need::Public | Need::Session => every_site(&reach)?,
-    };
-    Ok(Caller {
+    let caller = Caller {
         operator,
         username,
         session,
         session_key,
-        rights: reach.keys().copied().collect(),
-        sites,
+        rights: BTreeSet::new(),
+        sites: Sites::none(),
         reach,
         expires_at,
         grant: grant.map(|text| parsed(Some(text))).transpose()?,
         call_digest,
-    })
-}
-
-fn every_site(reach: &BTreeMap<Right, Sites>) -> Result<Sites, AuthError> {
-    let mut all = Sites::none();
-    for site in reach.values().flat_map(Sites::names) {
-        all.add(&site)?;
-    }
-    Ok(all)
+    };
+    Ok((caller, one_number(world, "epoch")?))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::{CommandId, CorrelationId};
 use borealis_bus_schema::operator::{FRESHNESS_MS, OperatorCall};
 use borealis_bus_schema::reply::{Reply, WireError};
-use borealis_bus_schema::routes::{Need, Route};
+use borealis_bus_schema::routes::{Need, Route, Tenancy};
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{Append, AppendError, Appended, EventLog, StreamWrite};
 use serde::Serialize;
@@ -220,6 +220,14 @@ pub(crate) fn admit(
     let caller = authoriser.authorise(biscuit, route.need, None)?;
     if caller.grant.is_some() {
         return Err(WireError::new(Code::TokenInvalid, "a grant is no session"));
+    }
+    if let (Tenancy::Deployment, Need::Right(right)) = (route.tenancy, route.need)
+        && !caller.may_everywhere(right)
+    {
+        return Err(WireError::new(
+            Code::OutOfScope,
+            "this reaches the whole deployment, and the right does not",
+        ));
     }
     let command = if route.changes {
         Some(verify_proof(call, &caller, now)?)

@@ -1,14 +1,25 @@
-//! What no longer counts although its token is still good: ended sessions, revoked grants, disabled operators.
+//! What no longer counts although its token is still good: ended sessions, revoked grants, disabled operators, rights that
+//! were taken away.
 //!
 //! Access feeds its own set from its own log; every other service feeds one by [following](crate::follow) access. The
-//! kinds that count are [`SessionEnded`], [`GrantRevoked`] and [`OperatorDisabled`]; others are ignored.
+//! kinds that count are [`SessionEnded`], [`GrantRevoked`], [`OperatorDisabled`], [`OperatorEnabled`] and
+//! [`OperatorRightsChanged`]; others are ignored.
+//!
+//! An operator's standing has epochs. Each change of rights begins one, and so does being enabled again; a token names the
+//! epoch in which it was minted. It reaches no further than what it says, and no further than what its operator held after
+//! each later change: a right that was lost and given back comes back with new tokens only. Tokens of an epoch before the
+//! operator was disabled are over for good.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{PoisonError, RwLock};
 
 use borealis_bus_schema::codec::{self, CodecError};
 use borealis_bus_schema::ids::{GrantId, OperatorId, SessionId};
-use borealis_bus_schema::messages::shared_events::{GrantRevoked, OperatorDisabled, SessionEnded, SharedEvent as _};
+use borealis_bus_schema::messages::shared_events::{
+    GrantRevoked, OperatorDisabled, OperatorEnabled, OperatorRightsChanged, SessionEnded, SharedEvent as _,
+};
+
+use crate::auth::reach::{self, Reach};
 
 /// Remembers what was revoked.
 #[derive(Debug, Default)]
@@ -18,7 +29,45 @@ pub struct RevocationSet(RwLock<Sets>);
 struct Sets {
     sessions: HashSet<SessionId>,
     grants: HashSet<GrantId>,
-    operators: HashSet<OperatorId>,
+    operators: HashMap<OperatorId, Standing>,
+}
+
+/// Says how far a token of an operator reaches at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Limit {
+    /// As far as it says.
+    None,
+    /// No further than this.
+    To(Reach),
+    /// Nowhere: its operator is disabled, or was so after it was minted.
+    Void,
+}
+
+/// Is what became of an operator since the first token.
+#[derive(Debug, Default)]
+struct Standing {
+    disabled: bool,
+    /// Tokens of earlier epochs are over.
+    void_below: u64,
+    /// What was held after every change from this epoch on.
+    held_from: BTreeMap<u64, Reach>,
+}
+
+impl Standing {
+    fn change(&mut self, epoch: u64, now: Reach) {
+        for held in self.held_from.values_mut() {
+            *held = reach::meet(held, &now);
+        }
+        self.held_from.insert(epoch, now);
+    }
+
+    fn limit(&self, epoch: u64) -> Limit {
+        if self.disabled || epoch < self.void_below {
+            return Limit::Void;
+        }
+        let later = self.held_from.range(epoch.saturating_add(1)..).next();
+        later.map_or(Limit::None, |(_, held)| Limit::To(held.clone()))
+    }
 }
 
 impl RevocationSet {
@@ -37,7 +86,7 @@ impl RevocationSet {
     }
     /// Disables an operator: every session and every grant of that operator.
     pub fn disable_operator(&self, operator: OperatorId) {
-        self.write(|sets| sets.operators.insert(operator));
+        self.write(|sets| sets.operators.entry(operator).or_default().disabled = true);
     }
 
     /// Tells whether a session has ended.
@@ -50,7 +99,15 @@ impl RevocationSet {
     }
     /// Tells whether an operator is disabled.
     pub fn operator_disabled(&self, operator: &OperatorId) -> bool {
-        self.read(|sets| sets.operators.contains(operator))
+        self.read(|sets| sets.operators.get(operator).is_some_and(|standing| standing.disabled))
+    }
+    /// Says how far a token of an operator reaches that was minted in an epoch.
+    pub fn limit(&self, operator: &OperatorId, epoch: u64) -> Limit {
+        self.read(|sets| {
+            sets.operators
+                .get(operator)
+                .map_or(Limit::None, |standing| standing.limit(epoch))
+        })
     }
 
     /// Takes one of access's events.
@@ -61,6 +118,24 @@ impl RevocationSet {
             SessionEnded::KIND => self.end_session(codec::decode::<SessionEnded>(body)?.session),
             GrantRevoked::KIND => self.revoke_grant(codec::decode::<GrantRevoked>(body)?.grant),
             OperatorDisabled::KIND => self.disable_operator(codec::decode::<OperatorDisabled>(body)?.operator),
+            OperatorEnabled::KIND => {
+                let enabled: OperatorEnabled = codec::decode(body)?;
+                self.write(|sets| {
+                    let standing = sets.operators.entry(enabled.operator).or_default();
+                    standing.disabled = false;
+                    standing.void_below = standing.void_below.max(enabled.epoch);
+                });
+            }
+            OperatorRightsChanged::KIND => {
+                let changed: OperatorRightsChanged = codec::decode(body)?;
+                let now = reach::read(&changed.rights).map_err(|_| CodecError::Malformed {
+                    reason: "it names a site that is none".into(),
+                })?;
+                self.write(|sets| {
+                    let standing = sets.operators.entry(changed.operator).or_default();
+                    standing.change(changed.epoch, now);
+                });
+            }
             _ => {}
         }
         Ok(())
@@ -105,5 +180,76 @@ mod tests {
         set.apply("OperatorDisabled", &codec::encode(&disabled).unwrap())
             .unwrap();
         assert!(set.operator_disabled(&operator));
+    }
+
+    fn changed(set: &RevocationSet, operator: OperatorId, epoch: u64, rights: &[(&str, &str)]) {
+        let rights = rights
+            .iter()
+            .map(|(right, site)| borealis_bus_schema::messages::access::RightOnSites {
+                right: (*right).into(),
+                sites: vec![(*site).into()],
+            })
+            .collect();
+        let at = Timestamp::from_unix_ms(0);
+        let event = OperatorRightsChanged {
+            operator,
+            epoch,
+            rights,
+            at,
+        };
+        set.apply("OperatorRightsChanged", &codec::encode(&event).unwrap())
+            .unwrap();
+    }
+
+    fn rights_at(set: &RevocationSet, operator: OperatorId, epoch: u64) -> Option<Vec<&'static str>> {
+        match set.limit(&operator, epoch) {
+            Limit::None => None,
+            Limit::Void => Some(vec!["void"]),
+            Limit::To(reach) => Some(reach.keys().map(|right| right.as_str()).collect()),
+        }
+    }
+
+    #[test]
+    fn a_right_that_was_lost_comes_back_with_new_tokens_only() {
+        let (set, operator) = (RevocationSet::new(), OperatorId::from_bytes([3; 16]));
+        assert_eq!(rights_at(&set, operator, 0), None);
+        changed(&set, operator, 1, &[("jobs.read", "*")]);
+        assert_eq!(rights_at(&set, operator, 0), Some(vec!["jobs.read"]));
+        assert_eq!(rights_at(&set, operator, 1), None, "what was minted since says it all");
+        changed(&set, operator, 2, &[("jobs.read", "*"), ("jobs.run", "*")]);
+        assert_eq!(rights_at(&set, operator, 0), Some(vec!["jobs.read"]));
+        assert_eq!(rights_at(&set, operator, 1), Some(vec!["jobs.read", "jobs.run"]));
+        changed(&set, operator, 3, &[]);
+        for epoch in 0..3 {
+            assert_eq!(rights_at(&set, operator, epoch), Some(vec![]));
+        }
+        assert_eq!(rights_at(&set, operator, 3), None);
+    }
+
+    #[test]
+    fn sites_are_taken_away_one_by_one() {
+        let (set, operator) = (RevocationSet::new(), OperatorId::from_bytes([4; 16]));
+        changed(&set, operator, 1, &[("jobs.run", "berlin"), ("jobs.run", "oslo")]);
+        changed(&set, operator, 2, &[("jobs.run", "oslo"), ("jobs.run", "rome")]);
+        let Limit::To(reach) = set.limit(&operator, 0) else {
+            panic!("no limit")
+        };
+        assert_eq!(reach.values().next().unwrap().names(), ["oslo"]);
+    }
+
+    #[test]
+    fn whoever_is_enabled_again_begins_anew() {
+        let (set, operator) = (RevocationSet::new(), OperatorId::from_bytes([5; 16]));
+        changed(&set, operator, 1, &[("jobs.run", "*")]);
+        set.disable_operator(operator);
+        assert_eq!(rights_at(&set, operator, 1), Some(vec!["void"]));
+        let at = Timestamp::from_unix_ms(0);
+        let enabled = codec::encode(&OperatorEnabled { operator, epoch: 2, at }).unwrap();
+        set.apply("OperatorEnabled", &enabled).unwrap();
+        for epoch in 0..2 {
+            assert_eq!(rights_at(&set, operator, epoch), Some(vec!["void"]));
+        }
+        assert_eq!(rights_at(&set, operator, 2), None);
+        assert!(!set.operator_disabled(&operator));
     }
 }

@@ -70,11 +70,8 @@ fn end() -> Command {
 fn the_first_operator_is_made_through_the_link_with_every_right_everywhere() {
     let state = given(vec![open(), finish()]);
     let (_, operator) = state.operator(&ada()).unwrap();
-    assert_eq!(operator.rights.len(), Right::ALL.len());
-    assert_eq!(
-        (&operator.sites, operator.record.as_deref()),
-        (&Sites::All, Some(&[1][..]))
-    );
+    assert_eq!(state.reach_of(&operator.roles), reach::everything());
+    assert_eq!(operator.record.as_deref(), Some(&[1][..]));
     assert_eq!(state.setup, Setup::Done);
 }
 
@@ -161,11 +158,11 @@ fn a_grant_speaks_for_its_sessions_operator_and_reaches_what_that_one_reaches() 
 fn nobody_is_granted_what_they_may_not_do() {
     let mut state = given(vec![open(), finish(), log_in()]);
     for account in state.operators.values_mut() {
-        account.rights.remove(&Right::JobsRun);
+        account.roles = [OperatorRoleName::new("viewer").unwrap()].into();
     }
     assert_eq!(
         decide(&state, mint(at(99)), &facts(10, 4)),
-        Err(Rejection::RightMissing)
+        Err(Rejection::RightMissing(Right::JobsRun))
     );
     assert_eq!(
         decide(&State::default(), mint(at(99)), &facts(10, 4)),

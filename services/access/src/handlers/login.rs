@@ -13,8 +13,8 @@ use borealis_service_kit::operator::PublicCtx;
 use borealis_service_kit::random;
 use rand::rngs::OsRng;
 
-use crate::aggregate::{Command, Event, Username};
-use crate::error::malformed;
+use crate::aggregate::{Command, Event, Rejection, Status, Username};
+use crate::error::{AccessError, malformed};
 use crate::logins;
 use crate::opaque::{Opaque, OpaqueError};
 use crate::service::{Access, CommandKey};
@@ -50,7 +50,9 @@ async fn start(
     let peer = peer_key(&ctx.call.peer);
     let (operator, record, known) = {
         let state = access.state().await;
-        match Username::new(&username).and_then(|name| state.operator(&name)) {
+        let found = Username::new(&username).and_then(|name| state.operator(&name));
+        // Whoever is disabled or has no password yet looks like one who does not exist.
+        match found.filter(|(_, operator)| operator.status == Status::Active) {
             Some((id, operator)) => (Some(id), operator.record.clone(), operator.known_peers.contains(&peer)),
             None => (None, None, false),
         }
@@ -103,7 +105,12 @@ async fn finish(
         session_key: login.session_key,
         peer: peer_key(&ctx.call.peer),
     };
-    let (events, _) = access.execute(command, CommandKey::once()).await?;
+    let begun = access.execute(command, CommandKey::once()).await;
+    let (events, _) = begun.map_err(|error| match error {
+        // Disabled between the two steps.
+        AccessError::Rejected(Rejection::OperatorUnknown) => failed(),
+        other => other.into(),
+    })?;
     access.logins(|logins| logins.throttle.give_back(&login.attempt));
     let Some(Event::SessionStarted {
         session, expires_at, ..

@@ -2,6 +2,7 @@
 
 use borealis_bus_schema::messages::access::SessionInfo;
 use borealis_bus_schema::reply::Reply;
+use borealis_service_kit::auth::reach;
 use borealis_service_kit::operator::OperatorCtx;
 
 /// Tells what the caller's biscuit says.
@@ -20,5 +21,6 @@ pub async fn handle(ctx: OperatorCtx) -> Reply<SessionInfo> {
             .map(|right| right.as_str().to_owned())
             .collect(),
         sites: ctx.caller.sites.names(),
+        reach: reach::write(&ctx.caller.reach),
     })
 }

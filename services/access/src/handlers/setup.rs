@@ -1,4 +1,4 @@
-//! `setup`: whoever holds the link's secret registers the first operator's password.
+//! `setup`: whoever holds a link's secret registers a password: the first operator's, or that of one who was invited.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use borealis_bus_schema::messages::access::{Setup, SetupAnswer};
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_service_kit::operator::PublicCtx;
 
-use crate::aggregate::{Command, Event, Username, may_set_up};
+use crate::aggregate::{Command, Event, LinkFor, Rejection, UserCommand, Username};
 use crate::error::{AccessError, malformed};
 use crate::opaque::Opaque;
 use crate::service::{Access, CommandKey};
@@ -16,7 +16,8 @@ use crate::throttle::peer_key;
 
 /// Answers a step of set-up.
 ///
-/// Errors: `setup_closed`; `invalid_field` for a name or a message that is none.
+/// Errors: `setup_closed`, `link_used`, `link_expired`; `invalid_field` for a name that is none or not the link's, and for a
+/// message that is none.
 pub async fn handle(access: Arc<Access>, ctx: PublicCtx) -> Reply<SetupAnswer> {
     match ctx.body()? {
         Setup::Start {
@@ -24,8 +25,7 @@ pub async fn handle(access: Arc<Access>, ctx: PublicCtx) -> Reply<SetupAnswer> {
             username,
             registration_request,
         } => {
-            may_set_up(&*access.state().await, digest(&secret)).map_err(AccessError::from)?;
-            let username = named(&username)?;
+            let (_, username) = opened(&access, &ctx, &secret, &username).await?;
             let registration_response = access
                 .opaque
                 .register(username.as_str(), &registration_request)
@@ -37,28 +37,58 @@ pub async fn handle(access: Arc<Access>, ctx: PublicCtx) -> Reply<SetupAnswer> {
             username,
             registration_record,
         } => {
+            let (link, username) = opened(&access, &ctx, &secret, &username).await?;
             let secret = digest(&secret);
-            may_set_up(&*access.state().await, secret).map_err(AccessError::from)?;
-            let command = Command::FinishSetup {
-                secret,
-                username: named(&username)?,
-                record: Opaque::record(&registration_record).map_err(malformed)?,
-                peer: peer_key(&ctx.call.peer),
+            let record = Opaque::record(&registration_record).map_err(malformed)?;
+            let peer = peer_key(&ctx.call.peer);
+            let command = match link {
+                LinkFor::FirstOperator => Command::FinishSetup {
+                    secret,
+                    username,
+                    record,
+                    peer,
+                },
+                LinkFor::Operator(_) => Command::User(UserCommand::UseLink {
+                    secret,
+                    username,
+                    record,
+                    peer,
+                }),
             };
             let (events, _) = access.execute(command, CommandKey::once()).await?;
-            access.close_link();
             let operator = events.iter().find_map(|event| match event {
-                Event::OperatorCreated { operator, .. } => Some(*operator),
+                Event::PasswordSet { operator, .. } => Some(*operator),
                 _ => None,
             });
-            let operator = operator.ok_or_else(|| WireError::new(Code::Internal, "no operator was made"))?;
-            tracing::info!(operator = %operator, "the first operator was made through the set-up link");
+            let operator = operator.ok_or_else(|| WireError::new(Code::Internal, "no password was set"))?;
+            if link == LinkFor::FirstOperator {
+                access.close_link();
+                tracing::info!(operator = %operator, "the first operator was made through the set-up link");
+            } else {
+                tracing::info!(operator = %operator, "an operator set a password through a link");
+            }
             Ok(SetupAnswer::Finished { operator })
         }
     }
 }
 
-fn named(username: &str) -> Reply<Username> {
+/// Finds what the secret opens, for the name that came with it.
+async fn opened(access: &Access, ctx: &PublicCtx, secret: &str, username: &str) -> Reply<(LinkFor, Username)> {
+    let state = access.state().await;
+    let link = state.link(digest(secret), ctx.now).map_err(AccessError::from)?;
+    let username = named(username)?;
+    match link {
+        LinkFor::Operator(operator) if state.names.get(&username) != Some(&operator) => {
+            Err(AccessError::from(Rejection::LinkOfAnother).into())
+        }
+        _ => Ok((link, username)),
+    }
+}
+
+/// Reads an operator's name.
+///
+/// Errors: `invalid_field`.
+pub fn named(username: &str) -> Reply<Username> {
     Username::new(username).ok_or_else(|| {
         WireError::new(
             Code::InvalidField,

@@ -14,4 +14,5 @@ mod client;
 mod isolation;
 mod log_in;
 mod opaque;
+mod people;
 mod refusals;

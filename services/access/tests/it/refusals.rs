@@ -4,7 +4,7 @@ use borealis_access::aggregate::{Event, Username};
 use borealis_access::{build, stored};
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::PublicKey;
-use borealis_bus_schema::ids::{CommandId, OperatorId};
+use borealis_bus_schema::ids::{CommandId, OperatorId, OperatorRoleName};
 use borealis_bus_schema::messages::access::MintGrant;
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::reply::Reply;
@@ -189,8 +189,7 @@ async fn whoever_may_not_run_jobs_gets_no_grant() {
         Event::OperatorCreated {
             operator,
             username: Username::new("reader").unwrap(),
-            rights: [Right::DevicesRead].into(),
-            sites: Sites::All,
+            roles: [OperatorRoleName::new("viewer").unwrap()].into(),
             peer: "192.0.2.9".into(),
             at: now(),
         },

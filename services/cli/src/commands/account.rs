@@ -9,6 +9,7 @@ use ed25519_dalek::SigningKey;
 use rand::rngs::OsRng;
 use serde::Serialize;
 
+use super::people;
 use crate::api::Api;
 use crate::args::ServerArgs;
 use crate::connection::{self, Connection, Stored};
@@ -34,7 +35,7 @@ fn unexpected() -> CliError {
     CliError::Answer("it belongs to another step".to_owned())
 }
 
-/// Sets the first operator's password, then logs in.
+/// Sets a password through a link, then logs in.
 pub async fn setup(args: &ServerArgs, printer: &Printer, link: &str, username: &str) -> Result<(), CliError> {
     let link = secret::resolve(link)?;
     let (url, secret) = split_link(&link)?;
@@ -74,7 +75,7 @@ pub async fn setup(args: &ServerArgs, printer: &Printer, link: &str, username: &
 
 /// Splits `https://host:port/setup#secret` into address and secret.
 fn split_link(link: &str) -> Result<(&str, &str), CliError> {
-    let bad = || CliError::Usage("this is no set-up link: https://host:port/setup#secret".to_owned());
+    let bad = || CliError::Usage("this is no link that sets a password: https://host:port/setup#secret".to_owned());
     let (page, secret) = link.split_once('#').ok_or_else(bad)?;
     let url = page.trim_end_matches('/').strip_suffix("/setup").ok_or_else(bad)?;
     if secret.is_empty() {
@@ -185,7 +186,7 @@ pub async fn session(api: &Api, printer: &Printer) -> Result<(), CliError> {
             ("session", info.session_id.to_string()),
             ("until", info.expires_at.to_string()),
             ("sites", info.sites.join(", ")),
-            ("rights", info.rights.join(", ")),
+            ("rights", people::rights(&info.reach)),
         ])
     })
 }

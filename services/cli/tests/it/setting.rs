@@ -7,7 +7,7 @@ use std::time::Duration;
 use borealis_bus_schema::codec;
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{OperatorId, SessionId};
-use borealis_bus_schema::messages::access::SessionInfo;
+use borealis_bus_schema::messages::access::{RightOnSites, SessionInfo};
 use borealis_bus_schema::operator::{OperatorAnswer, OperatorCall, OperatorToken};
 use borealis_bus_schema::reply::{self, Reply, WireError};
 use borealis_bus_schema::routes::{ROUTES, Right};
@@ -81,6 +81,10 @@ impl Setting {
             expires_at: SystemClock.now().plus_ms(3_600_000),
             rights: vec!["jobs.run".to_owned()],
             sites: vec!["*".to_owned()],
+            reach: vec![RightOnSites {
+                right: "jobs.run".to_owned(),
+                sites: vec!["*".to_owned()],
+            }],
         };
         self.serve(Service::Access, move |_, _| Ok(serde_json::to_string(&info).unwrap()))
             .await;

@@ -157,7 +157,28 @@ const SESSION: Fields = &[
     ("expires_at", "instant"),
     ("rights", "[text]"),
     ("sites", "[text]"),
+    ("reach", "[RightOnSites]"),
 ];
+const RIGHT_ON_SITES: Fields = &[("right", "text"), ("sites", "[text]")];
+const USER: Fields = &[
+    ("id", "id"),
+    ("username", "text"),
+    ("roles", "[text]"),
+    ("state", "invited|active|disabled|deleted"),
+    ("created_at", "instant"),
+    ("created_by", "text?"),
+    ("last_login_at", "instant?"),
+    ("link_expires_at", "instant?"),
+    ("~secret", "text"),
+];
+const ROLE: Fields = &[
+    ("name", "text"),
+    ("description", "text"),
+    ("rights", "[RightOnSites]"),
+    ("fixed", "flag"),
+    ("users", "number"),
+];
+const SITE: Fields = &[("name", "text"), ("description", "text"), ("created_at", "instant?")];
 const PROBLEM: Fields = &[
     ("type", "text"),
     ("title", "text"),
@@ -202,6 +223,23 @@ const SHAPES: &[(&str, Fields)] = &[
     ("Login", LOGIN),
     ("LoginAnswer", LOGIN_ANSWER),
     ("Session", SESSION),
+    ("RightOnSites", RIGHT_ON_SITES),
+    ("User", USER),
+    ("Users", &[("items", "[User]"), ("next_cursor", "text?")]),
+    ("InviteUser", &[("username", "text"), ("roles", "[text]")]),
+    ("SetUserRoles", &[("roles", "[text]")]),
+    ("DisableUser", &[("~reason", "text"), ("~for_good", "flag")]),
+    ("Role", ROLE),
+    ("Roles", &[("items", "[Role]"), ("next_cursor", "text?")]),
+    (
+        "CreateRole",
+        &[("name", "text"), ("~description", "text"), ("rights", "[RightOnSites]")],
+    ),
+    ("UpdateRole", &[("~description", "text"), ("~rights", "[RightOnSites]")]),
+    ("Site", SITE),
+    ("Sites", &[("items", "[Site]"), ("next_cursor", "text?")]),
+    ("CreateSite", &[("name", "text"), ("~description", "text")]),
+    ("UpdateSite", &[("description", "text")]),
     (
         "CreateCode",
         &[
@@ -292,7 +330,14 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
         "approvals-deny" => "Deny",
         "jobs-create" => "CreateJob",
         "devices-quarantine" | "devices-release" | "devices-revoke" | "devices-decommission" => "ChangeStatus",
-        "logout" | "codes-revoke" | "approvals-approve" | "jobs-cancel" => "Empty",
+        "users-invite" => "InviteUser",
+        "users-roles" => "SetUserRoles",
+        "users-disable" => "DisableUser",
+        "roles-create" => "CreateRole",
+        "roles-update" => "UpdateRole",
+        "sites-create" => "CreateSite",
+        "sites-update" => "UpdateSite",
+        "logout" | "codes-revoke" | "approvals-approve" | "jobs-cancel" | "users-enable" | "users-reset" => "Empty",
         _ => return None,
     })
 }
@@ -304,6 +349,12 @@ pub(super) fn answer_of(verb: &str) -> Option<&'static str> {
         "login" => "LoginAnswer",
         "logout" => "Empty",
         "session" => "Session",
+        "users-list" => "Users",
+        "users-invite" | "users-roles" | "users-disable" | "users-enable" | "users-reset" => "User",
+        "roles-list" => "Roles",
+        "roles-create" | "roles-update" => "Role",
+        "sites-list" => "Sites",
+        "sites-create" | "sites-update" => "Site",
         "codes-list" => "Codes",
         "codes-create" | "codes-revoke" => "Code",
         "approvals-list" => "Approvals",

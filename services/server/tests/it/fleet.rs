@@ -230,7 +230,8 @@ impl Fleet {
         self.command(args).stdin(Stdio::null()).output().unwrap()
     }
 
-    fn with_input(&self, args: &[&str], input: &str) -> Output {
+    /// Runs the command line with something on stdin.
+    pub fn with_input(&self, args: &[&str], input: &str) -> Output {
         use std::io::Write as _;
         let mut command = self.command(args);
         command

@@ -22,6 +22,7 @@ mod devices;
 mod fleet;
 mod kills;
 mod matrix;
+mod operators;
 mod rotation;
 mod runs;
 mod trust;

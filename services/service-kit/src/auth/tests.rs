@@ -1,5 +1,8 @@
 use super::*;
 use crate::clock::ManualClock;
+use borealis_bus_schema::codec;
+use borealis_bus_schema::messages::shared_events::{OperatorDisabled, OperatorEnabled, OperatorRightsChanged};
+use std::collections::BTreeMap;
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
 
@@ -293,4 +296,80 @@ fn many_sites_fit() {
     let token = mint_session(&world.root, &claims).unwrap();
     assert_eq!(world.code(&token, RUN, Some(&at("site-39"))), None);
     assert_eq!(world.code(&token, RUN, Some(&at("berlin"))), Some(Code::OutOfScope));
+}
+
+/// Tells the services that ada's rights are others from an epoch on.
+fn change_rights(world: &World, epoch: u64, rights: &[(Right, Sites)]) {
+    let changed = OperatorRightsChanged {
+        operator: world.claims().operator,
+        epoch,
+        rights: reach::write(&rights.iter().cloned().collect()),
+        at: NOW,
+    };
+    let body = codec::encode(&changed).unwrap();
+    world.revoked.apply("OperatorRightsChanged", &body).unwrap();
+}
+
+#[test]
+fn a_right_that_was_taken_away_is_gone_from_session_and_grant_at_once() {
+    let world = World::new();
+    assert_eq!(world.code(&world.session(), RUN, None), None);
+    change_rights(&world, 1, &[(Right::DevicesRead, Sites::All)]);
+    assert_eq!(world.code(&world.session(), RUN, None), Some(Code::RightMissing));
+    assert_eq!(world.code(&world.grant(), RUN, None), Some(Code::NoLongerPermitted));
+    let read = Need::Right(Right::DevicesRead);
+    assert_eq!(world.code(&world.session(), read, None), None);
+    // Given back, it comes with what is minted from then on.
+    change_rights(&world, 2, &[(Right::JobsRun, Sites::All)]);
+    assert_eq!(world.code(&world.session(), RUN, None), Some(Code::RightMissing));
+    let fresh = mint_session_within(&world.root, &world.claims(), &Bounds { epoch: 2 }).unwrap();
+    assert_eq!(world.code(&fresh, RUN, None), None);
+}
+
+#[test]
+fn a_site_that_was_taken_away_is_out_of_scope() {
+    let world = World::new();
+    let oslo = Sites::Some(BTreeSet::from([site("oslo")]));
+    let both = Sites::Some(BTreeSet::from([site("oslo"), site("berlin")]));
+    let claims = SessionClaims {
+        rights: BTreeMap::from([(Right::JobsRun, both)]),
+        ..world.claims()
+    };
+    let token = mint_session(&world.root, &claims).unwrap();
+    change_rights(&world, 1, &[(Right::JobsRun, oslo)]);
+    let authoriser = world.authoriser(Service::Scheduler);
+    let caller = authoriser.authorise(Some(&token), RUN, None).unwrap();
+    assert_eq!(caller.sites.names(), ["oslo"]);
+    assert!(caller.may(Right::JobsRun, &site("oslo")) && !caller.may(Right::JobsRun, &site("berlin")));
+    assert_eq!(world.code(&token, RUN, Some(&at("oslo"))), None);
+    assert_eq!(world.code(&token, RUN, Some(&at("berlin"))), Some(Code::OutOfScope));
+}
+
+#[test]
+fn what_was_minted_before_the_operator_was_disabled_is_over_for_good() {
+    let world = World::new();
+    let operator = world.claims().operator;
+    let disabled = OperatorDisabled {
+        operator,
+        reason: "left".into(),
+        at: NOW,
+    };
+    let body = codec::encode(&disabled).unwrap();
+    world.revoked.apply("OperatorDisabled", &body).unwrap();
+    let tokens = [world.session(), world.grant()];
+    for token in &tokens {
+        assert_eq!(world.code(token, RUN, None), Some(Code::TokenRevoked));
+    }
+    let enabled = OperatorEnabled {
+        operator,
+        epoch: 1,
+        at: NOW,
+    };
+    let body = codec::encode(&enabled).unwrap();
+    world.revoked.apply("OperatorEnabled", &body).unwrap();
+    for token in &tokens {
+        assert_eq!(world.code(token, RUN, None), Some(Code::TokenRevoked));
+    }
+    let fresh = mint_session_within(&world.root, &world.claims(), &Bounds { epoch: 1 }).unwrap();
+    assert_eq!(world.code(&fresh, RUN, None), None);
 }

@@ -3,7 +3,9 @@
 use borealis_access::aggregate::{Event, Username};
 use borealis_access::stored;
 use borealis_bus_schema::forms::PublicKey;
-use borealis_bus_schema::ids::{CommandId, Guid, JobId, OperatorId, RoleName, RunId, SiteName, VerbName};
+use borealis_bus_schema::ids::{
+    CommandId, Guid, JobId, OperatorId, OperatorRoleName, RoleName, RunId, SiteName, VerbName,
+};
 use borealis_bus_schema::messages::access::MintGrant;
 use borealis_bus_schema::messages::shared_events::{DeviceStatus, DeviceStatusChanged, SharedEvent};
 use borealis_bus_schema::messages::signing::{OrdersSigned, SignOrders};
@@ -198,8 +200,7 @@ fn log_in(operator: OperatorId, ada: &Operator) -> Vec<(StreamId, NewEvent)> {
         Event::OperatorCreated {
             operator,
             username: Username::new("ada").unwrap(),
-            rights: Right::ALL.into(),
-            sites: Sites::All,
+            roles: [OperatorRoleName::administrator()].into(),
             peer: "192.0.2.1".into(),
             at,
         },

@@ -1,0 +1,399 @@
+//! Operators: invited, given roles, disabled, enabled, and given a new link when the password is lost.
+//!
+//! An operator is made by an invitation: the account is there at once, without a password; the link's secret sets one. Nobody
+//! invites, promotes, demotes, disables or resets anybody who holds, or would hold, more than they hold themselves; for who
+//! can set another's password is that other.
+
+use std::collections::BTreeSet;
+
+use borealis_bus_schema::ids::{OperatorId, OperatorRoleName};
+use borealis_bus_schema::order::Digest;
+use borealis_bus_schema::routes::Right;
+use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::auth::{Reach, reach};
+
+use super::{Actor, Event, Facts, Operator, Rejection, Setup, State, Username, hand, remember, short, within};
+
+/// Is how long an invitation's link works, in milliseconds: 24 hours.
+pub const LINK_LIFE_MS: i64 = 24 * 3_600_000;
+
+/// Says whether an operator may act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// The operator may, once there is a password.
+    Active,
+    /// Not until enabled again.
+    Disabled,
+    /// Never again; the name is free.
+    Deleted,
+}
+
+/// Is a link by which a password can be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// The digest of its secret.
+    pub secret: Digest,
+    /// Until when it works.
+    pub expires_at: Timestamp,
+}
+
+/// Says what a link's secret opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkFor {
+    /// Making the first operator.
+    FirstOperator,
+    /// Setting the password of this one.
+    Operator(OperatorId),
+}
+
+/// Is a change of who the operators are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserCommand {
+    /// Invites somebody.
+    Invite {
+        /// Who asks.
+        by: Actor,
+        /// The new operator's name.
+        username: Username,
+        /// The roles.
+        roles: BTreeSet<OperatorRoleName>,
+        /// The digest of the link's secret.
+        secret: Digest,
+    },
+    /// Sets the password through a link.
+    UseLink {
+        /// The digest of the secret that came.
+        secret: Digest,
+        /// The name that came.
+        username: Username,
+        /// What the password is checked against.
+        record: Vec<u8>,
+        /// From where.
+        peer: String,
+    },
+    /// Gives other roles.
+    SetRoles {
+        /// Who asks.
+        by: Actor,
+        /// The operator.
+        operator: OperatorId,
+        /// The roles from now on.
+        roles: BTreeSet<OperatorRoleName>,
+    },
+    /// Ends everything that the operator has, and keeps the operator out.
+    Disable {
+        /// Who asks.
+        by: Actor,
+        /// The operator.
+        operator: OperatorId,
+        /// Why.
+        reason: String,
+        /// Whether it is for good.
+        for_good: bool,
+    },
+    /// Lets a disabled operator in again.
+    Enable {
+        /// Who asks.
+        by: Actor,
+        /// The operator.
+        operator: OperatorId,
+    },
+    /// Takes the password away, ends the sessions and makes a link.
+    Reset {
+        /// Who asks.
+        by: Actor,
+        /// The operator.
+        operator: OperatorId,
+        /// The digest of the link's secret.
+        secret: Digest,
+    },
+}
+
+impl State {
+    /// Finds what a link's secret opens now.
+    ///
+    /// Digests are compared, so that the time it takes says nothing about the secret.
+    ///
+    /// Errors: [`Rejection::LinkUsed`], [`Rejection::LinkExpired`], [`Rejection::SecretWrong`]; [`Rejection::SetupDone`] for
+    /// an unknown secret when there are operators.
+    pub fn link(&self, secret: Digest, now: Timestamp) -> Result<LinkFor, Rejection> {
+        let holder = self.operators.iter().find_map(|(id, account)| {
+            let link = account.link.filter(|link| link.secret == secret)?;
+            Some((*id, link))
+        });
+        match (holder, self.spent_links.get(&secret), self.setup) {
+            (Some((_, link)), ..) if now >= link.expires_at => Err(Rejection::LinkExpired),
+            (Some((id, _)), ..) => Ok(LinkFor::Operator(id)),
+            (None, Some(true), _) => Err(Rejection::LinkUsed),
+            (None, Some(false), _) => Err(Rejection::LinkExpired),
+            (None, None, Setup::Open(expected)) if expected == secret => Ok(LinkFor::FirstOperator),
+            (None, None, Setup::Done) => Err(Rejection::SetupDone),
+            (None, None, Setup::Open(_) | Setup::Unopened) => Err(Rejection::SecretWrong),
+        }
+    }
+
+    fn user(&self, operator: &OperatorId) -> Result<&Operator, Rejection> {
+        let account = self.operators.get(operator).ok_or(Rejection::UserUnknown)?;
+        match account.status {
+            Status::Deleted => Err(Rejection::WrongStatus("the operator was deleted")),
+            Status::Active | Status::Disabled => Ok(account),
+        }
+    }
+
+    fn known_roles(&self, roles: &BTreeSet<OperatorRoleName>) -> Result<Reach, Rejection> {
+        if roles.is_empty() {
+            return Err(Rejection::NoRole);
+        }
+        if roles.iter().any(|role| self.role(role).is_none()) {
+            return Err(Rejection::RoleUnknown);
+        }
+        Ok(self.reach_of(roles))
+    }
+
+    /// Checks that somebody who may do everything and can log in is left without this one.
+    fn spare(&self, operator: &OperatorId) -> Result<(), Rejection> {
+        let administers = |account: &Operator| {
+            account.status == Status::Active
+                && account.record.is_some()
+                && account.roles.contains(&OperatorRoleName::administrator())
+        };
+        let is_one = self.operators.get(operator).is_some_and(administers);
+        let others = self
+            .operators
+            .iter()
+            .any(|(id, account)| id != operator && administers(account));
+        if is_one && !others {
+            Err(Rejection::LastAdministrator)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Returns the event that says that an operator lost rights, when that is so.
+pub(super) fn shrink(
+    operator: OperatorId,
+    account: &Operator,
+    before: &Reach,
+    after: Reach,
+    at: Timestamp,
+) -> Option<Event> {
+    (!reach::covers(&after, before)).then(|| Event::RightsChanged {
+        operator,
+        epoch: account.epoch + 1,
+        reach: after,
+        at,
+    })
+}
+
+/// Decides a change of who the operators are.
+///
+/// Errors: the [`Rejection`] that names the broken rule.
+pub(super) fn decide(state: &State, command: UserCommand, facts: &Facts) -> Result<Vec<Event>, Rejection> {
+    let at = facts.now;
+    match command {
+        UserCommand::Invite {
+            by,
+            username,
+            roles,
+            secret,
+        } => {
+            let held = hand(state, &by, Right::UsersManage)?;
+            within(&held, &state.known_roles(&roles)?)?;
+            if state.names.contains_key(&username) {
+                return Err(Rejection::UsernameTaken);
+            }
+            let operator = OperatorId::from_bytes(facts.id);
+            let invited = Event::OperatorInvited {
+                operator,
+                username,
+                roles,
+                by: by.operator,
+                at,
+            };
+            Ok(vec![invited, link_made(operator, secret, by.operator, at)])
+        }
+        UserCommand::UseLink {
+            secret,
+            username,
+            record,
+            peer,
+        } => match state.link(secret, at)? {
+            LinkFor::FirstOperator => Err(Rejection::LinkOfAnother),
+            LinkFor::Operator(operator) => {
+                if state.names.get(&username) != Some(&operator) {
+                    return Err(Rejection::LinkOfAnother);
+                }
+                Ok(vec![
+                    Event::LinkUsed { operator, peer, at },
+                    Event::PasswordSet { operator, record, at },
+                ])
+            }
+        },
+        UserCommand::SetRoles { by, operator, roles } => {
+            let held = hand(state, &by, Right::UsersManage)?;
+            let account = state.user(&operator)?;
+            let (before, after) = (state.reach_of(&account.roles), state.known_roles(&roles)?);
+            within(&held, &before)?;
+            within(&held, &after)?;
+            if !roles.contains(&OperatorRoleName::administrator()) {
+                state.spare(&operator)?;
+            }
+            let shrunk = shrink(operator, account, &before, after, at);
+            let assigned = Event::RolesAssigned {
+                operator,
+                roles,
+                by: by.operator,
+                at,
+            };
+            Ok(std::iter::once(assigned).chain(shrunk).collect())
+        }
+        UserCommand::Disable {
+            by,
+            operator,
+            reason,
+            for_good,
+        } => {
+            let held = hand(state, &by, Right::UsersManage)?;
+            let account = state.user(&operator)?;
+            if account.status == Status::Disabled && !for_good {
+                return Err(Rejection::WrongStatus("the operator is disabled already"));
+            }
+            within(&held, &state.reach_of(&account.roles))?;
+            state.spare(&operator)?;
+            Ok(vec![Event::OperatorDisabled {
+                operator,
+                reason: short(reason)?,
+                for_good,
+                by: by.operator,
+                at,
+            }])
+        }
+        UserCommand::Enable { by, operator } => {
+            let held = hand(state, &by, Right::UsersManage)?;
+            let account = state.user(&operator)?;
+            if account.status != Status::Disabled {
+                return Err(Rejection::WrongStatus("the operator is not disabled"));
+            }
+            within(&held, &state.reach_of(&account.roles))?;
+            Ok(vec![Event::OperatorEnabled {
+                operator,
+                epoch: account.epoch + 1,
+                by: by.operator,
+                at,
+            }])
+        }
+        UserCommand::Reset { by, operator, secret } => {
+            let held = hand(state, &by, Right::UsersManage)?;
+            let account = state.user(&operator)?;
+            if account.status == Status::Disabled {
+                return Err(Rejection::WrongStatus("the operator is disabled"));
+            }
+            within(&held, &state.reach_of(&account.roles))?;
+            state.spare(&operator)?;
+            let cleared = Event::PasswordCleared {
+                operator,
+                by: by.operator,
+                at,
+            };
+            let ended = state
+                .live_sessions_of(&operator, at)
+                .map(|session| Event::SessionEnded {
+                    session,
+                    reason: "password reset".to_owned(),
+                    at,
+                });
+            let link = link_made(operator, secret, by.operator, at);
+            Ok([cleared, link].into_iter().chain(ended).collect())
+        }
+    }
+}
+
+const fn link_made(operator: OperatorId, secret: Digest, by: OperatorId, at: Timestamp) -> Event {
+    Event::LinkMade {
+        operator,
+        secret,
+        by,
+        at,
+        expires_at: at.plus_ms(LINK_LIFE_MS),
+    }
+}
+
+/// Applies what happened to operators.
+pub(super) fn evolve(state: &mut State, event: &Event) {
+    match event.clone() {
+        Event::OperatorInvited {
+            operator,
+            username,
+            roles,
+            by,
+            at,
+        } => {
+            state.names.insert(username.clone(), operator);
+            let account = Operator::new(username, roles, at, Some(by));
+            state.operators.insert(operator, account);
+        }
+        Event::LinkMade {
+            operator,
+            secret,
+            expires_at,
+            ..
+        } => {
+            let link = Some(Link { secret, expires_at });
+            replace_link(state, &operator, link, false);
+        }
+        Event::LinkUsed { operator, peer, .. } => {
+            replace_link(state, &operator, None, true);
+            if let Some(account) = state.operators.get_mut(&operator) {
+                remember(&mut account.known_peers, peer);
+            }
+        }
+        Event::RolesAssigned { operator, roles, .. } => with(state, &operator, |account| account.roles = roles),
+        Event::RightsChanged { operator, epoch, .. } => with(state, &operator, |account| account.epoch = epoch),
+        Event::OperatorDisabled { operator, for_good, .. } => {
+            replace_link(state, &operator, None, false);
+            let name = state.operators.get(&operator).map(|account| account.username.clone());
+            if let Some(name) = name.filter(|_| for_good) {
+                state.names.remove(&name);
+            }
+            with(state, &operator, |account| {
+                account.status = if for_good { Status::Deleted } else { Status::Disabled };
+                if for_good {
+                    account.record = None;
+                }
+            });
+            for session in state
+                .sessions
+                .values_mut()
+                .filter(|session| session.operator == operator)
+            {
+                session.ended = true;
+            }
+        }
+        Event::OperatorEnabled { operator, epoch, .. } => with(state, &operator, |account| {
+            account.status = Status::Active;
+            account.epoch = epoch;
+        }),
+        Event::PasswordCleared { operator, .. } => with(state, &operator, |account| account.record = None),
+        _ => {}
+    }
+}
+
+fn with(state: &mut State, operator: &OperatorId, change: impl FnOnce(&mut Operator)) {
+    if let Some(account) = state.operators.get_mut(operator) {
+        change(account);
+    }
+}
+
+/// Puts a link in the place of the one before, which is over.
+fn replace_link(state: &mut State, operator: &OperatorId, link: Option<Link>, used: bool) {
+    let Some(account) = state.operators.get_mut(operator) else {
+        return;
+    };
+    if let Some(old) = std::mem::replace(&mut account.link, link) {
+        state.spent_links.insert(old.secret, used);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,433 @@
+//! The stored forms of what happens to operators, roles and sites.
+
+use std::collections::BTreeSet;
+
+use borealis_bus_schema::codec::{self, CodecError};
+use borealis_bus_schema::ids::{OperatorId, OperatorRoleName, SiteName};
+use borealis_bus_schema::messages::access::RightOnSites;
+use borealis_bus_schema::messages::shared_events::{
+    OperatorDisabled, OperatorEnabled, OperatorRightsChanged, SharedEvent,
+};
+use borealis_bus_schema::order::Digest;
+use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::auth::reach;
+use serde::{Deserialize, Serialize};
+
+use super::{StoredError, of_operator, read};
+use crate::aggregate::{Event, Username};
+
+#[derive(Serialize, Deserialize)]
+struct OperatorInvitedV1 {
+    operator: OperatorId,
+    username: String,
+    roles: BTreeSet<OperatorRoleName>,
+    by: OperatorId,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LinkMadeV1 {
+    operator: OperatorId,
+    secret: Digest,
+    by: OperatorId,
+    at: Timestamp,
+    expires_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LinkUsedV1 {
+    operator: OperatorId,
+    peer: String,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RolesAssignedV1 {
+    operator: OperatorId,
+    roles: BTreeSet<OperatorRoleName>,
+    by: OperatorId,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OperatorDisabledV1 {
+    operator: OperatorId,
+    reason: String,
+    at: Timestamp,
+    for_good: bool,
+    by: OperatorId,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OperatorEnabledV1 {
+    operator: OperatorId,
+    epoch: u64,
+    at: Timestamp,
+    by: OperatorId,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PasswordClearedV1 {
+    operator: OperatorId,
+    by: OperatorId,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RoleSetV1 {
+    role: OperatorRoleName,
+    description: String,
+    rights: Vec<RightOnSites>,
+    by: OperatorId,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SiteSetV1 {
+    site: SiteName,
+    description: String,
+    by: OperatorId,
+    at: Timestamp,
+}
+
+/// Is a stream, a kind and a body.
+type Encoded = (String, &'static str, Result<Vec<u8>, CodecError>);
+
+/// Brings an event to its stored form.
+pub(super) fn encode(event: Event) -> Encoded {
+    match event {
+        Event::OperatorInvited {
+            operator,
+            username,
+            roles,
+            by,
+            at,
+        } => {
+            let body = OperatorInvitedV1 {
+                operator,
+                username: username.as_str().to_owned(),
+                roles,
+                by,
+                at,
+            };
+            (of_operator(&operator), "OperatorInvited", codec::encode(&body))
+        }
+        Event::LinkMade {
+            operator,
+            secret,
+            by,
+            at,
+            expires_at,
+        } => {
+            let body = LinkMadeV1 {
+                operator,
+                secret,
+                by,
+                at,
+                expires_at,
+            };
+            (of_operator(&operator), "LinkMade", codec::encode(&body))
+        }
+        Event::LinkUsed { operator, peer, at } => {
+            let body = LinkUsedV1 { operator, peer, at };
+            (of_operator(&operator), "LinkUsed", codec::encode(&body))
+        }
+        Event::RolesAssigned {
+            operator,
+            roles,
+            by,
+            at,
+        } => {
+            let body = RolesAssignedV1 {
+                operator,
+                roles,
+                by,
+                at,
+            };
+            (of_operator(&operator), "RolesAssigned", codec::encode(&body))
+        }
+        Event::RightsChanged {
+            operator,
+            epoch,
+            reach,
+            at,
+        } => {
+            let body = OperatorRightsChanged {
+                operator,
+                epoch,
+                rights: reach::write(&reach),
+                at,
+            };
+            (
+                of_operator(&operator),
+                OperatorRightsChanged::KIND,
+                codec::encode(&body),
+            )
+        }
+        Event::OperatorDisabled {
+            operator,
+            reason,
+            for_good,
+            by,
+            at,
+        } => {
+            let body = OperatorDisabledV1 {
+                operator,
+                reason,
+                at,
+                for_good,
+                by,
+            };
+            (of_operator(&operator), OperatorDisabled::KIND, codec::encode(&body))
+        }
+        Event::OperatorEnabled {
+            operator,
+            epoch,
+            by,
+            at,
+        } => {
+            let body = OperatorEnabledV1 {
+                operator,
+                epoch,
+                at,
+                by,
+            };
+            (of_operator(&operator), OperatorEnabled::KIND, codec::encode(&body))
+        }
+        Event::PasswordCleared { operator, by, at } => {
+            let body = PasswordClearedV1 { operator, by, at };
+            (of_operator(&operator), "PasswordCleared", codec::encode(&body))
+        }
+        Event::RoleSet {
+            role,
+            description,
+            reach,
+            by,
+            at,
+        } => {
+            let body = RoleSetV1 {
+                role,
+                description,
+                rights: reach::write(&reach),
+                by,
+                at,
+            };
+            (format!("role-{}", body.role), "RoleSet", codec::encode(&body))
+        }
+        Event::SiteSet {
+            site,
+            description,
+            by,
+            at,
+        } => {
+            let body = SiteSetV1 {
+                site,
+                description,
+                by,
+                at,
+            };
+            (format!("site-{}", body.site), "SiteSet", codec::encode(&body))
+        }
+        // The others are encoded beside their own forms.
+        other => (String::new(), "", Err(unexpected(&other))),
+    }
+}
+
+fn unexpected(event: &Event) -> CodecError {
+    debug_assert!(false, "{event:?} is encoded elsewhere");
+    CodecError::Malformed {
+        reason: "the event is none of operators, roles and sites".to_owned(),
+    }
+}
+
+/// Reads a stored event.
+///
+/// Errors: [`StoredError`].
+pub(super) fn decode(kind: &str, body: &[u8]) -> Result<Event, StoredError> {
+    let field = || StoredError::Field { kind: kind.to_owned() };
+    Ok(match kind {
+        "OperatorInvited" => {
+            let stored: OperatorInvitedV1 = read(kind, body)?;
+            Event::OperatorInvited {
+                operator: stored.operator,
+                username: Username::new(&stored.username).ok_or_else(field)?,
+                roles: stored.roles,
+                by: stored.by,
+                at: stored.at,
+            }
+        }
+        "LinkMade" => {
+            let stored: LinkMadeV1 = read(kind, body)?;
+            Event::LinkMade {
+                operator: stored.operator,
+                secret: stored.secret,
+                by: stored.by,
+                at: stored.at,
+                expires_at: stored.expires_at,
+            }
+        }
+        "LinkUsed" => {
+            let LinkUsedV1 { operator, peer, at } = read(kind, body)?;
+            Event::LinkUsed { operator, peer, at }
+        }
+        "RolesAssigned" => {
+            let stored: RolesAssignedV1 = read(kind, body)?;
+            Event::RolesAssigned {
+                operator: stored.operator,
+                roles: stored.roles,
+                by: stored.by,
+                at: stored.at,
+            }
+        }
+        OperatorRightsChanged::KIND => {
+            let stored: OperatorRightsChanged = read(kind, body)?;
+            Event::RightsChanged {
+                operator: stored.operator,
+                epoch: stored.epoch,
+                reach: reach::read(&stored.rights).map_err(|_| field())?,
+                at: stored.at,
+            }
+        }
+        OperatorDisabled::KIND => {
+            let stored: OperatorDisabledV1 = read(kind, body)?;
+            Event::OperatorDisabled {
+                operator: stored.operator,
+                reason: stored.reason,
+                for_good: stored.for_good,
+                by: stored.by,
+                at: stored.at,
+            }
+        }
+        OperatorEnabled::KIND => {
+            let stored: OperatorEnabledV1 = read(kind, body)?;
+            Event::OperatorEnabled {
+                operator: stored.operator,
+                epoch: stored.epoch,
+                by: stored.by,
+                at: stored.at,
+            }
+        }
+        "PasswordCleared" => {
+            let PasswordClearedV1 { operator, by, at } = read(kind, body)?;
+            Event::PasswordCleared { operator, by, at }
+        }
+        "RoleSet" => {
+            let stored: RoleSetV1 = read(kind, body)?;
+            Event::RoleSet {
+                role: stored.role,
+                description: stored.description,
+                reach: reach::read(&stored.rights).map_err(|_| field())?,
+                by: stored.by,
+                at: stored.at,
+            }
+        }
+        "SiteSet" => {
+            let stored: SiteSetV1 = read(kind, body)?;
+            Event::SiteSet {
+                site: stored.site,
+                description: stored.description,
+                by: stored.by,
+                at: stored.at,
+            }
+        }
+        _ => return Err(StoredError::UnknownKind { kind: kind.to_owned() }),
+    })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::tests::{at, json_of};
+    use super::*;
+    use borealis_bus_schema::routes::Right;
+    use borealis_service_kit::auth::{Reach, Sites};
+    use serde_json::Value;
+
+    pub fn one_of_each() -> Vec<Event> {
+        let (operator, by) = (OperatorId::from_bytes([9; 16]), OperatorId::from_bytes([1; 16]));
+        let reach = Reach::from([
+            (Right::DevicesRead, Sites::All),
+            (Right::JobsRun, Sites::Some([SiteName::default_site()].into())),
+        ]);
+        let roles = BTreeSet::from([OperatorRoleName::new("technician").unwrap()]);
+        vec![
+            Event::OperatorInvited {
+                operator,
+                username: Username::new("bob").unwrap(),
+                roles: roles.clone(),
+                by,
+                at: at(10),
+            },
+            Event::LinkMade {
+                operator,
+                secret: Digest([5; 32]),
+                by,
+                at: at(10),
+                expires_at: at(20),
+            },
+            Event::LinkUsed {
+                operator,
+                peer: "192.0.2.9".into(),
+                at: at(11),
+            },
+            Event::RolesAssigned {
+                operator,
+                roles,
+                by,
+                at: at(12),
+            },
+            Event::RightsChanged {
+                operator,
+                epoch: 1,
+                reach: reach.clone(),
+                at: at(12),
+            },
+            Event::OperatorDisabled {
+                operator,
+                reason: "left".into(),
+                for_good: false,
+                by,
+                at: at(13),
+            },
+            Event::OperatorEnabled {
+                operator,
+                epoch: 2,
+                by,
+                at: at(14),
+            },
+            Event::PasswordCleared {
+                operator,
+                by,
+                at: at(15),
+            },
+            Event::RoleSet {
+                role: OperatorRoleName::new("night-shift").unwrap(),
+                description: "Runs jobs at night".into(),
+                reach,
+                by,
+                at: at(16),
+            },
+            Event::SiteSet {
+                site: SiteName::new("berlin").unwrap(),
+                description: "The office in Berlin".into(),
+                by,
+                at: at(17),
+            },
+        ]
+    }
+
+    pub fn fields(kind: &str, body: &[u8]) -> Value {
+        match kind {
+            "OperatorInvited" => json_of::<OperatorInvitedV1>(body),
+            "LinkMade" => json_of::<LinkMadeV1>(body),
+            "LinkUsed" => json_of::<LinkUsedV1>(body),
+            "RolesAssigned" => json_of::<RolesAssignedV1>(body),
+            "OperatorRightsChanged" => json_of::<OperatorRightsChanged>(body),
+            "OperatorDisabled" => json_of::<OperatorDisabledV1>(body),
+            "OperatorEnabled" => json_of::<OperatorEnabledV1>(body),
+            "PasswordCleared" => json_of::<PasswordClearedV1>(body),
+            "RoleSet" => json_of::<RoleSetV1>(body),
+            "SiteSet" => json_of::<SiteSetV1>(body),
+            other => panic!("{other} has no golden form"),
+        }
+    }
+}

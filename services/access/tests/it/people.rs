@@ -1,0 +1,237 @@
+//! Operators are invited, given roles, disabled and reset, on a real bus.
+
+use borealis_access::build;
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::messages::access::UserView;
+use borealis_bus_schema::reply::Reply;
+use borealis_bus_schema::routes::of_verb;
+use borealis_bus_schema::subjects::Service;
+use borealis_service_kit::bus::Bus;
+use borealis_service_kit::random;
+use serde_json::{Value, json};
+
+use crate::client::{ask, log_in, set_up};
+use crate::harness::{Operator, Running, World, call_at, code, narrowed, now};
+
+const ACCESS: Service = Service::Access;
+
+async fn founded() -> (World, Running, Bus, Operator) {
+    let world = World::start().await;
+    let access = world.serve(ACCESS, build).await;
+    let gateway = world.connect(Service::Gateway).await;
+    let secret = std::fs::read_to_string(world.bus.root().join("Server/State/access/setup_secret")).unwrap();
+    set_up(&gateway, &secret, "ada", "p").await.unwrap();
+    let ada = log_in(&gateway, "ada", "p").await.unwrap();
+    (world, access, gateway, ada)
+}
+
+/// Asks a verb whose path has a parameter.
+async fn ask_about(bus: &Bus, operator: &Operator, verb: &str, id: &str, body: &Value) -> Reply<Value> {
+    let route = of_verb(ACCESS, verb).unwrap();
+    let body = if route.changes { body.to_string() } else { String::new() };
+    let mut call = call_at(operator, ACCESS, verb, body.as_bytes(), random::id(), now());
+    call.path = route.path.replace("{id}", id);
+    if let Some(proof) = &mut call.proof {
+        *proof = borealis_bus_schema::operator::Proof::new(
+            &operator.key,
+            operator.session,
+            proof.command,
+            proof.issued_at,
+            route.method,
+            &call.path,
+            &call.body,
+        );
+    }
+    let token = narrowed(&operator.token, ACCESS, route.need, 0);
+    let json = ask(bus, ACCESS, verb, &call, Some(token)).await?;
+    Ok(serde_json::from_str(&json).unwrap())
+}
+
+async fn invite(bus: &Bus, by: &Operator, username: &str, roles: &[&str]) -> Reply<UserView> {
+    let body = json!({"username": username, "roles": roles});
+    ask_about(bus, by, "users-invite", "", &body)
+        .await
+        .map(|answer| serde_json::from_value(answer).unwrap())
+}
+
+async fn joined(bus: &Bus, by: &Operator, username: &str, roles: &[&str]) -> (UserView, Operator) {
+    let user = invite(bus, by, username, roles).await.unwrap();
+    set_up(bus, user.secret.as_deref().unwrap(), username, "pw")
+        .await
+        .unwrap();
+    (user, log_in(bus, username, "pw").await.unwrap())
+}
+
+#[tokio::test]
+async fn who_was_invited_sets_a_password_once_and_may_do_what_the_roles_say() {
+    let (_world, access, gateway, ada) = founded().await;
+    let user = invite(&gateway, &ada, " Bob", &["technician"]).await.unwrap();
+    assert_eq!((user.username.as_str(), user.state.as_str()), ("bob", "invited"));
+    let secret = user.secret.unwrap();
+    assert!(log_in(&gateway, "bob", "pw").await.is_err(), "there is no password yet");
+    let refused = set_up(&gateway, &secret, "ada", "pw").await;
+    assert_eq!(code(refused), Code::InvalidField);
+    set_up(&gateway, &secret, "bob", "pw").await.unwrap();
+    assert_eq!(code(set_up(&gateway, &secret, "bob", "other").await), Code::LinkUsed);
+    let bob = log_in(&gateway, "bob", "pw").await.unwrap();
+    let session = ask_about(&gateway, &bob, "session", "", &json!({})).await.unwrap();
+    let rights = session["rights"].as_array().unwrap();
+    assert!(rights.contains(&json!("jobs.run")) && !rights.contains(&json!("users.manage")));
+    assert_eq!(
+        code(invite(&gateway, &bob, "eve", &["viewer"]).await),
+        Code::RightMissing
+    );
+    let listed = ask_about(&gateway, &ada, "users-list", "", &json!({})).await.unwrap();
+    let shown = listed.to_string();
+    assert!(shown.contains("\"active\"") && !shown.contains(&secret), "{shown}");
+    access.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_same_command_gives_the_same_link_and_the_log_holds_none() {
+    let (_world, access, gateway, ada) = founded().await;
+    let body = json!({"username": "bob", "roles": ["viewer"]}).to_string();
+    let call = call_at(&ada, ACCESS, "users-invite", body.as_bytes(), random::id(), now());
+    let need = of_verb(ACCESS, "users-invite").unwrap().need;
+    let token = || Some(narrowed(&ada.token, ACCESS, need, 0));
+    let first = ask(&gateway, ACCESS, "users-invite", &call, token()).await.unwrap();
+    let position = access.position();
+    let again = ask(&gateway, ACCESS, "users-invite", &call, token()).await.unwrap();
+    assert_eq!((first.as_str(), access.position()), (again.as_str(), position));
+    let secret = serde_json::from_str::<UserView>(&first).unwrap().secret.unwrap();
+    let command = call.proof.unwrap().command;
+    let kept = access.log.command(command.as_bytes()).unwrap().unwrap().answer;
+    let events = access.log.read_all(0, 1_000).unwrap();
+    let bodies = events.into_iter().filter_map(|event| event.body).chain([kept]);
+    for bytes in bodies {
+        assert!(!String::from_utf8_lossy(&bytes).contains(&secret));
+    }
+    access.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disabled_operator_is_out_at_once_and_comes_back_by_a_new_log_in() {
+    let (_world, access, gateway, ada) = founded().await;
+    let (user, bob) = joined(&gateway, &ada, "bob", &["technician"]).await;
+    let id = user.id.to_string();
+    let none = json!({});
+    ask_about(&gateway, &ada, "users-disable", &id, &json!({"reason": "left"}))
+        .await
+        .unwrap();
+    let over = ask_about(&gateway, &bob, "session", "", &none).await;
+    assert_eq!(code(over), Code::TokenRevoked);
+    assert!(log_in(&gateway, "bob", "pw").await.is_err());
+    let again = ask_about(&gateway, &ada, "users-disable", &id, &none).await;
+    assert_eq!(code(again), Code::WrongState);
+    ask_about(&gateway, &ada, "users-enable", &id, &none).await.unwrap();
+    let still = ask_about(&gateway, &bob, "session", "", &none).await;
+    assert_eq!(code(still), Code::TokenRevoked);
+    let fresh = log_in(&gateway, "bob", "pw").await.unwrap();
+    ask_about(&gateway, &fresh, "session", "", &none).await.unwrap();
+    // After a restart it is the same.
+    access.stop().await.unwrap();
+    let access = _world.serve(ACCESS, build).await;
+    let still = ask_about(&gateway, &bob, "session", "", &none).await;
+    assert_eq!(code(still), Code::TokenRevoked);
+    ask_about(&gateway, &fresh, "session", "", &none).await.unwrap();
+    access.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reset_ends_password_and_sessions_and_gives_a_link() {
+    let (_world, access, gateway, ada) = founded().await;
+    let (user, bob) = joined(&gateway, &ada, "bob", &["technician"]).await;
+    let id = user.id.to_string();
+    let reset = ask_about(&gateway, &ada, "users-reset", &id, &json!({})).await.unwrap();
+    let over = ask_about(&gateway, &bob, "session", "", &json!({})).await;
+    assert_eq!(code(over), Code::TokenRevoked);
+    assert!(log_in(&gateway, "bob", "pw").await.is_err());
+    let secret = reset["secret"].as_str().unwrap();
+    set_up(&gateway, secret, "bob", "new").await.unwrap();
+    log_in(&gateway, "bob", "new").await.unwrap();
+    let me = ask_about(&gateway, &ada, "users-list", "", &json!({})).await.unwrap();
+    let own = me["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|user| user["username"] == "ada")
+        .unwrap();
+    let last = ask_about(&gateway, &ada, "users-reset", own["id"].as_str().unwrap(), &json!({})).await;
+    assert_eq!(code(last), Code::LastAdministrator);
+    access.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn roles_and_sites_are_made_changed_and_felt_at_once() {
+    let (_world, access, gateway, ada) = founded().await;
+    let site = json!({"name": "berlin", "description": "office"});
+    ask_about(&gateway, &ada, "sites-create", "", &site).await.unwrap();
+    assert_eq!(
+        code(ask_about(&gateway, &ada, "sites-create", "", &site).await),
+        Code::NameTaken
+    );
+    let role = |rights: Value| json!({"name": "night", "description": "", "rights": rights});
+    let nowhere = role(json!([{"right": "jobs.run", "sites": ["oslo"]}]));
+    for (body, wanted) in [
+        (nowhere, Code::SiteUnknown),
+        (role(json!([{"right": "jobs.fly", "sites": ["*"]}])), Code::InvalidField),
+        (role(json!([{"right": "jobs.run", "sites": []}])), Code::InvalidField),
+    ] {
+        let refused = ask_about(&gateway, &ada, "roles-create", "", &body).await;
+        assert_eq!(code(refused), wanted, "{body}");
+    }
+    let rights = json!([{"right": "jobs.run", "sites": ["berlin"]}, {"right": "devices.read", "sites": ["*"]}]);
+    ask_about(&gateway, &ada, "roles-create", "", &role(rights))
+        .await
+        .unwrap();
+    let (user, bob) = joined(&gateway, &ada, "bob", &["night"]).await;
+    let sites = ask_about(&gateway, &bob, "sites-list", "", &json!({})).await.unwrap();
+    assert_eq!(sites["items"].as_array().unwrap().len(), 2);
+    let less = json!({"rights": [{"right": "jobs.run", "sites": ["berlin"]}]});
+    ask_about(&gateway, &ada, "roles-update", "night", &less).await.unwrap();
+    let session = ask_about(&gateway, &bob, "session", "", &json!({})).await.unwrap();
+    assert_eq!(
+        (&session["rights"], &session["sites"]),
+        (&json!(["jobs.run"]), &json!(["berlin"]))
+    );
+    let sites = ask_about(&gateway, &bob, "sites-list", "", &json!({})).await.unwrap();
+    assert_eq!(sites["items"].as_array().unwrap().len(), 1);
+    let none = json!({"roles": []});
+    let refused = ask_about(&gateway, &ada, "users-roles", &user.id.to_string(), &none).await;
+    assert_eq!(code(refused), Code::InvalidField);
+    let fixed = ask_about(&gateway, &ada, "roles-update", "administrator", &less).await;
+    assert_eq!(code(fixed), Code::RoleFixed);
+    access.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_manages_operators_hands_on_no_more_than_they_hold() {
+    let (_world, access, gateway, ada) = founded().await;
+    let rights = json!([
+        {"right": "users.manage", "sites": ["*"]}, {"right": "roles.manage", "sites": ["*"]},
+        {"right": "devices.read", "sites": ["*"]},
+    ]);
+    let role = json!({"name": "desk", "rights": rights});
+    ask_about(&gateway, &ada, "roles-create", "", &role).await.unwrap();
+    let (_, bob) = joined(&gateway, &ada, "bob", &["desk"]).await;
+    let (eve, _) = joined(&gateway, &ada, "eve", &["technician"]).await;
+    let eve = eve.id.to_string();
+    assert_eq!(
+        code(invite(&gateway, &bob, "mallory", &["administrator"]).await),
+        Code::ExceedsOwnRights
+    );
+    let runner = json!({"name": "runner", "rights": [{"right": "jobs.run", "sites": ["*"]}]});
+    let technician = json!({"rights": [{"right": "devices.read", "sites": ["*"]}]});
+    for (verb, id, body) in [
+        ("users-reset", eve.as_str(), json!({})),
+        ("users-disable", eve.as_str(), json!({})),
+        ("users-roles", eve.as_str(), json!({"roles": ["desk"]})),
+        ("roles-create", "", runner),
+        ("roles-update", "technician", technician),
+    ] {
+        let refused = ask_about(&gateway, &bob, verb, id, &body).await;
+        assert_eq!(code(refused), Code::ExceedsOwnRights, "{verb}");
+    }
+    invite(&gateway, &bob, "fred", &["desk"]).await.unwrap();
+    access.stop().await.unwrap();
+}

@@ -1,0 +1,223 @@
+//! `borealis users`, `borealis roles`, `borealis sites`: who may do what, where.
+
+use borealis_bus_schema::ids::OperatorId;
+use borealis_bus_schema::messages::access::{
+    CreateRole, CreateSite, DisableUser, InviteUser, RightOnSites, RoleView, SetUserRoles, SiteView, UpdateRole,
+    UpdateSite, UserView,
+};
+use borealis_bus_schema::messages::scheduler::Page;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::api::Api;
+use crate::args::{RolesCommand, SitesCommand, UsersCommand};
+use crate::error::CliError;
+use crate::opaque;
+use crate::print::{Printer, plain};
+
+const USERS: &str = "/api/v1/users";
+const ROLES: &str = "/api/v1/roles";
+const SITES: &str = "/api/v1/sites";
+
+/// Lists, invites, disables, enables, resets, or gives roles.
+pub async fn users(api: &Api, printer: &Printer, command: UsersCommand) -> Result<(), CliError> {
+    match command {
+        UsersCommand::List => {
+            let page: Page<UserView> = api.get(USERS).await?;
+            let head = ["ID", "NAME", "STATE", "ROLES", "LAST LOG-IN", "BY"];
+            printer.list(&page.items, "No operators.", &head, |user| {
+                vec![
+                    user.id.to_string(),
+                    user.username.clone(),
+                    user.state.clone(),
+                    names(&user.roles),
+                    user.last_login_at.map_or_else(|| "-".to_owned(), |at| at.to_string()),
+                    user.created_by.clone().unwrap_or_else(|| "-".to_owned()),
+                ]
+            })
+        }
+        UsersCommand::Invite { username, roles } => {
+            let username = opaque::canonical(&username);
+            let user: UserView = api.change(USERS, &InviteUser { username, roles }).await?;
+            show_link(api, printer, &user)
+        }
+        UsersCommand::Reset { user } => {
+            let id = find(api, &user).await?;
+            let user: UserView = api.change(&format!("{USERS}/{id}/reset"), &json!({})).await?;
+            show_link(api, printer, &user)
+        }
+        UsersCommand::Roles { user, roles } => {
+            let id = find(api, &user).await?;
+            let user: UserView = api
+                .change(&format!("{USERS}/{id}/roles"), &SetUserRoles { roles })
+                .await?;
+            printer.value(&user, || format!("{} is now: {}.", user.username, names(&user.roles)))
+        }
+        UsersCommand::Disable { user, reason, for_good } => {
+            let id = find(api, &user).await?;
+            let path = format!("{USERS}/{id}/disable");
+            let user: UserView = api.change(&path, &DisableUser { reason, for_good }).await?;
+            printer.value(&user, || format!("{} is {}.", user.username, user.state))
+        }
+        UsersCommand::Enable { user } => {
+            let id = find(api, &user).await?;
+            let user: UserView = api.change(&format!("{USERS}/{id}/enable"), &json!({})).await?;
+            printer.value(&user, || format!("{} is {}.", user.username, user.state))
+        }
+    }
+}
+
+/// Is an operator with the link that sets the password.
+#[derive(Serialize)]
+struct WithLink<'a> {
+    #[serde(flatten)]
+    user: &'a UserView,
+    link: String,
+}
+
+/// Prints the link; its secret stands behind `#` and so never reaches a server's log.
+fn show_link(api: &Api, printer: &Printer, user: &UserView) -> Result<(), CliError> {
+    let secret = user.secret.as_deref().unwrap_or_default();
+    let link = format!("{}/setup#{secret}", api.url());
+    let shown = UserView {
+        secret: None,
+        ..user.clone()
+    };
+    let shown = WithLink { user: &shown, link };
+    printer.value(&shown, || shown.link.clone())
+}
+
+/// Finds an operator by name or id.
+async fn find(api: &Api, user: &str) -> Result<OperatorId, CliError> {
+    if let Ok(id) = user.parse() {
+        return Ok(id);
+    }
+    let name = opaque::canonical(user);
+    let page: Page<UserView> = api.get(USERS).await?;
+    let found = page
+        .items
+        .iter()
+        .find(|user| user.username == name && user.state != "deleted");
+    found
+        .map(|user| user.id)
+        .ok_or_else(|| CliError::Usage(format!("there is no operator {:?}", plain(&name))))
+}
+
+/// Lists, makes or changes.
+pub async fn roles(api: &Api, printer: &Printer, command: RolesCommand) -> Result<(), CliError> {
+    match command {
+        RolesCommand::List => {
+            let page: Page<RoleView> = api.get(ROLES).await?;
+            let head = ["NAME", "USERS", "RIGHTS", "DESCRIPTION"];
+            printer.list(&page.items, "No roles.", &head, |role| {
+                vec![
+                    role.name.to_string(),
+                    role.users.to_string(),
+                    rights(&role.rights),
+                    role.description.clone(),
+                ]
+            })
+        }
+        RolesCommand::Create {
+            name,
+            rights,
+            description,
+        } => {
+            let body = CreateRole {
+                name,
+                description,
+                rights: gathered(rights),
+            };
+            let role: RoleView = api.change(ROLES, &body).await?;
+            printer.value(&role, || format!("The role {} exists.", role.name))
+        }
+        RolesCommand::Update {
+            name,
+            rights,
+            description,
+        } => {
+            let body = UpdateRole {
+                description,
+                rights: (!rights.is_empty()).then(|| gathered(rights)),
+            };
+            let role: RoleView = api.change(&format!("{ROLES}/{name}"), &body).await?;
+            printer.value(&role, || format!("The role {} was changed.", role.name))
+        }
+    }
+}
+
+/// Lists, makes or describes.
+pub async fn sites(api: &Api, printer: &Printer, command: SitesCommand) -> Result<(), CliError> {
+    match command {
+        SitesCommand::List => {
+            let page: Page<SiteView> = api.get(SITES).await?;
+            let head = ["NAME", "DESCRIPTION"];
+            printer.list(&page.items, "No sites.", &head, |site| {
+                vec![site.name.to_string(), site.description.clone()]
+            })
+        }
+        SitesCommand::Create { name, description } => {
+            let site: SiteView = api.change(SITES, &CreateSite { name, description }).await?;
+            printer.value(&site, || format!("The site {} exists.", site.name))
+        }
+        SitesCommand::Describe { name, description } => {
+            let site: SiteView = api
+                .change(&format!("{SITES}/{name}"), &UpdateSite { description })
+                .await?;
+            printer.value(&site, || format!("The site {} was described.", site.name))
+        }
+    }
+}
+
+fn names<T: ToString>(all: &[T]) -> String {
+    let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+    all.join(", ")
+}
+
+/// Puts the sites of each right together.
+fn gathered(lines: Vec<RightOnSites>) -> Vec<RightOnSites> {
+    let mut all: Vec<RightOnSites> = Vec::new();
+    for line in lines {
+        match all.iter_mut().find(|known| known.right == line.right) {
+            Some(known) => known.sites.extend(line.sites),
+            None => all.push(line),
+        }
+    }
+    all
+}
+
+/// Prints rights as the command line takes them.
+pub fn rights(lines: &[RightOnSites]) -> String {
+    let each = lines.iter().map(|line| {
+        if line.sites.iter().any(|site| site == "*") {
+            line.right.clone()
+        } else {
+            format!("{}@{}", line.right, line.sites.join("+"))
+        }
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(right: &str, sites: &[&str]) -> RightOnSites {
+        RightOnSites {
+            right: right.into(),
+            sites: sites.iter().map(|site| (*site).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn the_sites_of_a_right_come_together_and_print_short() {
+        let given = vec![
+            line("jobs.run", &["berlin"]),
+            line("jobs.read", &["*"]),
+            line("jobs.run", &["oslo"]),
+        ];
+        let together = gathered(given);
+        assert_eq!(together.len(), 2);
+        assert_eq!(rights(&together), "jobs.run@berlin+oslo, jobs.read");
+    }
+}

@@ -1,0 +1,183 @@
+//! What becomes of an operator's waiting work, with the real server: nothing that was revoked is signed later.
+
+use borealis_test_support::eventually_within;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::fleet::{Fleet, PATIENCE, context_of, said, shared};
+
+/// Invites somebody, who sets a password through the link; returns the token.
+fn join(fleet: &mut Fleet, username: &str, roles: &[&str]) -> String {
+    let mut args = vec!["users", "invite", "--username", username, "--json"];
+    for role in roles {
+        args.extend(["--role", *role]);
+    }
+    let link = fleet.json(&args)["link"].as_str().unwrap().to_owned();
+    let dir = TempDir::with_prefix("borealis-link-").unwrap();
+    let file = dir.path().join("link");
+    std::fs::write(&file, link).unwrap();
+    let link = format!("@{}", file.display());
+    let setup = [
+        "setup",
+        "--link",
+        &link,
+        "--username",
+        username,
+        "--password-stdin",
+        "--json",
+    ];
+    let out = fleet.with_input(&setup, "another horse battery staple");
+    assert!(out.status.success(), "{}", said(&out));
+    let answer: Value = serde_json::from_slice(&out.stdout).unwrap();
+    answer["token"].as_str().unwrap().to_owned()
+}
+
+/// Does something with another token.
+fn with_token<T>(fleet: &mut Fleet, token: &str, act: impl FnOnce(&Fleet) -> T) -> T {
+    let own = std::mem::replace(&mut fleet.token, token.to_owned());
+    let done = act(fleet);
+    fleet.token = own;
+    done
+}
+
+/// Makes a job that leaves a mark on the first device, and returns it.
+fn mark(fleet: &Fleet, device: &Value, path: &str) -> String {
+    let (guid, context) = (device["guid"].as_str().unwrap(), context_of(device));
+    let script = format!("echo ran >> {path}");
+    let args = [
+        "run",
+        "--device",
+        guid,
+        "--lang",
+        "sh",
+        "--context",
+        &context,
+        "--json",
+        "--",
+        &script,
+    ];
+    fleet.json(&args)["job"].as_str().unwrap().to_owned()
+}
+
+/// Waits until a job's only run is over, and returns its state and code.
+async fn end_of(fleet: &Fleet, job: &str) -> (String, String) {
+    eventually_within("the run to be over", PATIENCE, async || {
+        let shown = fleet.json(&["jobs", "show", job, "--json"]);
+        let run = shown["runs"][0].clone();
+        let state = run["state"].as_str()?.to_owned();
+        let code = run["code"].as_str().unwrap_or_default().to_owned();
+        (!matches!(state.as_str(), "queued" | "delivered" | "running")).then_some((state, code))
+    })
+    .await
+    .unwrap()
+}
+
+async fn offline(fleet: &mut Fleet) {
+    fleet.agents[0].kill();
+    eventually_within("the device to be away", PATIENCE, async || {
+        (fleet.devices()[0]["presence"] != "online").then_some(())
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_waiting_job_of_a_disabled_author_is_never_signed() {
+    let mut fleet = Fleet::start(1).await;
+    let device = fleet.devices().remove(0);
+    let dir = TempDir::with_prefix("borealis-effect-").unwrap();
+    let (bobs, bobs_text) = shared(&dir, "bob");
+    let (adas, adas_text) = shared(&dir, "ada");
+    let bob = join(&mut fleet, "bob", &["technician"]);
+    offline(&mut fleet).await;
+    let job = with_token(&mut fleet, &bob, |fleet| mark(fleet, &device, &bobs_text));
+    let own = mark(&fleet, &device, &adas_text);
+
+    let disabled = fleet.json(&["users", "disable", "bob", "--reason", "left", "--json"]);
+    assert_eq!(disabled["state"], "disabled");
+    let out = with_token(&mut fleet, &bob, |fleet| fleet.cli(&["session", "--json"]));
+    let error: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(
+        (out.status.code(), error["error"]["code"].as_str()),
+        (Some(77), Some("token_revoked"))
+    );
+
+    fleet.agents[0].start(None);
+    assert_eq!(
+        end_of(&fleet, &job).await,
+        ("refused".to_owned(), "token_revoked".to_owned())
+    );
+    assert_eq!(end_of(&fleet, &own).await.0, "succeeded");
+    assert_eq!(std::fs::read_to_string(&adas).unwrap(), "ran\n");
+    // Enabled again, the work of before stays undone.
+    fleet.json(&["users", "enable", "bob", "--json"]);
+    assert_eq!(end_of(&fleet, &job).await.0, "refused");
+    assert!(!bobs.exists(), "the disabled author's script ran");
+    let last = fleet.cli(&["users", "disable", "ada", "--json"]);
+    assert!(
+        String::from_utf8_lossy(&last.stdout).contains("last_administrator"),
+        "{}",
+        said(&last)
+    );
+}
+
+#[tokio::test]
+async fn a_right_that_was_taken_away_is_missed_by_the_waiting_job_too() {
+    let mut fleet = Fleet::start(1).await;
+    let device = fleet.devices().remove(0);
+    let dir = TempDir::with_prefix("borealis-effect-").unwrap();
+    let (effect, effect_text) = shared(&dir, "effect");
+    let rights = [
+        "roles",
+        "create",
+        "night",
+        "--right",
+        "jobs.run",
+        "--right",
+        "devices.read",
+        "--json",
+    ];
+    fleet.json(&rights);
+    let bob = join(&mut fleet, "bob", &["night"]);
+    offline(&mut fleet).await;
+    let job = with_token(&mut fleet, &bob, |fleet| mark(fleet, &device, &effect_text));
+    fleet.json(&["roles", "update", "night", "--right", "devices.read", "--json"]);
+
+    fleet.agents[0].start(None);
+    assert_eq!(
+        end_of(&fleet, &job).await,
+        ("refused".to_owned(), "no_longer_permitted".to_owned())
+    );
+    assert!(!effect.exists(), "the script ran without the right");
+    // The session lives on with what is left.
+    let devices = with_token(&mut fleet, &bob, |fleet| fleet.devices());
+    assert_eq!(devices.len(), 1);
+    let refused = with_token(&mut fleet, &bob, |fleet| {
+        fleet.cli(&["run", "--all", "--json", "--", "true"])
+    });
+    assert!(
+        String::from_utf8_lossy(&refused.stdout).contains("right_missing"),
+        "{}",
+        said(&refused)
+    );
+    // A site that does not reach the device serves as little as no right.
+    fleet.json(&["sites", "create", "berlin", "--json"]);
+    fleet.json(&["roles", "update", "night", "--right", "jobs.run@berlin", "--json"]);
+    let bob = {
+        let out = fleet.with_input(
+            &["login", "--username", "bob", "--password-stdin", "--json"],
+            "another horse battery staple",
+        );
+        let answer: Value = serde_json::from_slice(&out.stdout).unwrap();
+        answer["token"].as_str().unwrap().to_owned()
+    };
+    let guid = device["guid"].as_str().unwrap();
+    let refused = with_token(&mut fleet, &bob, |fleet| {
+        fleet.cli(&["run", "--device", guid, "--json", "--", "true"])
+    });
+    assert!(
+        String::from_utf8_lossy(&refused.stdout).contains("not_found"),
+        "{}",
+        said(&refused)
+    );
+}
