@@ -103,8 +103,10 @@ pub fn rotate(paths: &Paths, passphrase: &str, what: Rotation, now: Timestamp) -
         Rotation::BiscuitRoot { stolen } => work.biscuit_root(&mut rotated.trust, stolen)?,
     }
     write_trust(&staged, &rotated.trust)?;
-    // What the bus cached of the accounts; enrollment and the config bring it back.
-    remove(&paths.nats_resolver())?;
+    if matches!(what, Rotation::Bus | Rotation::Services) {
+        // What the bus cached of the accounts; enrollment and the config bring it back.
+        remove(&paths.nats_resolver())?;
+    }
     exchange(&staged.certificates(), &paths.certificates())?;
     // The old keys are here now.
     remove(&staging)?;

@@ -46,6 +46,9 @@ const SETUP_LOOK: Duration = Duration::from_secs(2);
 /// Is how often the logs of silent days are renamed.
 const ROLL_LOOK: Duration = Duration::from_secs(60);
 
+/// Is how long before its end the set of code-signing keys is spoken of at each start, in milliseconds: 60 days.
+const KEY_SET_WARNING_MS: i64 = 60 * 24 * 3_600_000;
+
 /// Says how much is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parts {
@@ -270,12 +273,28 @@ impl Up {
             (_, _, Some(url)) => lines.push(format!("The web page:  {url}")),
             _ => {}
         }
+        if let Some(warning) = self.key_set_warning() {
+            lines.push(warning);
+        }
         if let Some(link) = &content.setup_link {
             lines.push(format!("First operator, once:  {link}"));
         }
         lines.push("Ctrl-C stops everything.".to_owned());
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         screen::tell(&serde_json::to_value(&content).unwrap_or_default(), &lines);
+    }
+
+    /// Says when the code-signing keys have to be signed anew, if that is soon.
+    fn key_set_warning(&self) -> Option<String> {
+        let ends_at = self.trust.open_key_set().ok()?.expires_at;
+        let soon = SystemClock.now().plus_ms(KEY_SET_WARNING_MS) >= ends_at;
+        let warning = format!(
+            "Devices accept orders until {ends_at}: run `borealis-server recovery renew-key-set` before, with the server stopped"
+        );
+        if soon {
+            tracing::warn!(%ends_at, "the set of code-signing keys ends soon");
+        }
+        soon.then_some(warning)
     }
 
     /// Goes on until everything answers for the first time, or everything is to stop.

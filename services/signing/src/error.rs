@@ -5,6 +5,7 @@ use borealis_bus_schema::ids::Guid;
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
 use borealis_bus_schema::order::OrderError;
 use borealis_bus_schema::reply::WireError;
+use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{AppendError, StoreError};
 use borealis_service_kit::operator::wire_error;
 
@@ -27,6 +28,14 @@ pub enum SigningError {
     /// The newest word from enrollment is too old to decide by.
     #[error("the newest word from enrollment on the devices is too old to decide by")]
     Stale,
+    /// Devices refuse every order of a key set that has ended.
+    #[error(
+        "the set of code-signing keys ended at {ended_at}: `borealis-server recovery renew-key-set` signs it for another year"
+    )]
+    KeySetEnded {
+        /// When.
+        ended_at: Timestamp,
+    },
     /// There is no such device.
     #[error("there is no device {guid}")]
     NoDevice {
@@ -100,6 +109,8 @@ fn code_of(error: &SigningError) -> Code {
         SigningError::Rejected(Rejection::AlreadySigned) => Code::AlreadySigned,
         SigningError::NoGrant => Code::TokenInvalid,
         SigningError::Stale => Code::Stale,
+        // Runs wait, and say why, until somebody has renewed it.
+        SigningError::KeySetEnded { .. } => Code::Unavailable,
         SigningError::NoDevice { .. } => Code::NotFound,
         SigningError::NotActive { status, .. } => match status {
             DeviceStatus::Quarantined => Code::DeviceQuarantined,

@@ -63,7 +63,8 @@ pub async fn run(args: ServiceArgs) -> Result<(), RunError> {
 pub async fn build(deps: Deps) -> Result<Built, RunError> {
     let key = keys::read_signing_key(&deps.base.paths.code_signing_key())?;
     let key_id = key_id(&PublicKey::of(&key));
-    if deps.base.trust.open_key_set()?.key(&key_id).is_none() {
+    let key_set = deps.base.trust.open_key_set()?;
+    if key_set.key(&key_id).is_none() {
         return Err(RunError::service(UnknownKey { key_id }));
     }
     let devices = Arc::new(Devices::default());
@@ -73,6 +74,7 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         log: Arc::clone(&deps.log),
         key,
         key_id,
+        key_set_ends_at: key_set.expires_at,
         authoriser: Arc::clone(&deps.authoriser),
         devices,
         enrollment,

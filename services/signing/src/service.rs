@@ -26,6 +26,8 @@ pub struct Signing {
     pub key: SigningKey,
     /// The key's name.
     pub key_id: String,
+    /// Until when devices accept what the key signs.
+    pub key_set_ends_at: Timestamp,
     /// Verifies grants.
     pub authoriser: Arc<Authoriser>,
     /// The devices.

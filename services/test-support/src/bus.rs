@@ -164,6 +164,15 @@ impl TestBus {
     pub fn trust(&self) -> &Arc<TrustFile> {
         &self.trust
     }
+    /// Reads what the deployment trusts again, after it was replaced on disk.
+    ///
+    /// Errors: the file cannot be read.
+    pub fn reread_trust(&mut self) -> Result<(), TestError> {
+        let trust = TrustFile::read(&self.paths).map_err(|error| TestError::of("trust", &error))?;
+        self.trust = Arc::new(trust);
+        Ok(())
+    }
+
     /// Returns the passphrase of the recovery file.
     pub fn passphrase(&self) -> &str {
         &self.passphrase

@@ -29,7 +29,7 @@ const ENVELOPE_BYTES: usize = 160;
 
 /// Signs a batch.
 ///
-/// Errors: those of the authoriser for the grant; `stale`; `signature_missing`, `signature_invalid`, `malformed` for the
+/// Errors: those of the authoriser for the grant; `stale`; `unavailable` once the key set has ended; `signature_missing`, `signature_invalid`, `malformed` for the
 /// request; `grant_mismatch` for an order that does something else; `invalid_field` for its times; `not_found`,
 /// `device_quarantined`, `device_revoked`, `device_decommissioned`, `out_of_scope` for its device; `already_signed`;
 /// `too_large` for an answer that would not fit.
@@ -48,6 +48,10 @@ async fn sign(
     let granted = granted(caller)?;
     if !signing.enrollment.fresh_within(STALE_AFTER_MS) {
         return Err(SigningError::Stale);
+    }
+    let ended_at = signing.key_set_ends_at;
+    if now >= ended_at {
+        return Err(SigningError::KeySetEnded { ended_at });
     }
     let size = ask.orders.len();
     if !(1..=MAX_LEAVES).contains(&size) {

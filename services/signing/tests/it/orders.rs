@@ -3,8 +3,11 @@
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::{Guid, RoleName, VerbName};
 use borealis_bus_schema::messages::scheduler::OUTPUT_LIMIT_BYTES;
+use borealis_bus_schema::messages::signing::OrdersSigned;
 use borealis_bus_schema::order::{Context, Digest, Expected, Language, Order, OrderBody, ScriptBody, SignedOrder};
+use borealis_bus_schema::reply::Reply;
 use borealis_bus_schema::routes::Right;
+use borealis_provision::{Rotation, rotate};
 use borealis_service_kit::auth::Sites;
 use borealis_service_kit::random;
 use serde_json::json;
@@ -123,5 +126,29 @@ async fn a_job_stays_with_its_first_request_also_after_a_restart() {
     assert_eq!(code(refused), Code::AlreadySigned);
     assert_eq!(fleet.signing.position(), before, "nothing was written");
     fleet.sign(&grant, &call, vec![again(&order)]).await.unwrap();
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_signed_once_the_key_set_has_ended() {
+    let mut fleet = Fleet::start().await;
+    let (guid, command) = (fleet.device("default").await, random::id());
+    let call = fleet.ping(&json!({"guids": [guid]}), command);
+    let grant = fleet.grant(&call).await;
+    let order = ping_order(command, guid);
+    fleet.until(&grant, &call, &order, |reply| reply.is_ok()).await;
+
+    let bus = &mut fleet.world.bus;
+    let two_years_ago = now().plus_ms(-2 * 365 * 24 * 3_600_000);
+    rotate(bus.paths(), bus.passphrase(), Rotation::KeySet, two_years_ago).unwrap();
+    bus.reread_trust().unwrap();
+    let fleet = fleet.with_signing_restarted().await;
+    let before = fleet.signing.position();
+    let refused = |reply: &Reply<OrdersSigned>| {
+        let error = reply.as_ref().err();
+        error.is_some_and(|error| error.code == Code::Unavailable && error.message.contains("renew-key-set"))
+    };
+    fleet.until(&grant, &call, &order, refused).await;
+    assert_eq!(fleet.signing.position(), before, "nothing was written");
     fleet.stop().await;
 }
