@@ -194,7 +194,7 @@ mod tests {
             "x store access export --raw",
             "x store access import - --root /r",
             "x store access rebuild-views --json",
-            "x renew-key-set --root /r --json",
+            "x recovery renew-key-set --root /r --json",
             "x scheduler --root /r --listen 127.0.0.1:0 --nats-listen 127.0.0.1:0 --public-name a --logs /l --ready-file /f",
         ] {
             assert!(parse(line).is_ok(), "{line}");
@@ -212,7 +212,7 @@ mod tests {
             "x store access export --after 3",
             "x store access tail file",
             "x store access import",
-            "x renew-key-set --public-name a",
+            "x recovery renew-key-set --public-name a",
             "x routes --root /r",
         ] {
             assert!(parse(line).is_err(), "{line}");
