@@ -132,6 +132,8 @@ codes! {
     SiteUnknown = "site_unknown", Caller, Never, 422;
     /// Nobody would be left who may do everything.
     LastAdministrator = "last_administrator", Caller, Never, 409;
+    /// The act takes a log-in; an API token does not serve.
+    SessionRequired = "session_required", Caller, Never, 403;
     /// The request came from another origin than the page's own.
     WrongOrigin = "wrong_origin", Caller, Never, 403;
 

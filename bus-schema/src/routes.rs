@@ -211,6 +211,60 @@ pub const ROUTES: &[Route] = &[
     ),
     route(
         "GET",
+        "/api/v1/sessions",
+        Access,
+        "sessions-list",
+        Session,
+        Own,
+        "Lists the caller's sessions; everybody's with the right users.read",
+    ),
+    route(
+        "POST",
+        "/api/v1/sessions/{id}/end",
+        Access,
+        "sessions-end",
+        Session,
+        Own,
+        "Ends a session: the caller's own, another's with the right users.manage",
+    ),
+    route(
+        "POST",
+        "/api/v1/password",
+        Access,
+        "password",
+        Session,
+        Own,
+        "Changes the caller's password, proving the old one",
+    ),
+    route(
+        "GET",
+        "/api/v1/tokens",
+        Access,
+        "tokens-list",
+        Session,
+        Own,
+        "Lists the caller's API tokens; everybody's with the right users.read",
+    ),
+    route(
+        "POST",
+        "/api/v1/tokens",
+        Access,
+        "tokens-create",
+        Session,
+        Own,
+        "Makes an API token, which holds no more than the caller",
+    ),
+    route(
+        "POST",
+        "/api/v1/tokens/{id}/revoke",
+        Access,
+        "tokens-revoke",
+        Session,
+        Own,
+        "Revokes an API token: the caller's own, another's with the right users.manage",
+    ),
+    route(
+        "GET",
         "/api/v1/users",
         Access,
         "users-list",
@@ -639,6 +693,31 @@ impl Route {
             }
         }
         if theirs.next().is_some() { None } else { Some(parameter) }
+    }
+}
+
+impl Route {
+    /// Tells whether an API token serves for a route that needs no right.
+    ///
+    /// What a token holds was chosen when it was made; what belongs to a log-in itself is not among it.
+    pub const fn serves_tokens(&self) -> bool {
+        matches!(self.verb.as_bytes(), b"session" | b"sites-list")
+    }
+
+    /// Tells whether the service compares the devices that a token is for; all other routes refuse such a token.
+    pub const fn knows_devices(&self) -> bool {
+        matches!(
+            self.verb.as_bytes(),
+            b"session"
+                | b"devices-show"
+                | b"jobs-create"
+                | b"jobs-show"
+                | b"jobs-runs"
+                | b"jobs-output"
+                | b"jobs-cancel"
+                | b"runs-show"
+                | b"runs-output"
+        )
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Request;
 use crate::forms::PublicKey;
-use crate::ids::{GrantId, OperatorId, OperatorRoleName, SessionId, SiteName};
+use crate::ids::{GrantId, Guid, OperatorId, OperatorRoleName, SessionId, SiteName};
 use crate::operator::OperatorCall;
 use crate::subjects::Service;
 use crate::time::Timestamp;
@@ -115,6 +115,114 @@ pub struct SessionInfo {
     /// The same, right by right.
     #[serde(default)]
     pub reach: Vec<RightOnSites>,
+}
+
+/// Is a session as its operator and those who manage operators see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionView {
+    /// The session.
+    pub id: SessionId,
+    /// Whose.
+    pub operator: OperatorId,
+    /// The operator's name.
+    pub username: String,
+    /// From which address it was begun.
+    pub peer: String,
+    /// When it was begun.
+    pub started_at: Timestamp,
+    /// When it was last in use; this is not kept over a restart of the server.
+    pub last_seen_at: Timestamp,
+    /// When it ends at the latest.
+    pub expires_at: Timestamp,
+    /// Whether it is the caller's own.
+    pub current: bool,
+}
+
+/// Is the body of `POST /api/v1/password`.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum ChangePassword {
+    /// Begins to prove the old password and to register the new one (OPAQUE).
+    Start {
+        /// The OPAQUE credential request for the old password, base64url.
+        login_request: String,
+        /// The OPAQUE registration request for the new one, base64url.
+        registration_request: String,
+    },
+    /// Ends both.
+    Finish {
+        /// What the start answered.
+        change_id: SessionId,
+        /// The OPAQUE credential finalization for the old password, base64url.
+        login_finalization: String,
+        /// The OPAQUE registration record for the new one, base64url.
+        registration_record: String,
+    },
+}
+
+/// Answers [`ChangePassword`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ChangePasswordAnswer {
+    /// The change goes on.
+    Started {
+        /// Names the change.
+        change_id: SessionId,
+        /// The OPAQUE credential response, base64url.
+        login_response: String,
+        /// The OPAQUE registration response, base64url.
+        registration_response: String,
+    },
+    /// The password is the new one; the operator's other sessions are over.
+    Finished {
+        /// How many other sessions were ended.
+        sessions_ended: usize,
+    },
+}
+
+/// Is an API token as its author and those who manage operators see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenView {
+    /// The token; by this id it is revoked.
+    pub id: SessionId,
+    /// What it is for.
+    pub name: String,
+    /// Its author.
+    pub author: OperatorId,
+    /// The author's name.
+    pub username: String,
+    /// SHA-256 of the token's public key, lower hex.
+    pub key_fingerprint: String,
+    /// What it may do, and where, as long as its author may.
+    pub rights: Vec<RightOnSites>,
+    /// The devices that it is for; null where it is for all that its sites have.
+    pub devices: Option<Vec<Guid>>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// `active`, `revoked` or `expired`.
+    pub state: String,
+    /// The biscuit, shown once; with the key, which never left whoever made it, it is the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub biscuit: Option<String>,
+}
+
+/// Is the body of `POST /api/v1/tokens`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateToken {
+    /// What it is for.
+    pub name: String,
+    /// The public key that the token is bound to.
+    pub public_key: PublicKey,
+    /// What it may do, and where.
+    pub rights: Vec<RightOnSites>,
+    /// The devices that it is for; null where it is for all that its sites have.
+    #[serde(default)]
+    pub devices: Option<Vec<Guid>>,
+    /// How long it lives, in milliseconds; at most a year.
+    pub lifetime_ms: u64,
 }
 
 /// Is a right with the sites that it reaches.
@@ -248,7 +356,8 @@ pub struct UpdateSite {
 
 /// Asks for a grant: the right to act later on exactly this signed request.
 ///
-/// The biscuit travels in the message's header.
+/// The asker's biscuit travels in the message's header: what it was narrowed to, the grant is narrowed to. A session's request
+/// is granted without one, as far as the operator reaches; an API token's is not.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MintGrant {
     /// The operator's signed request.

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use borealis_bus_schema::forms::PublicKey;
-use borealis_bus_schema::ids::{CommandId, GrantId, OperatorId, OperatorRoleName, SessionId, SiteName};
+use borealis_bus_schema::ids::{CommandId, GrantId, Guid, OperatorId, OperatorRoleName, SessionId, SiteName};
 use borealis_bus_schema::messages::scheduler::MAX_EXPIRES_IN_MS;
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::routes::Right;
@@ -20,15 +20,20 @@ use borealis_service_kit::auth::{Reach, Sites, reach};
 pub mod roles;
 
 mod people;
+mod tokens;
 
 #[cfg(test)]
 mod tests;
 
 pub use people::{LINK_LIFE_MS, Link, LinkFor, Status, UserCommand};
 pub use roles::{Role, RoleCommand, Site};
+pub use tokens::{ApiToken, Asker, TOKEN_LIFE_MS, TokenCommand, TokenFacts};
 
 /// Is how long a session lives at most, in milliseconds: 12 hours.
 pub const SESSION_LIFE_MS: i64 = 12 * 3_600_000;
+
+/// Is after how long without use a session ends, in milliseconds: 60 minutes.
+pub const SESSION_IDLE_MS: i64 = 60 * 60_000;
 
 /// Is how long a session of the first start lives at most, in milliseconds: 15 minutes.
 pub const BOOTSTRAP_LIFE_MS: i64 = 15 * 60_000;
@@ -112,6 +117,10 @@ pub struct Session {
     pub operator: OperatorId,
     /// The key that signs its requests.
     pub session_key: PublicKey,
+    /// From where it was begun.
+    pub peer: String,
+    /// When it was begun.
+    pub started_at: Timestamp,
     /// When it ends at the latest.
     pub expires_at: Timestamp,
     /// Whether it was ended before that.
@@ -141,6 +150,10 @@ pub struct GrantFacts {
     pub expires_at: Timestamp,
     /// The author's epoch when it was minted.
     pub epoch: u64,
+    /// The devices that it is for; none where it is for all that its sites have.
+    pub devices: Option<BTreeSet<Guid>>,
+    /// Whether an API token asked for it.
+    pub by_token: bool,
 }
 
 /// Says where the set-up of the first operator stands.
@@ -172,6 +185,8 @@ pub struct State {
     pub spent_links: BTreeMap<Digest, bool>,
     /// The sessions that are alive or were so within the last day.
     pub sessions: BTreeMap<SessionId, Session>,
+    /// The API tokens that live, or did so within the last day.
+    pub tokens: BTreeMap<SessionId, ApiToken>,
 }
 
 impl State {
@@ -185,6 +200,7 @@ impl State {
     pub fn forget_ended(&mut self, now: Timestamp) {
         let since = now.plus_ms(-REMEMBERED_MS);
         self.sessions.retain(|_, session| since < session.expires_at);
+        self.tokens.retain(|_, token| since < token.facts.expires_at);
     }
 
     /// Lists an operator's sessions that may act now.
@@ -275,6 +291,8 @@ pub enum Command {
     User(UserCommand),
     /// Changes roles and sites.
     Role(RoleCommand),
+    /// Makes and revokes API tokens.
+    Token(TokenCommand),
     /// Begins the session of an operator who proved the password.
     StartSession {
         /// The operator.
@@ -308,6 +326,8 @@ pub enum Command {
         call_digest: Digest,
         /// When the grant is to end.
         expires_at: Timestamp,
+        /// What the asker's biscuit was narrowed to; none where none came.
+        narrowed: Option<Asker>,
     },
 }
 
@@ -510,6 +530,8 @@ pub enum Event {
     },
     /// A grant was minted.
     GrantMinted(GrantFacts),
+    /// An API token was made.
+    TokenMinted(TokenFacts),
 }
 
 /// States the rule that a command breaks.
@@ -572,9 +594,24 @@ pub enum Rejection {
     /// The site exists.
     #[error("a site of this name exists")]
     SiteExists,
+    /// There is no API token of this id, or it was over long ago.
+    #[error("there is no such API token")]
+    TokenMissing,
+    /// A token that may do nothing is of no use.
+    #[error("an API token holds at least one right, and names at least one device where it names any")]
+    TokenEmpty,
+    /// A token lives for a minute to a year.
+    #[error("an API token lives for a minute at least and a year at most")]
+    TokenLifetime,
+    /// The rights would make a token that browsers do not keep.
+    #[error("rights name at most {MAX_PAIRS} pairs of a right and a site; give a right on every site instead")]
+    TooWide,
     /// A text is longer than any that is kept.
     #[error("the text is longer than {MAX_TEXT_CHARS} characters")]
     TextTooLong,
+    /// There is no session of this id, or it was over long ago.
+    #[error("there is no such session")]
+    SessionMissing,
     /// There is no such session, or it was over long ago.
     #[error("there is no such session")]
     SessionUnknown,
@@ -627,6 +664,7 @@ pub fn decide(state: &State, command: Command, facts: &Facts) -> Result<Vec<Even
         }
         Command::User(command) => people::decide(state, command, facts),
         Command::Role(command) => roles::decide(state, command, facts),
+        Command::Token(command) => tokens::decide(state, command, facts),
         Command::StartSession {
             operator,
             session_key,
@@ -668,25 +706,39 @@ pub fn decide(state: &State, command: Command, facts: &Facts) -> Result<Vec<Even
             command,
             call_digest,
             expires_at,
+            narrowed,
         } => {
-            let found = state.live_session(&session, at)?;
-            let author = state.standing(&found.operator)?;
-            let may_run = author.reach.get(&Right::JobsRun);
-            let sites = may_run.cloned().ok_or(Rejection::RightMissing(Right::JobsRun))?;
+            let (operator, session_key, by_token) = match &narrowed {
+                Some(asker) => (asker.operator, asker.key, asker.token_ends_at.is_some()),
+                None => {
+                    let found = state.live_session(&session, at)?;
+                    (found.operator, found.session_key, false)
+                }
+            };
+            let author = state.standing(&operator)?;
+            let missing = Rejection::RightMissing(Right::JobsRun);
+            let mut sites = author.reach.get(&Right::JobsRun).cloned().ok_or(missing)?;
+            if let Some(asker) = &narrowed {
+                sites = sites.meet(asker.reach.get(&Right::JobsRun).ok_or(missing)?);
+            }
+            let token_ends_at = narrowed.as_ref().and_then(|asker| asker.token_ends_at);
+            let expires_at = token_ends_at.map_or(expires_at, |end| end.min(expires_at));
             if expires_at <= at {
                 return Err(Rejection::GrantEnded);
             }
             Ok(vec![Event::GrantMinted(GrantFacts {
                 grant: GrantId::from_bytes(facts.id),
-                author: found.operator,
+                author: operator,
                 username: author.username,
                 session,
-                session_key: found.session_key,
+                session_key,
                 command,
                 call_digest,
                 sites,
                 expires_at: expires_at.min(at.plus_ms(GRANT_LIFE_MS)),
                 epoch: author.epoch,
+                devices: narrowed.and_then(|asker| asker.devices),
+                by_token,
             })])
         }
     }
@@ -746,24 +798,46 @@ pub fn evolve(mut state: State, event: &Event) -> State {
             expires_at,
         } => {
             if let Some(account) = state.operators.get_mut(&operator) {
-                remember(&mut account.known_peers, peer);
+                remember(&mut account.known_peers, peer.clone());
                 account.last_login_at = Some(at);
             }
-            state.sessions.insert(session, alive(operator, session_key, expires_at));
+            let begun = Session {
+                operator,
+                session_key,
+                peer,
+                started_at: at,
+                expires_at,
+                ended: false,
+            };
+            state.sessions.insert(session, begun);
         }
         Event::BootstrapSessionStarted {
             session,
             session_key,
+            at,
             expires_at,
-            ..
         } => {
-            let begun = alive(BOOTSTRAP_OPERATOR, session_key, expires_at);
+            let begun = Session {
+                operator: BOOTSTRAP_OPERATOR,
+                session_key,
+                peer: String::new(),
+                started_at: at,
+                expires_at,
+                ended: false,
+            };
             state.sessions.insert(session, begun);
         }
         Event::SessionEnded { session, .. } => {
             if let Some(found) = state.sessions.get_mut(&session) {
                 found.ended = true;
             }
+            if let Some(found) = state.tokens.get_mut(&session) {
+                found.revoked = true;
+            }
+        }
+        Event::TokenMinted(facts) => {
+            let token = facts.token;
+            state.tokens.insert(token, ApiToken { facts, revoked: false });
         }
         // Whoever holds the grant shows it; nothing here decides by it.
         Event::GrantMinted(_) => {}
@@ -796,6 +870,24 @@ impl Operator {
 /// Is the longest description or reason that is kept, in characters.
 pub const MAX_TEXT_CHARS: usize = 400;
 
+/// Is how many pairs of a right and a site an operator's roles may name: the token has to fit a cookie.
+pub const MAX_PAIRS: usize = 150;
+
+fn narrow_enough(reach: &Reach) -> Result<(), Rejection> {
+    let pairs: usize = reach
+        .values()
+        .map(|sites| match sites {
+            Sites::All => 1,
+            Sites::Some(some) => some.len(),
+        })
+        .sum();
+    if pairs > MAX_PAIRS {
+        Err(Rejection::TooWide)
+    } else {
+        Ok(())
+    }
+}
+
 /// Returns what an actor may hand on: what the token in use holds and the operator still does.
 ///
 /// Errors: [`Rejection::OperatorUnknown`]; [`Rejection::RightMissing`] unless the right needed reaches every site.
@@ -821,15 +913,6 @@ fn short(text: String) -> Result<String, Rejection> {
         Err(Rejection::TextTooLong)
     } else {
         Ok(text)
-    }
-}
-
-const fn alive(operator: OperatorId, session_key: PublicKey, expires_at: Timestamp) -> Session {
-    Session {
-        operator,
-        session_key,
-        expires_at,
-        ended: false,
     }
 }
 

@@ -70,8 +70,13 @@ const fn code_of(rejection: Rejection) -> Code {
     match rejection {
         Rejection::SetupDone | Rejection::SecretWrong => Code::SetupClosed,
         Rejection::OperatorUnknown => Code::NoLongerPermitted,
-        Rejection::UserUnknown | Rejection::RoleMissing | Rejection::SiteMissing => Code::NotFound,
+        Rejection::UserUnknown
+        | Rejection::RoleMissing
+        | Rejection::SiteMissing
+        | Rejection::SessionMissing
+        | Rejection::TokenMissing => Code::NotFound,
         Rejection::UsernameTaken => Code::UsernameTaken,
+        Rejection::TooWide => Code::TooLarge,
         Rejection::WrongStatus(_) => Code::WrongState,
         Rejection::ExceedsOwnRights => Code::ExceedsOwnRights,
         Rejection::LastAdministrator => Code::LastAdministrator,
@@ -88,6 +93,8 @@ const fn code_of(rejection: Rejection) -> Code {
         Rejection::GrantEnded
         | Rejection::LifetimeTooShort
         | Rejection::NoRole
+        | Rejection::TokenEmpty
+        | Rejection::TokenLifetime
         | Rejection::LinkOfAnother
         | Rejection::TextTooLong => Code::InvalidField,
     }

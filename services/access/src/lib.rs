@@ -1,10 +1,10 @@
 //! access: who the operators are, who is logged in, and who may act later.
 //!
 //! **What it owns.** Operators with their roles, roles, sites, the one-time links by which passwords are set, sessions,
-//! grants, and the key under which every biscuit of the deployment is minted. Other services verify biscuits themselves and
+//! API tokens, grants, and the key under which every biscuit of the deployment is minted. Other services verify biscuits themselves and
 //! learn from access's log what ended, who is disabled and which rights were taken away.
 //!
-//! **Subjects.** In: the operators' verbs `setup`, `login`, `logout`, `session`, `users-…`, `roles-…`, `sites-…`;
+//! **Subjects.** In: the operators' verbs `setup`, `login`, `logout`, `session`, `sessions-…`, `password`, `tokens-…`, `users-…`, `roles-…`, `sites-…`;
 //! `grant-mint`, asked by the scheduler; `events-read`. Out: its signed head. Besides, questions of its supervisor over an inherited pipe ([`bootstrap`]).
 //!
 //! **On disk.** `Server/State/access/`: the event store, and `setup_secret` while there is no operator (0600).
@@ -12,7 +12,7 @@
 //! the latter no password can be proved any more. A password's record is an event whose body never leaves this service.
 //!
 //! **How it fails.** A damaged log or key file ends the process, before anything is answered. Log-ins between their two
-//! steps and the count of attempts are in memory; a restart costs one more try. Nobody learns which names exist.
+//! steps, when a session was last in use and the count of attempts are in memory; a restart costs one more try. Nobody learns which names exist.
 
 pub mod aggregate;
 pub mod stored;
@@ -22,6 +22,7 @@ pub mod throttle;
 
 mod error;
 mod logins;
+mod presence;
 mod service;
 mod setup_link;
 
@@ -34,6 +35,7 @@ use borealis_bus_schema::subjects::Service;
 use borealis_service_kit::args::ServiceArgs;
 use borealis_service_kit::auth::BiscuitRoot;
 use borealis_service_kit::keys;
+use borealis_service_kit::operator::OperatorCtx;
 use borealis_service_kit::paths::Paths;
 use borealis_service_kit::run::{Built, Deps, RunError, ServiceMain, run_service};
 
@@ -59,7 +61,18 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         tokio::spawn(bootstrap::serve(Arc::clone(&access), stream));
     }
     let of = |access: &Arc<Access>| Arc::clone(access);
-    let grant = of(&access);
+    let (grant, authoriser) = (of(&access), Arc::clone(&deps.authoriser));
+    tokio::spawn(presence::watch(of(&access), deps.base.shutdown.clone()));
+    // Whoever is served by a session uses it.
+    macro_rules! in_use {
+        ($handler:path) => {{
+            let access = of(&access);
+            move |ctx: OperatorCtx| {
+                access.presence.note(ctx.caller.session, ctx.now);
+                $handler(Arc::clone(&access), ctx)
+            }
+        }};
+    }
     macro_rules! with_access {
         ($handler:path) => {{
             let access = of(&access);
@@ -71,21 +84,27 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         .secret_kinds(stored::SECRET_KINDS)
         .public("setup", with_access!(handlers::setup::handle))
         .public("login", with_access!(handlers::login::handle))
-        .operator("logout", with_access!(handlers::logout::handle))
-        .operator("session", handlers::session::handle)
-        .operator("users-list", with_access!(handlers::users::list))
-        .operator("users-invite", with_access!(handlers::users::invite))
-        .operator("users-roles", with_access!(handlers::users::roles))
-        .operator("users-disable", with_access!(handlers::users::disable))
-        .operator("users-enable", with_access!(handlers::users::enable))
-        .operator("users-reset", with_access!(handlers::users::reset))
-        .operator("roles-list", with_access!(handlers::roles::list))
-        .operator("roles-create", with_access!(handlers::roles::create))
-        .operator("roles-update", with_access!(handlers::roles::update))
-        .operator("sites-list", with_access!(handlers::sites::list))
-        .operator("sites-create", with_access!(handlers::sites::create))
-        .operator("sites-update", with_access!(handlers::sites::update))
-        .internal(move |ctx, ask| handlers::grant_mint::handle(Arc::clone(&grant), ctx, ask));
+        .operator("logout", in_use!(handlers::logout::handle))
+        .operator("session", in_use!(handlers::session::handle))
+        .operator("sessions-list", in_use!(handlers::sessions::list))
+        .operator("sessions-end", in_use!(handlers::sessions::end))
+        .operator("password", in_use!(handlers::password::handle))
+        .operator("tokens-list", in_use!(handlers::tokens::list))
+        .operator("tokens-create", in_use!(handlers::tokens::create))
+        .operator("tokens-revoke", in_use!(handlers::tokens::revoke))
+        .operator("users-list", in_use!(handlers::users::list))
+        .operator("users-invite", in_use!(handlers::users::invite))
+        .operator("users-roles", in_use!(handlers::users::roles))
+        .operator("users-disable", in_use!(handlers::users::disable))
+        .operator("users-enable", in_use!(handlers::users::enable))
+        .operator("users-reset", in_use!(handlers::users::reset))
+        .operator("roles-list", in_use!(handlers::roles::list))
+        .operator("roles-create", in_use!(handlers::roles::create))
+        .operator("roles-update", in_use!(handlers::roles::update))
+        .operator("sites-list", in_use!(handlers::sites::list))
+        .operator("sites-create", in_use!(handlers::sites::create))
+        .operator("sites-update", in_use!(handlers::sites::update))
+        .internal(move |ctx, ask| handlers::grant_mint::handle(Arc::clone(&grant), Arc::clone(&authoriser), ctx, ask));
     Ok(builder.into())
 }
 

@@ -15,8 +15,19 @@ const LIFE_MS: i64 = 60_000;
 /// Is how many log-ins may be between their steps.
 const MAX_PENDING: usize = 2_048;
 
+/// Says what a password is proved for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A session is to be begun.
+    LogIn,
+    /// Whoever has this session sets another password.
+    Change(SessionId),
+}
+
 /// Is a log-in after its first step.
 pub struct Login {
+    /// What it is for.
+    pub purpose: Purpose,
     /// The name as it was given, in its one form.
     pub username: String,
     /// Whose it is; none for a name that nobody has.
@@ -60,11 +71,11 @@ impl Logins {
         Ok(())
     }
 
-    /// Takes a log-in out, once; none when it is unknown or took too long.
-    pub fn take(&mut self, id: &SessionId, now: Timestamp) -> Option<Login> {
+    /// Takes a log-in out, once; none when it is unknown, took too long or is for something else.
+    pub fn take(&mut self, id: &SessionId, purpose: Purpose, now: Timestamp) -> Option<Login> {
         self.pending
             .remove(id)
-            .filter(|login| now.since_ms(login.began_at) < LIFE_MS)
+            .filter(|login| login.purpose == purpose && now.since_ms(login.began_at) < LIFE_MS)
     }
 }
 
@@ -82,6 +93,7 @@ mod tests {
     fn login(began_at: Timestamp, exchange: &Pending) -> Login {
         let attempt = Throttle::default().admit("ada", "192.0.2.1", true, began_at).unwrap();
         Login {
+            purpose: Purpose::LogIn,
             username: "ada".into(),
             operator: None,
             session_key: PublicKey::from_bytes([1; 32]),
@@ -110,10 +122,29 @@ mod tests {
         let (mut logins, exchange) = (Logins::default(), exchange());
         logins.keep(id(1), login(at(0), &exchange)).unwrap();
         logins.keep(id(2), login(at(0), &exchange)).unwrap();
-        assert!(logins.take(&id(1), at(LIFE_MS - 1)).is_some());
-        assert!(logins.take(&id(1), at(LIFE_MS - 1)).is_none());
-        assert!(logins.take(&id(2), at(LIFE_MS)).is_none());
-        assert!(logins.take(&id(3), at(0)).is_none());
+        let log_in = Purpose::LogIn;
+        assert!(logins.take(&id(1), log_in, at(LIFE_MS - 1)).is_some());
+        assert!(logins.take(&id(1), log_in, at(LIFE_MS - 1)).is_none());
+        assert!(logins.take(&id(2), log_in, at(LIFE_MS)).is_none());
+        assert!(logins.take(&id(3), log_in, at(0)).is_none());
+    }
+
+    #[test]
+    fn a_password_proved_for_one_thing_serves_no_other() {
+        let (mut logins, exchange) = (Logins::default(), exchange());
+        let change = |n| Purpose::Change(id(n));
+        for (kept, taken) in [
+            (change(7), Purpose::LogIn),
+            (Purpose::LogIn, change(7)),
+            (change(7), change(8)),
+        ] {
+            let login = Login {
+                purpose: kept,
+                ..login(at(0), &exchange)
+            };
+            logins.keep(id(1), login).unwrap();
+            assert!(logins.take(&id(1), taken, at(1)).is_none());
+        }
     }
 
     #[test]

@@ -15,10 +15,11 @@ use borealis_service_kit::revocation::RevocationSet;
 use tokio::sync::MutexGuard;
 use zeroize::Zeroizing;
 
-use crate::aggregate::{Command, Event, Facts, GrantFacts, Setup, Standing, State, decide, evolve};
+use crate::aggregate::{Command, Event, Facts, GrantFacts, Setup, Standing, State, TokenFacts, decide, evolve};
 use crate::error::AccessError;
 use crate::logins::Logins;
 use crate::opaque::Opaque;
+use crate::presence::Presence;
 use crate::setup_link::SetupLink;
 use crate::stored::{self, StoredError};
 
@@ -66,6 +67,8 @@ pub struct Access {
     pub clock: Arc<dyn Clock>,
     /// Proves passwords.
     pub opaque: Opaque,
+    /// Remembers which sessions are in use.
+    pub presence: Presence,
     link: SetupLink,
     root: BiscuitRoot,
     revoked: Arc<RevocationSet>,
@@ -96,6 +99,7 @@ impl Access {
     pub async fn open(parts: Parts) -> Result<Self, AccessError> {
         let state = rebuild(parts.log.as_ref(), &parts.revoked)?;
         let access = Self {
+            presence: Presence::new(parts.clock.now()),
             log: parts.log,
             clock: parts.clock,
             opaque: parts.opaque,
@@ -245,13 +249,33 @@ impl Access {
             rights: reach,
             expires_at,
         };
-        let token = auth::mint_session_within(&self.root, &claims, &Bounds { epoch })?;
+        let token = auth::mint_session_within(&self.root, &claims, &in_epoch(epoch))?;
         Ok(NewSession {
             session,
             token,
             username: claims.username,
             expires_at,
         })
+    }
+
+    /// Mints the biscuit of an API token, as often as it is asked for.
+    ///
+    /// Errors: [`AccessError::Mint`].
+    pub fn mint_token(&self, token: &TokenFacts, username: String, key: PublicKey) -> Result<String, AccessError> {
+        let claims = SessionClaims {
+            operator: token.author,
+            username,
+            session: token.token,
+            session_key: key,
+            rights: token.reach.clone(),
+            expires_at: token.expires_at,
+        };
+        let bounds = Bounds {
+            epoch: token.epoch,
+            devices: token.devices.clone(),
+            is_token: true,
+        };
+        Ok(auth::mint_session_within(&self.root, &claims, &bounds)?)
     }
 
     /// Mints the biscuit of a grant, as often as it is asked for.
@@ -266,7 +290,11 @@ impl Access {
             rights: Reach::from([(Right::JobsRun, grant.sites.clone())]),
             expires_at: grant.expires_at,
         };
-        let bounds = Bounds { epoch: grant.epoch };
+        let bounds = Bounds {
+            epoch: grant.epoch,
+            devices: grant.devices.clone(),
+            is_token: grant.by_token,
+        };
         let digest = &grant.call_digest.0;
         Ok(auth::mint_grant_within(
             &self.root,
@@ -275,6 +303,13 @@ impl Access {
             digest,
             &bounds,
         )?)
+    }
+}
+
+fn in_epoch(epoch: u64) -> Bounds {
+    Bounds {
+        epoch,
+        ..Bounds::default()
     }
 }
 

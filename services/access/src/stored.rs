@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use borealis_bus_schema::codec::{self, CodecError};
 use borealis_bus_schema::forms::PublicKey;
-use borealis_bus_schema::ids::{CommandId, GrantId, OperatorId, OperatorRoleName, SessionId};
+use borealis_bus_schema::ids::{CommandId, GrantId, Guid, OperatorId, OperatorRoleName, SessionId};
 use borealis_bus_schema::messages::shared_events::{SessionEnded, SharedEvent};
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::time::Timestamp;
@@ -136,6 +136,10 @@ struct GrantMintedV1 {
     sites: Vec<String>,
     #[serde(default, skip_serializing_if = "is_zero")]
     epoch: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    devices: Option<BTreeSet<Guid>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    by_token: bool,
 }
 
 const fn is_zero(number: &u64) -> bool {
@@ -226,6 +230,8 @@ pub fn encode(event: &Event) -> Result<(StreamId, NewEvent), StoredError> {
                 command: grant.command,
                 sites: grant.sites.names(),
                 epoch: grant.epoch,
+                devices: grant.devices,
+                by_token: grant.by_token,
             };
             (stream, "GrantMinted", codec::encode(&body))
         }
@@ -296,6 +302,8 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, StoredError> {
                 sites: Sites::of_names(&stored.sites).ok_or_else(field)?,
                 expires_at: stored.expires_at,
                 epoch: stored.epoch,
+                devices: stored.devices,
+                by_token: stored.by_token,
             })
         }
         _ => people::decode(kind, body)?,
@@ -392,6 +400,8 @@ pub(crate) mod tests {
                 sites: Sites::All,
                 expires_at: at(5),
                 epoch: 0,
+                devices: None,
+                by_token: false,
             }),
         ]
         .into_iter()

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use borealis_bus_schema::ids::{ApprovalId, CodeId, JobId, OperatorRoleName, SiteName};
+use borealis_bus_schema::ids::{ApprovalId, CodeId, Guid, JobId, OperatorRoleName, SessionId, SiteName};
 use borealis_bus_schema::messages::access::RightOnSites;
 use borealis_bus_schema::order::{Context, Language};
 use borealis_bus_schema::routes::Right;
@@ -69,6 +69,18 @@ pub enum Command {
     Logout,
     /// Tells who is logged in, with which rights
     Session,
+    /// Lists and ends sessions
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
+    /// Changes your password: stdin holds the old one on its first line, the new one on its second
+    Password {
+        /// Reads both passwords from stdin
+        #[arg(long, required = true)]
+        password_stdin: bool,
+    },
+    /// Makes, lists, revokes, narrows and shows API tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Lists, invites, disables and enables operators, and gives them roles
     #[command(subcommand)]
     Users(UsersCommand),
@@ -109,6 +121,72 @@ pub struct WhoArgs {
     /// Reads the password from the first line of stdin
     #[arg(long, required = true)]
     pub password_stdin: bool,
+}
+
+/// Lists what can be done with sessions.
+#[derive(Debug, Subcommand)]
+pub enum SessionsCommand {
+    /// Lists your sessions; everybody's with the right users.read
+    List,
+    /// Ends a session: your own, or another's with the right users.manage
+    End {
+        /// Id of the session
+        #[arg(value_name = "ID")]
+        id: SessionId,
+    },
+}
+
+/// Lists what can be done with API tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Makes an API token and prints it: it is shown once
+    Create {
+        /// What it is for
+        #[arg(long, value_name = "TEXT")]
+        name: String,
+        /// A right that it holds; may be repeated
+        #[arg(long = "right", value_name = "RIGHT", required = true, value_parser = right)]
+        rights: Vec<Right>,
+        /// Site that its rights reach; may be repeated [default: those that yours reach]
+        #[arg(long = "site", value_name = "SITE", value_parser = site)]
+        sites: Vec<SiteName>,
+        /// GUID of a device that it is for; may be repeated [default: all of its sites]
+        #[arg(long = "device", value_name = "GUID")]
+        devices: Vec<Guid>,
+        /// How long it lives, at most a year: 12h, 90d
+        #[arg(long, value_name = "TIME", value_parser = duration_ms)]
+        expires: u64,
+    },
+    /// Lists your API tokens; everybody's with the right users.read
+    List,
+    /// Revokes an API token: your own, or another's with the right users.manage
+    Revoke {
+        /// Id of the token
+        #[arg(value_name = "ID")]
+        id: SessionId,
+    },
+    /// Prints a narrower copy of the token in BOREALIS_TOKEN, or of --token @FILE, without asking the server
+    Attenuate(NarrowArgs),
+    /// Shows what the token in BOREALIS_TOKEN, or in --token @FILE, says, without asking the server
+    Inspect,
+}
+
+/// Says what stays of a token; at least one thing has to be named.
+#[derive(Debug, Clone, Default, Args)]
+#[group(required = true, multiple = true)]
+pub struct NarrowArgs {
+    /// A right that stays; may be repeated
+    #[arg(long = "right", value_name = "RIGHT", value_parser = right)]
+    pub rights: Vec<Right>,
+    /// A site that stays; may be repeated
+    #[arg(long = "site", value_name = "SITE", value_parser = site)]
+    pub sites: Vec<SiteName>,
+    /// GUID of a device that stays; may be repeated
+    #[arg(long = "device", value_name = "GUID")]
+    pub devices: Vec<Guid>,
+    /// When it ends, counted from now: 1h, 7d
+    #[arg(long, value_name = "TIME", value_parser = duration_ms)]
+    pub expires: Option<u64>,
 }
 
 /// Lists what can be done with operators.
@@ -373,6 +451,9 @@ pub enum JobsCommand {
     },
 }
 
+fn right(text: &str) -> Result<Right, String> {
+    text.parse()
+}
 fn right_on_site(text: &str) -> Result<RightOnSites, String> {
     let (right, at) = text.split_once('@').unwrap_or((text, "*"));
     right.parse::<Right>()?;
@@ -430,6 +511,14 @@ mod tests {
             "login --username ada --password-stdin --json",
             "logout",
             "session --json",
+            "sessions list --json",
+            "sessions end 0123456789abcdef0123456789abcdef",
+            "password --password-stdin",
+            "token create --name backup --right jobs.run --right jobs.read --site berlin --expires 90d",
+            "token list --json",
+            "token revoke 0123456789abcdef0123456789abcdef",
+            "token attenuate --right jobs.read --device abababab-abab-4bab-abab-abababababab --expires 1h",
+            "token inspect",
             "users list",
             "users invite --username bob --role technician --role approver --json",
             "users roles bob --role viewer",
@@ -478,6 +567,9 @@ mod tests {
             "run --all --lang cobol -- uname",
             "run --all --timeout 0 -- uname",
             "login --username ada",
+            "token create --name backup --right jobs.run",
+            "token create --name backup --expires 1d",
+            "token attenuate",
             "users invite --username bob",
             "users invite --role viewer",
             "roles create night --right jobs.fly",

@@ -3,7 +3,7 @@
 use clap::CommandFactory;
 
 use crate::api::Api;
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, TokenCommand};
 use crate::connection::Connection;
 use crate::error::CliError;
 use crate::exit;
@@ -16,6 +16,7 @@ mod devices;
 mod jobs;
 mod people;
 mod run;
+mod token;
 
 /// Does what the command line says and returns the exit code.
 ///
@@ -25,6 +26,8 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<u8, CliError> {
     match cli.command {
         Command::Setup { link, who } => account::setup(args, printer, &link, &who.username).await?,
         Command::Login { who } => account::login(args, printer, &who.username).await?,
+        Command::Token(TokenCommand::Attenuate(to)) => token::attenuate(args, printer, &to)?,
+        Command::Token(TokenCommand::Inspect) => token::inspect(args, printer)?,
         Command::Logout => account::logout(args, printer).await?,
         Command::Completion { shell } => {
             let mut script = Vec::new();
@@ -35,6 +38,9 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<u8, CliError> {
             let api = Api::new(Connection::gather(args)?)?;
             match other {
                 Command::Session => account::session(&api, printer).await?,
+                Command::Sessions(command) => account::sessions(&api, printer, command).await?,
+                Command::Password { .. } => account::password(&api, printer).await?,
+                Command::Token(command) => token::run(&api, printer, command).await?,
                 Command::Users(command) => people::users(&api, printer, command).await?,
                 Command::Roles(command) => people::roles(&api, printer, command).await?,
                 Command::Sites(command) => people::sites(&api, printer, command).await?,

@@ -1,5 +1,6 @@
 //! One HTTP request becomes one call on the bus, and its answer one response.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,6 +11,7 @@ use borealis_bus_schema::ids::CorrelationId;
 use borealis_bus_schema::operator::{OperatorAnswer, OperatorCall};
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::routes::{Need, Route};
+use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::auth::{HOP_LIFE_MS, attenuate};
 use borealis_service_kit::bus::RequestOptions;
@@ -20,6 +22,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::auth::{proof, token};
+use crate::in_use;
 use crate::router::Gateway;
 use crate::server::Peer;
 
@@ -40,7 +43,7 @@ const MAX_PATH_BYTES: usize = 4 << 10;
 
 /// Forwards a request to the service of its route.
 pub(crate) async fn forward(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     route: &'static Route,
     parts: &Parts,
     body: Body,
@@ -75,6 +78,9 @@ pub(crate) async fn forward(
             .map_or_else(String::new, |peer| peer.0.to_string()),
     };
     let answer = attempts(gateway, route, &call, biscuit, id).await;
+    if let (Ok(_), Some(biscuit), true) = (&answer, biscuit, route.service != Service::Access) {
+        in_use::note(gateway, biscuit, &call.peer, id);
+    }
     respond(gateway, route, answer)
 }
 
@@ -194,7 +200,7 @@ async fn attempts(
 }
 
 /// Narrows the biscuit to the one service and the one act.
-fn narrow(gateway: &Gateway, route: &Route, biscuit: &str) -> Result<String, WireError> {
+pub(crate) fn narrow(gateway: &Gateway, route: &Route, biscuit: &str) -> Result<String, WireError> {
     attenuate(biscuit, route.service, route.need, gateway.clock.now(), HOP_LIFE_MS)
         .map_err(|_| WireError::new(Code::TokenInvalid, "the request's token is no token of this server"))
 }

@@ -23,6 +23,8 @@ mod auth;
 
 mod backend;
 
+mod in_use;
+
 mod forward;
 
 mod live;

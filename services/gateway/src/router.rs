@@ -29,6 +29,7 @@ use tokio::time::Instant;
 use crate::auth::cookie::SessionCookie;
 use crate::auth::origin::Origins;
 use crate::backend::Backend;
+use crate::in_use::InUse;
 use crate::live::Live;
 use crate::{forward, headers, live, openapi, problem, ready, ui};
 
@@ -71,6 +72,7 @@ pub(crate) struct Gateway {
     pub(crate) shutdown: Shutdown,
     pub(crate) live: Live,
     pub(crate) patience: Duration,
+    pub(crate) in_use: InUse,
     openapi: String,
 }
 
@@ -94,6 +96,7 @@ pub fn router(config: Config) -> Result<Router, AuthError> {
         shutdown: config.shutdown,
         live: config.live,
         patience: config.patience,
+        in_use: InUse::default(),
         openapi: openapi::document(),
     };
     Ok(Router::new().fallback(dispatch).with_state(Arc::new(gateway)))

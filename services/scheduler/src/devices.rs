@@ -103,11 +103,11 @@ impl Devices {
     }
 
     /// Lists the active devices that a filter lets through, as (GUID, hostname), sorted by GUID.
-    pub fn active(&self, reaches: impl Fn(&SiteName) -> bool) -> Vec<(Guid, String)> {
+    pub fn active(&self, reaches: impl Fn(&SiteName, &Guid) -> bool) -> Vec<(Guid, String)> {
         let all = self.all.read();
         let mut found: Vec<_> = all
             .iter()
-            .filter(|(_, device)| device.status == DeviceStatus::Active && reaches(&device.site))
+            .filter(|(guid, device)| device.status == DeviceStatus::Active && reaches(&device.site, guid))
             .map(|(guid, device)| (*guid, device.hostname.clone()))
             .collect();
         found.sort_unstable();
@@ -184,8 +184,8 @@ mod tests {
     #[test]
     fn a_revoked_device_is_no_target() {
         let devices = enrolled();
-        assert_eq!(devices.active(|_| true).len(), 1);
-        assert_eq!(devices.active(|_| false).len(), 0);
+        assert_eq!(devices.active(|_, _| true).len(), 1);
+        assert_eq!(devices.active(|_, _| false).len(), 0);
         let revoked = DeviceStatusChanged {
             guid: guid(),
             status: DeviceStatus::Revoked,
@@ -194,7 +194,7 @@ mod tests {
             by: None,
         };
         assert_eq!(apply(&devices, &revoked), Changed::ShutOut(guid()));
-        assert_eq!(devices.active(|_| true).len(), 0);
+        assert_eq!(devices.active(|_, _| true).len(), 0);
     }
 
     #[test]
@@ -217,8 +217,8 @@ mod tests {
             (device.status, device.status_reason.as_str()),
             (DeviceStatus::Quarantined, "odd")
         );
-        assert_eq!(devices.active(|_| true).len(), 0);
+        assert_eq!(devices.active(|_, _| true).len(), 0);
         assert_eq!(apply(&devices, &change(DeviceStatus::Active)), Changed::Online(guid()));
-        assert_eq!(devices.active(|_| true).len(), 1);
+        assert_eq!(devices.active(|_, _| true).len(), 1);
     }
 }

@@ -18,7 +18,6 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::{JobId, RunId};
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::routes::Right;
-use borealis_service_kit::auth::Sites;
 use borealis_service_kit::operator::OperatorCtx;
 
 use crate::book::Job;
@@ -66,13 +65,13 @@ impl Scheduler {
 
     /// Tells whether a caller's right reaches every device of a job.
     fn may(&self, ctx: &OperatorCtx, right: Right, job: &Job) -> bool {
-        if ctx.caller.reach.get(&right) == Some(&Sites::All) {
+        if ctx.caller.may_on_all(right) {
             return true;
         }
         let reached = |guid| {
             self.devices
                 .get(guid)
-                .is_some_and(|device| ctx.caller.may(right, &device.site))
+                .is_some_and(|device| ctx.caller.may_on(right, &device.site, guid))
         };
         job.targets.iter().all(|target| reached(&target.guid))
     }

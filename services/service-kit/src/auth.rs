@@ -4,6 +4,10 @@
 //! one action and thirty seconds. [`Authoriser::authorise`] verifies its signature with the biscuit root, runs its checks and
 //! the service's policy, looks the session up among the revoked, and names what is wrong by a code of its own.
 //!
+//! Whoever holds an API token narrows it further by blocks of their own ([`Narrowing`]): to some rights, sites or devices. Such
+//! a block can only take away. What it says is read block by block and taken from the caller's reach, so that lists and
+//! targets shrink with it too.
+//!
 //! | code | when |
 //! | --- | --- |
 //! | `token_missing` | no biscuit came |
@@ -38,8 +42,10 @@ use crate::follow::Freshness;
 use crate::revocation::{Limit, RevocationSet};
 use crate::trust::FormerBiscuitRoot;
 
+mod narrowing;
 pub mod reach;
 
+pub use narrowing::Narrowing;
 pub use reach::{Reach, Sites};
 
 /// Is how long a hop's attenuated biscuit lives, in milliseconds.
@@ -80,6 +86,10 @@ pub struct Caller {
     pub reach: Reach,
     /// When the biscuit ends at the latest.
     pub expires_at: Timestamp,
+    /// The devices that the biscuit is narrowed to; none where it is not narrowed.
+    pub devices: Option<BTreeSet<Guid>>,
+    /// Whether the biscuit is an API token, or the grant of one.
+    pub is_token: bool,
     /// The grant, when the biscuit is one.
     pub grant: Option<GrantId>,
     /// The digest of the signed request that the grant covers, when the biscuit is one.
@@ -90,6 +100,16 @@ impl Caller {
     /// Tells whether the caller holds a right on a site.
     pub fn may(&self, right: Right, site: &SiteName) -> bool {
         self.reach.get(&right).is_some_and(|sites| sites.reach(site))
+    }
+
+    /// Tells whether the caller holds a right on a device of a site.
+    pub fn may_on(&self, right: Right, site: &SiteName, guid: &Guid) -> bool {
+        self.may(right, site) && self.devices.as_ref().is_none_or(|devices| devices.contains(guid))
+    }
+
+    /// Tells whether the caller holds a right on every device of every site.
+    pub fn may_on_all(&self, right: Right) -> bool {
+        self.may_everywhere(right) && self.devices.is_none()
     }
 
     /// Tells whether the caller holds a right on every site, also those to come.
@@ -185,12 +205,17 @@ pub struct SessionClaims {
 pub struct Bounds {
     /// The epoch of its operator: how often the operator's standing had changed when it was minted.
     pub epoch: u64,
+    /// The devices that it is for; none where it is for all that its sites have.
+    pub devices: Option<BTreeSet<Guid>>,
+    /// Whether it is an API token, or the grant of one.
+    pub is_token: bool,
 }
 
 /// Mints a session's biscuit, base64url.
 ///
 /// Shape: `operator(hex); username(text); session(hex); session_key(base64url); right(site or "*", right)…;
-/// expires(time); epoch(number); check if time($t), $t < expires`. No `epoch` is the first one, 0.
+/// expires(time); epoch(number); check if time($t), $t < expires`. No `epoch` is the first one, 0. An API token has `token(id)`
+/// besides, and `only_device(guid)…` where it is for some devices.
 ///
 /// Errors: [`AuthError::Biscuit`].
 pub fn mint_session(root: &BiscuitRoot, claims: &SessionClaims) -> Result<String, AuthError> {
@@ -252,6 +277,14 @@ fn session_facts(claims: &SessionClaims, bounds: &Bounds, who: &str) -> Result<B
             &[Term::Integer(i64::try_from(bounds.epoch).unwrap_or(i64::MAX))],
         ),
     ];
+    if bounds.is_token {
+        facts.push(text_fact("token", &claims.session.to_string()));
+    }
+    let narrowing = Narrowing {
+        devices: bounds.devices.clone(),
+        ..Narrowing::default()
+    };
+    facts.extend(narrowing.facts());
     for (right, sites) in &claims.rights {
         for site in sites.names() {
             facts.push(fact("right", &[string(&site), string(right.as_str())]));
@@ -466,7 +499,7 @@ impl Authoriser {
                 return Err(Verdict::Refused(refusal));
             }
         }
-        let (caller, epoch) = read_caller(&mut world).map_err(|error| match error {
+        let (mut caller, epoch) = read_caller(&mut world).map_err(|error| match error {
             AuthError::Biscuit {
                 source: Token::RunLimit(RunLimit::Timeout),
                 ..
@@ -475,6 +508,12 @@ impl Authoriser {
                 Code::TokenInvalid,
                 "the token's facts are not those of a session or a grant",
             )),
+        })?;
+        narrowing::apply(biscuit, &mut caller).map_err(|_| {
+            WireError::new(
+                Code::TokenInvalid,
+                "the token was narrowed in a way that cannot be read",
+            )
         })?;
         let held = caller.reach.clone();
         let caller = self.in_force(caller, epoch)?.facing(question.need);
@@ -520,8 +559,8 @@ impl Authoriser {
             ));
         }
         let grant_over = caller.grant.is_some_and(|grant| self.revoked.grant_revoked(&grant));
-        // A grant survives the log-out of its author.
-        let session_over = caller.grant.is_none() && self.revoked.session_ended(&caller.session);
+        // A grant survives the log-out of its author, but not the API token that asked for it.
+        let session_over = (caller.grant.is_none() || caller.is_token) && self.revoked.session_ended(&caller.session);
         match self.revoked.limit(&caller.operator, epoch) {
             Limit::None if !grant_over && !session_over => {}
             Limit::To(limit) if !grant_over && !session_over => caller.reach = reach::meet(&caller.reach, &limit),
@@ -542,7 +581,7 @@ fn still_permitted(caller: &Caller, question: Question<'_>) -> Result<(), WireEr
         return Ok(());
     };
     if !caller.reach.contains_key(&right) {
-        let text = format!("the right {} was taken away", right.as_str());
+        let text = format!("the right {} is held no more", right.as_str());
         let code = if caller.grant.is_some() {
             Code::NoLongerPermitted
         } else {
@@ -551,8 +590,14 @@ fn still_permitted(caller: &Caller, question: Question<'_>) -> Result<(), WireEr
         return Err(WireError::new(code, text));
     }
     match question.resource {
-        Some(resource) if !caller.may(right, &resource.site) => Err(beyond()),
-        _ => Ok(()),
+        Some(resource) => {
+            let reached = match &resource.guid {
+                Some(guid) => caller.may_on(right, &resource.site, guid),
+                None => caller.may(right, &resource.site),
+            };
+            if reached { Ok(()) } else { Err(beyond()) }
+        }
+        None => Ok(()),
     }
 }
 
@@ -682,6 +727,8 @@ fn read_caller(world: &mut Authorizer) -> Result<(Caller, u64), AuthError> {
         sites: Sites::none(),
         reach,
         expires_at,
+        devices: None,
+        is_token: one_text(world, "token")?.is_some(),
         grant: grant.map(|text| parsed(Some(text))).transpose()?,
         call_digest,
     };

@@ -221,6 +221,18 @@ pub(crate) fn admit(
     if caller.grant.is_some() {
         return Err(WireError::new(Code::TokenInvalid, "a grant is no session"));
     }
+    if caller.is_token && route.need == Need::Session && !route.serves_tokens() {
+        return Err(WireError::new(
+            Code::SessionRequired,
+            "this takes a log-in; an API token does not serve",
+        ));
+    }
+    if caller.devices.is_some() && !route.knows_devices() {
+        return Err(WireError::new(
+            Code::OutOfScope,
+            "the token is for some devices, and this is about more",
+        ));
+    }
     if let (Tenancy::Deployment, Need::Right(right)) = (route.tenancy, route.need)
         && !caller.may_everywhere(right)
     {

@@ -6,13 +6,15 @@
 
 use std::collections::BTreeSet;
 
-use borealis_bus_schema::ids::{OperatorId, OperatorRoleName};
+use borealis_bus_schema::ids::{OperatorId, OperatorRoleName, SessionId};
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::auth::{Reach, reach};
 
-use super::{Actor, Event, Facts, Operator, Rejection, Setup, State, Username, hand, remember, short, within};
+use super::{
+    Actor, Event, Facts, Operator, Rejection, Setup, State, Username, hand, narrow_enough, remember, short, within,
+};
 
 /// Is how long an invitation's link works, in milliseconds: 24 hours.
 pub const LINK_LIFE_MS: i64 = 24 * 3_600_000;
@@ -98,6 +100,22 @@ pub enum UserCommand {
         /// The operator.
         operator: OperatorId,
     },
+    /// Sets another password for whoever proved the old one, and ends the operator's other sessions.
+    ChangePassword {
+        /// The operator.
+        operator: OperatorId,
+        /// The session that goes on.
+        session: SessionId,
+        /// What the password is checked against from now on.
+        record: Vec<u8>,
+    },
+    /// Ends a session: one's own, or another's who holds no more.
+    EndSession {
+        /// Who asks.
+        by: Actor,
+        /// The session.
+        session: SessionId,
+    },
     /// Takes the password away, ends the sessions and makes a link.
     Reset {
         /// Who asks.
@@ -147,7 +165,9 @@ impl State {
         if roles.iter().any(|role| self.role(role).is_none()) {
             return Err(Rejection::RoleUnknown);
         }
-        Ok(self.reach_of(roles))
+        let reach = self.reach_of(roles);
+        narrow_enough(&reach)?;
+        Ok(reach)
     }
 
     /// Checks that somebody who may do everything and can log in is left without this one.
@@ -283,6 +303,46 @@ pub(super) fn decide(state: &State, command: UserCommand, facts: &Facts) -> Resu
                 at,
             }])
         }
+        UserCommand::ChangePassword {
+            operator,
+            session,
+            record,
+        } => {
+            state.live_session(&session, at)?;
+            state.standing(&operator)?;
+            if state.user(&operator)?.record.is_none() {
+                return Err(Rejection::OperatorUnknown);
+            }
+            let others = state.live_sessions_of(&operator, at).filter(|other| *other != session);
+            let ended = others.map(|session| Event::SessionEnded {
+                session,
+                reason: "password changed".to_owned(),
+                at,
+            });
+            Ok(std::iter::once(Event::PasswordSet { operator, record, at })
+                .chain(ended)
+                .collect())
+        }
+        UserCommand::EndSession { by, session } => {
+            let found = state.sessions.get(&session).ok_or(Rejection::SessionMissing)?;
+            let reason = if found.operator == by.operator {
+                "ended by the operator"
+            } else {
+                let held = hand(state, &by, Right::UsersManage)?;
+                if let Some(account) = state.operators.get(&found.operator) {
+                    within(&held, &state.reach_of(&account.roles))?;
+                }
+                "ended by another operator"
+            };
+            if state.live_session(&session, at).is_err() {
+                return Err(Rejection::WrongStatus("the session is over already"));
+            }
+            Ok(vec![Event::SessionEnded {
+                session,
+                reason: reason.to_owned(),
+                at,
+            }])
+        }
         UserCommand::Reset { by, operator, secret } => {
             let held = hand(state, &by, Right::UsersManage)?;
             let account = state.user(&operator)?;
@@ -362,6 +422,9 @@ pub(super) fn evolve(state: &mut State, event: &Event) {
                     account.record = None;
                 }
             });
+            for token in state.tokens.values_mut().filter(|token| token.facts.author == operator) {
+                token.revoked = true;
+            }
             for session in state
                 .sessions
                 .values_mut()

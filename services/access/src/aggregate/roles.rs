@@ -12,7 +12,7 @@ use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::auth::{Reach, Sites, reach};
 
 use super::people::shrink;
-use super::{Actor, Event, Facts, Rejection, State, hand, short, within};
+use super::{Actor, Event, Facts, Rejection, State, hand, narrow_enough, short, within};
 
 /// Is a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,6 +189,7 @@ pub(super) fn decide(state: &State, command: RoleCommand, facts: &Facts) -> Resu
                 return Err(Rejection::RoleExists);
             }
             state.check_sites(&reach)?;
+            narrow_enough(&reach)?;
             within(&held, &reach)?;
             Ok(vec![Event::RoleSet {
                 role,
@@ -211,6 +212,7 @@ pub(super) fn decide(state: &State, command: RoleCommand, facts: &Facts) -> Resu
             let before = state.role(&role).ok_or(Rejection::RoleMissing)?;
             let reach = reach.unwrap_or_else(|| before.reach.clone());
             state.check_sites(&reach)?;
+            narrow_enough(&reach)?;
             within(&held, &before.reach)?;
             within(&held, &reach)?;
             let set = Event::RoleSet {
@@ -222,6 +224,9 @@ pub(super) fn decide(state: &State, command: RoleCommand, facts: &Facts) -> Resu
             };
             let mut after = state.clone();
             evolve(&mut after, &set);
+            for account in after.operators.values().filter(|account| account.roles.contains(&role)) {
+                narrow_enough(&after.reach_of(&account.roles))?;
+            }
             let shrunk = state
                 .operators
                 .iter()

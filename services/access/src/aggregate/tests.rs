@@ -57,6 +57,7 @@ fn mint(expires_at: Timestamp) -> Command {
         command: CommandId::from_bytes([3; 16]),
         call_digest: Digest::of(b"call"),
         expires_at,
+        narrowed: None,
     }
 }
 fn end() -> Command {

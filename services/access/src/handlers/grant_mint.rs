@@ -1,7 +1,8 @@
 //! `grant-mint`: the right to act later on exactly one signed request.
 //!
-//! No biscuit comes with it: the scheduler, which asks, got one that is narrowed to itself. access knows the session that
-//! signed and judges by that. The same request gives the same grant again.
+//! The scheduler, which asks, hands on the biscuit that it got: it says what the asker's token was narrowed to, and the grant
+//! is narrowed to the same. Without one access judges by the session that signed, which it knows; an API token is not known
+//! that well, only its biscuit holds its key. The same request gives the same grant again.
 
 use std::sync::Arc;
 
@@ -10,12 +11,13 @@ use borealis_bus_schema::messages::access::{Grant, MintGrant};
 use borealis_bus_schema::operator::{FRESHNESS_MS, OperatorCall, Proof};
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::reply::{Reply, WireError};
-use borealis_bus_schema::routes;
+use borealis_bus_schema::routes::{self, Need, Right};
 use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::auth::{Authoriser, Question};
 use borealis_service_kit::service::InternalCtx;
 
-use crate::aggregate::{Command, Event, GrantFacts};
+use crate::aggregate::{Asker, Command, Event, GrantFacts};
 use crate::error::AccessError;
 use crate::service::{Access, CommandKey};
 
@@ -23,8 +25,13 @@ use crate::service::{Access, CommandKey};
 ///
 /// Errors: `signature_missing`, `wrong_action` for another request than one that makes a job, `token_invalid`,
 /// `token_revoked` and `token_expired` for the session, `signature_invalid`, `signature_expired`, `right_missing`,
-/// `id_reused`.
-pub async fn handle(access: Arc<Access>, ctx: InternalCtx, ask: MintGrant) -> Reply<Grant> {
+/// `id_reused`; those of the authoriser for the biscuit.
+pub async fn handle(
+    access: Arc<Access>,
+    authoriser: Arc<Authoriser>,
+    ctx: InternalCtx,
+    ask: MintGrant,
+) -> Reply<Grant> {
     let proof = signed(&ask.call)?;
     let now = ctx.now;
     let call_digest = Digest(ask.call.digest());
@@ -33,14 +40,17 @@ pub async fn handle(access: Arc<Access>, ctx: InternalCtx, ask: MintGrant) -> Re
         verify(&ask.call, proof, &grant.session_key)?;
         return answer(&access, grant, now);
     }
-    let session_key = {
-        let state = access.state().await;
-        state
-            .live_session(&proof.session, now)
-            .map_err(AccessError::from)?
-            .session_key
+    let asker = asker(&authoriser, ctx.biscuit.as_deref(), proof)?;
+    let session_key = match &asker {
+        Some(asker) => asker.key,
+        None => {
+            let state = access.state().await;
+            let session = state.live_session(&proof.session, now).map_err(AccessError::from)?;
+            session.session_key
+        }
     };
     verify(&ask.call, proof, &session_key)?;
+    access.presence.note(proof.session, now);
     if now.since_ms(proof.issued_at).saturating_abs() > FRESHNESS_MS {
         return Err(WireError::new(
             Code::SignatureExpired,
@@ -52,6 +62,7 @@ pub async fn handle(access: Arc<Access>, ctx: InternalCtx, ask: MintGrant) -> Re
         command: proof.command,
         call_digest,
         expires_at: ask.expires_at,
+        narrowed: asker,
     };
     let key = CommandKey {
         id: *proof.command.as_bytes(),
@@ -60,6 +71,30 @@ pub async fn handle(access: Arc<Access>, ctx: InternalCtx, ask: MintGrant) -> Re
     };
     let (events, _) = access.execute(command, key).await?;
     answer(&access, the_grant(events)?, now)
+}
+
+/// Reads the biscuit that came with the request, which must be that of whoever signed it.
+fn asker(authoriser: &Authoriser, biscuit: Option<&str>, proof: &Proof) -> Reply<Option<Asker>> {
+    let Some(biscuit) = biscuit else { return Ok(None) };
+    let question = Question {
+        need: Need::Right(Right::JobsRun),
+        resource: None,
+        via: &[Service::Scheduler],
+    };
+    let caller = authoriser.decide(Some(biscuit), question)?;
+    if caller.grant.is_some() || caller.session != proof.session {
+        return Err(WireError::new(
+            Code::SignatureInvalid,
+            "the signature is of another session",
+        ));
+    }
+    Ok(Some(Asker {
+        operator: caller.operator,
+        key: caller.session_key,
+        reach: caller.reach,
+        devices: caller.devices,
+        token_ends_at: caller.is_token.then_some(caller.expires_at),
+    }))
 }
 
 fn signed(call: &OperatorCall) -> Reply<&Proof> {

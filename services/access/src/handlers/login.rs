@@ -15,7 +15,7 @@ use rand::rngs::OsRng;
 
 use crate::aggregate::{Command, Event, Rejection, Status, Username};
 use crate::error::{AccessError, malformed};
-use crate::logins;
+use crate::logins::{self, Purpose};
 use crate::opaque::{Opaque, OpaqueError};
 use crate::service::{Access, CommandKey};
 use crate::throttle::peer_key;
@@ -66,6 +66,7 @@ async fn start(
         .map_err(malformed)?;
     let login_id = random::id();
     let login = logins::Login {
+        purpose: Purpose::LogIn,
         username,
         operator,
         session_key,
@@ -90,7 +91,7 @@ async fn finish(
     key_binding: &str,
 ) -> Reply<LoginAnswer> {
     let login = access
-        .logins(|logins| logins.take(login_id, ctx.now))
+        .logins(|logins| logins.take(login_id, Purpose::LogIn, ctx.now))
         .ok_or_else(failed)?;
     let secret = Opaque::finish(login.exchange, &login.username, login_finalization).map_err(|error| match error {
         OpaqueError::Refused => failed(),
@@ -130,6 +131,7 @@ async fn finish(
     })
 }
 
-fn failed() -> WireError {
+/// Says no, and not why.
+pub fn failed() -> WireError {
     WireError::new(Code::LoginFailed, "user name and password do not fit")
 }

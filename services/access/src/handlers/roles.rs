@@ -70,7 +70,9 @@ async fn changed(access: &Access, ctx: &OperatorCtx, command: RoleCommand, role:
 }
 
 /// Reads rights as an operator writes them: a right or a site that is none is an error here.
-fn rights(lines: &[RightOnSites]) -> Reply<Reach> {
+///
+/// Errors: `invalid_field`.
+pub fn rights(lines: &[RightOnSites]) -> Reply<Reach> {
     let invalid = |text: String| WireError::new(Code::InvalidField, text);
     for line in lines {
         line.right.parse::<Right>().map_err(invalid)?;

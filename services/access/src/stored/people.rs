@@ -1,9 +1,9 @@
-//! The stored forms of what happens to operators, roles and sites.
+//! The stored forms of what happens to operators, roles, sites and API tokens.
 
 use std::collections::BTreeSet;
 
 use borealis_bus_schema::codec::{self, CodecError};
-use borealis_bus_schema::ids::{OperatorId, OperatorRoleName, SiteName};
+use borealis_bus_schema::ids::{Guid, OperatorId, OperatorRoleName, SessionId, SiteName};
 use borealis_bus_schema::messages::access::RightOnSites;
 use borealis_bus_schema::messages::shared_events::{
     OperatorDisabled, OperatorEnabled, OperatorRightsChanged, SharedEvent,
@@ -13,8 +13,8 @@ use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::auth::reach;
 use serde::{Deserialize, Serialize};
 
-use super::{StoredError, of_operator, read};
-use crate::aggregate::{Event, Username};
+use super::{StoredError, of_operator, of_session, read};
+use crate::aggregate::{Event, TokenFacts, Username};
 
 #[derive(Serialize, Deserialize)]
 struct OperatorInvitedV1 {
@@ -88,6 +88,19 @@ struct SiteSetV1 {
     description: String,
     by: OperatorId,
     at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TokenMintedV1 {
+    token: SessionId,
+    author: OperatorId,
+    name: String,
+    key_fingerprint: Digest,
+    rights: Vec<RightOnSites>,
+    devices: Option<BTreeSet<Guid>>,
+    epoch: u64,
+    at: Timestamp,
+    expires_at: Timestamp,
 }
 
 /// Is a stream, a kind and a body.
@@ -228,6 +241,21 @@ pub(super) fn encode(event: Event) -> Encoded {
             };
             (format!("site-{}", body.site), "SiteSet", codec::encode(&body))
         }
+        Event::TokenMinted(facts) => {
+            let body = TokenMintedV1 {
+                token: facts.token,
+                author: facts.author,
+                name: facts.name,
+                key_fingerprint: facts.key_fingerprint,
+                rights: reach::write(&facts.reach),
+                devices: facts.devices,
+                epoch: facts.epoch,
+                at: facts.at,
+                expires_at: facts.expires_at,
+            };
+            // Where its end is written, too.
+            (of_session(&body.token), "TokenMinted", codec::encode(&body))
+        }
         // The others are encoded beside their own forms.
         other => (String::new(), "", Err(unexpected(&other))),
     }
@@ -330,6 +358,20 @@ pub(super) fn decode(kind: &str, body: &[u8]) -> Result<Event, StoredError> {
                 at: stored.at,
             }
         }
+        "TokenMinted" => {
+            let stored: TokenMintedV1 = read(kind, body)?;
+            Event::TokenMinted(TokenFacts {
+                token: stored.token,
+                author: stored.author,
+                name: stored.name,
+                key_fingerprint: stored.key_fingerprint,
+                reach: reach::read(&stored.rights).map_err(|_| field())?,
+                devices: stored.devices,
+                epoch: stored.epoch,
+                at: stored.at,
+                expires_at: stored.expires_at,
+            })
+        }
         _ => return Err(StoredError::UnknownKind { kind: kind.to_owned() }),
     })
 }
@@ -402,7 +444,7 @@ pub(super) mod tests {
             Event::RoleSet {
                 role: OperatorRoleName::new("night-shift").unwrap(),
                 description: "Runs jobs at night".into(),
-                reach,
+                reach: reach.clone(),
                 by,
                 at: at(16),
             },
@@ -412,6 +454,17 @@ pub(super) mod tests {
                 by,
                 at: at(17),
             },
+            Event::TokenMinted(TokenFacts {
+                token: SessionId::from_bytes([10; 16]),
+                author: operator,
+                name: "backup".into(),
+                key_fingerprint: Digest([11; 32]),
+                reach,
+                devices: Some([Guid::from_random([12; 16])].into()),
+                epoch: 1,
+                at: at(18),
+                expires_at: at(19),
+            }),
         ]
     }
 
@@ -427,6 +480,7 @@ pub(super) mod tests {
             "PasswordCleared" => json_of::<PasswordClearedV1>(body),
             "RoleSet" => json_of::<RoleSetV1>(body),
             "SiteSet" => json_of::<SiteSetV1>(body),
+            "TokenMinted" => json_of::<TokenMintedV1>(body),
             other => panic!("{other} has no golden form"),
         }
     }

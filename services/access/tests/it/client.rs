@@ -87,6 +87,43 @@ pub async fn set_up(bus: &Bus, secret: &str, username: &str, password: &str) -> 
     post(bus, "setup", &finish).await
 }
 
+/// Changes a password; none when the client itself sees that the old one does not fit.
+pub async fn change_password(
+    username: &str,
+    old: &str,
+    new: &str,
+    send: impl AsyncFn(Value) -> Reply<Value>,
+) -> Option<Reply<Value>> {
+    let login = ClientLogin::<Suite>::start(&mut OsRng, old.as_bytes()).unwrap();
+    let registration = ClientRegistration::<Suite>::start(&mut OsRng, new.as_bytes()).unwrap();
+    let start = json!({
+        "step": "start", "login_request": text(login.message.serialize()),
+        "registration_request": text(registration.message.serialize()),
+    });
+    let answer = match send(start).await {
+        Ok(answer) => answer,
+        Err(error) => return Some(Err(error)),
+    };
+    let stretching = stretching();
+    let response = CredentialResponse::deserialize(&bytes(&answer, "login_response")).unwrap();
+    let parameters = ClientLoginFinishParameters::new(None, names(username), Some(&stretching));
+    let proved = login
+        .state
+        .finish(&mut OsRng, old.as_bytes(), response, parameters)
+        .ok()?;
+    let response = RegistrationResponse::deserialize(&bytes(&answer, "registration_response")).unwrap();
+    let parameters = ClientRegistrationFinishParameters::new(names(username), Some(&stretching));
+    let made = registration
+        .state
+        .finish(&mut OsRng, new.as_bytes(), response, parameters)
+        .unwrap();
+    let finish = json!({
+        "step": "finish", "change_id": answer["change_id"], "login_finalization": text(proved.message.serialize()),
+        "registration_record": text(made.message.serialize()),
+    });
+    Some(send(finish).await)
+}
+
 /// Says how a log-in went wrong.
 #[derive(Debug)]
 pub enum Failed {

@@ -10,7 +10,7 @@ use borealis_service_kit::bus::Bus;
 use borealis_service_kit::random;
 use serde_json::{Value, json};
 
-use crate::client::{ask, log_in, set_up};
+use crate::client::{ask, change_password, log_in, set_up};
 use crate::harness::{Operator, Running, World, call_at, code, narrowed, now};
 
 const ACCESS: Service = Service::Access;
@@ -233,5 +233,64 @@ async fn whoever_manages_operators_hands_on_no_more_than_they_hold() {
         assert_eq!(code(refused), Code::ExceedsOwnRights, "{verb}");
     }
     invite(&gateway, &bob, "fred", &["desk"]).await.unwrap();
+    access.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_ended_one_by_one() {
+    let (_world, access, gateway, ada) = founded().await;
+    let (_, bob) = joined(&gateway, &ada, "bob", &["technician"]).await;
+    let other = log_in(&gateway, "bob", "pw").await.unwrap();
+    let none = json!({});
+    let ids = async |operator: &Operator| {
+        let listed = ask_about(&gateway, operator, "sessions-list", "", &none).await.unwrap();
+        let items = listed["items"].as_array().unwrap().clone();
+        let current: Vec<_> = items.iter().filter(|session| session["current"] == true).collect();
+        assert_eq!(current.len(), 1);
+        assert_eq!(current[0]["id"], json!(operator.session));
+        items.len()
+    };
+    assert_eq!((ids(&ada).await, ids(&bob).await), (3, 2));
+    let end = async |operator: &Operator, session: &Operator| {
+        ask_about(&gateway, operator, "sessions-end", &session.session.to_string(), &none).await
+    };
+    assert_eq!(code(end(&bob, &ada).await), Code::RightMissing);
+    end(&bob, &other).await.unwrap();
+    let over = ask_about(&gateway, &other, "session", "", &none).await;
+    assert_eq!(code(over), Code::TokenRevoked);
+    assert_eq!(code(end(&ada, &other).await), Code::WrongState);
+    end(&ada, &bob).await.unwrap();
+    let over = ask_about(&gateway, &bob, "session", "", &none).await;
+    assert_eq!(code(over), Code::TokenRevoked);
+    let unknown = ask_about(&gateway, &ada, "sessions-end", &"0".repeat(32), &none).await;
+    assert_eq!(code(unknown), Code::NotFound);
+    access.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_password_is_changed_by_whoever_proves_the_old_one() {
+    let (_world, access, gateway, ada) = founded().await;
+    let elsewhere = log_in(&gateway, "ada", "p").await.unwrap();
+    let change = async |operator: &Operator, old: &str, new: &str| {
+        change_password("ada", old, new, async |body: Value| {
+            ask_about(&gateway, operator, "password", "", &body).await
+        })
+        .await
+    };
+    assert!(
+        change(&ada, "guess", "new").await.is_none(),
+        "the client sees it itself"
+    );
+    let done = change(&ada, "p", "new").await.unwrap().unwrap();
+    assert_eq!(done["sessions_ended"], 1);
+    let over = ask_about(&gateway, &elsewhere, "session", "", &json!({})).await;
+    assert_eq!(code(over), Code::TokenRevoked);
+    ask_about(&gateway, &ada, "session", "", &json!({})).await.unwrap();
+    assert!(log_in(&gateway, "ada", "p").await.is_err());
+    let fresh = log_in(&gateway, "ada", "new").await.unwrap();
+    // A proof for a change begins no session, and one for a log-in changes nothing.
+    let stolen = json!({"step": "finish", "change_id": fresh.session, "login_finalization": "AAAA", "registration_record": "AAAA"});
+    let refused = ask_about(&gateway, &fresh, "password", "", &stolen).await;
+    assert_eq!(code(refused), Code::InvalidField);
     access.stop().await.unwrap();
 }

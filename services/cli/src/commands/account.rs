@@ -2,7 +2,10 @@
 
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{OperatorId, SessionId};
-use borealis_bus_schema::messages::access::{Login, LoginAnswer, SessionInfo, Setup, SetupAnswer};
+use borealis_bus_schema::messages::access::{
+    ChangePassword, ChangePasswordAnswer, Login, LoginAnswer, SessionInfo, SessionView, Setup, SetupAnswer,
+};
+use borealis_bus_schema::messages::scheduler::Page;
 use borealis_bus_schema::operator::OperatorToken;
 use borealis_bus_schema::time::Timestamp;
 use ed25519_dalek::SigningKey;
@@ -11,12 +14,14 @@ use serde::Serialize;
 
 use super::people;
 use crate::api::Api;
-use crate::args::ServerArgs;
+use crate::args::{ServerArgs, SessionsCommand};
 use crate::connection::{self, Connection, Stored};
 use crate::error::CliError;
 use crate::opaque::{self, LogIn, Registration};
 use crate::print::{self, Printer};
 use crate::secret;
+
+const SESSIONS: &str = "/api/v1/sessions";
 
 /// Is what set-up and log-in print.
 #[derive(Serialize)]
@@ -188,6 +193,72 @@ pub async fn session(api: &Api, printer: &Printer) -> Result<(), CliError> {
             ("sites", info.sites.join(", ")),
             ("rights", people::rights(&info.reach)),
         ])
+    })
+}
+
+/// Lists or ends sessions.
+pub async fn sessions(api: &Api, printer: &Printer, command: SessionsCommand) -> Result<(), CliError> {
+    match command {
+        SessionsCommand::List => {
+            let page: Page<SessionView> = api.get(SESSIONS).await?;
+            let head = ["ID", "NAME", "FROM", "BEGUN", "LAST USED", "ENDS", ""];
+            printer.list(&page.items, "No sessions.", &head, |session| {
+                vec![
+                    session.id.to_string(),
+                    session.username.clone(),
+                    session.peer.clone(),
+                    session.started_at.to_string(),
+                    session.last_seen_at.to_string(),
+                    session.expires_at.to_string(),
+                    if session.current { "this one" } else { "" }.to_owned(),
+                ]
+            })
+        }
+        SessionsCommand::End { id } => {
+            let path = format!("{SESSIONS}/{id}/end");
+            let session: SessionView = api.change(&path, &serde_json::json!({})).await?;
+            printer.value(&session, || {
+                format!("The session {id} of {} is over.", session.username)
+            })
+        }
+    }
+}
+
+/// Changes the password: both stand on stdin, the old one first.
+pub async fn password(api: &Api, printer: &Printer) -> Result<(), CliError> {
+    let mut input = std::io::stdin().lock();
+    let (old, new) = (secret::password(&mut input)?, secret::password(&mut input)?);
+    drop(input);
+    let info: SessionInfo = api.get("/api/v1/session").await?;
+    let attempt = LogIn::start(&mut OsRng, &old)?;
+    let registration = Registration::start(&mut OsRng, &new)?;
+    let start = ChangePassword::Start {
+        login_request: attempt.request.clone(),
+        registration_request: registration.request.clone(),
+    };
+    let ChangePasswordAnswer::Started {
+        change_id,
+        login_response,
+        registration_response,
+    } = api.change("/api/v1/password", &start).await?
+    else {
+        return Err(unexpected());
+    };
+    let none = PublicKey::from_bytes([0; 32]);
+    let proof = attempt.finish(&mut OsRng, &info.username, &old, &login_response, &none)?;
+    let record = registration.finish(&mut OsRng, &info.username, &new, &registration_response)?;
+    let finish = ChangePassword::Finish {
+        change_id,
+        login_finalization: proof.finalization,
+        registration_record: record,
+    };
+    let answer: ChangePasswordAnswer = api.change("/api/v1/password", &finish).await?;
+    printer.value(&answer, || match &answer {
+        ChangePasswordAnswer::Finished { sessions_ended: 0 } => "The password was changed.".to_owned(),
+        ChangePasswordAnswer::Finished { sessions_ended } => {
+            format!("The password was changed; {sessions_ended} other sessions are over.")
+        }
+        ChangePasswordAnswer::Started { .. } => String::new(),
     })
 }
 

@@ -160,6 +160,50 @@ const SESSION: Fields = &[
     ("reach", "[RightOnSites]"),
 ];
 const RIGHT_ON_SITES: Fields = &[("right", "text"), ("sites", "[text]")];
+const SESSION_VIEW: Fields = &[
+    ("id", "id"),
+    ("operator", "id"),
+    ("username", "text"),
+    ("peer", "text"),
+    ("started_at", "instant"),
+    ("last_seen_at", "instant"),
+    ("expires_at", "instant"),
+    ("current", "flag"),
+];
+const TOKEN: Fields = &[
+    ("id", "id"),
+    ("name", "text"),
+    ("author", "id"),
+    ("username", "text"),
+    ("key_fingerprint", "text"),
+    ("rights", "[RightOnSites]"),
+    ("devices", "[guid]?"),
+    ("created_at", "instant"),
+    ("expires_at", "instant"),
+    ("state", "active|revoked|expired"),
+    ("~biscuit", "text"),
+];
+const CREATE_TOKEN: Fields = &[
+    ("name", "text"),
+    ("public_key", "text"),
+    ("rights", "[RightOnSites]"),
+    ("~devices", "[guid]?"),
+    ("lifetime_ms", "number"),
+];
+const CHANGE_PASSWORD: Fields = &[
+    ("step", "start|finish"),
+    ("~login_request", "text"),
+    ("~registration_request", "text"),
+    ("~change_id", "id"),
+    ("~login_finalization", "text"),
+    ("~registration_record", "text"),
+];
+const PASSWORD_CHANGED: Fields = &[
+    ("~change_id", "id"),
+    ("~login_response", "text"),
+    ("~registration_response", "text"),
+    ("~sessions_ended", "number"),
+];
 const USER: Fields = &[
     ("id", "id"),
     ("username", "text"),
@@ -223,6 +267,13 @@ const SHAPES: &[(&str, Fields)] = &[
     ("Login", LOGIN),
     ("LoginAnswer", LOGIN_ANSWER),
     ("Session", SESSION),
+    ("SessionView", SESSION_VIEW),
+    ("Sessions", &[("items", "[SessionView]"), ("next_cursor", "text?")]),
+    ("Token", TOKEN),
+    ("Tokens", &[("items", "[Token]"), ("next_cursor", "text?")]),
+    ("CreateToken", CREATE_TOKEN),
+    ("ChangePassword", CHANGE_PASSWORD),
+    ("ChangePasswordAnswer", PASSWORD_CHANGED),
     ("RightOnSites", RIGHT_ON_SITES),
     ("User", USER),
     ("Users", &[("items", "[User]"), ("next_cursor", "text?")]),
@@ -330,6 +381,8 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
         "approvals-deny" => "Deny",
         "jobs-create" => "CreateJob",
         "devices-quarantine" | "devices-release" | "devices-revoke" | "devices-decommission" => "ChangeStatus",
+        "password" => "ChangePassword",
+        "tokens-create" => "CreateToken",
         "users-invite" => "InviteUser",
         "users-roles" => "SetUserRoles",
         "users-disable" => "DisableUser",
@@ -337,7 +390,8 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
         "roles-update" => "UpdateRole",
         "sites-create" => "CreateSite",
         "sites-update" => "UpdateSite",
-        "logout" | "codes-revoke" | "approvals-approve" | "jobs-cancel" | "users-enable" | "users-reset" => "Empty",
+        "logout" | "codes-revoke" | "approvals-approve" | "jobs-cancel" | "users-enable" | "users-reset"
+        | "sessions-end" | "tokens-revoke" => "Empty",
         _ => return None,
     })
 }
@@ -349,6 +403,11 @@ pub(super) fn answer_of(verb: &str) -> Option<&'static str> {
         "login" => "LoginAnswer",
         "logout" => "Empty",
         "session" => "Session",
+        "sessions-list" => "Sessions",
+        "sessions-end" => "SessionView",
+        "password" => "ChangePasswordAnswer",
+        "tokens-list" => "Tokens",
+        "tokens-create" | "tokens-revoke" => "Token",
         "users-list" => "Users",
         "users-invite" | "users-roles" | "users-disable" | "users-enable" | "users-reset" => "User",
         "roles-list" => "Roles",

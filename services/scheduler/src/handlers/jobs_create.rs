@@ -43,7 +43,9 @@ impl Scheduler {
             call: ctx.call.clone(),
             expires_at: Ends::of(now, expires_at, wanted.timeout_ms).grant,
         };
+        // access takes what this biscuit was narrowed to into the grant.
         let options = RequestOptions {
+            biscuit: Some(ctx.biscuit.clone()),
             correlation: Some(ctx.correlation),
             ..RequestOptions::default()
         };
@@ -106,7 +108,7 @@ impl Scheduler {
     }
 
     fn targets_wanted(&self, ctx: &OperatorCtx, wanted: &CreateJob) -> Reply<Vec<Target>> {
-        let may = |site: &_| ctx.caller.may(Right::JobsRun, site);
+        let may = |site: &_, guid: &_| ctx.caller.may_on(Right::JobsRun, site, guid);
         if wanted.targets.all {
             let all = self.devices.active(may);
             if all.is_empty() {
@@ -125,7 +127,7 @@ impl Scheduler {
         guids.dedup();
         let target = |guid| {
             // A device beyond the caller's sites answers like one that does not exist.
-            let device = self.devices.get(&guid).filter(|device| may(&device.site));
+            let device = self.devices.get(&guid).filter(|device| may(&device.site, &guid));
             let device = device.ok_or_else(|| WireError::new(Code::NotFound, format!("there is no device {guid}")))?;
             match device.status {
                 DeviceStatus::Active => Ok(Target {

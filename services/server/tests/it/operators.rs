@@ -181,3 +181,145 @@ async fn a_right_that_was_taken_away_is_missed_by_the_waiting_job_too() {
         said(&refused)
     );
 }
+
+/// Returns the code with which a command line ended.
+fn refused(fleet: &Fleet, args: &[&str]) -> String {
+    let out = fleet.cli(args);
+    assert!(!out.status.success(), "{args:?}: {}", said(&out));
+    let error: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{}", said(&out)));
+    error["error"]["code"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn an_api_token_acts_within_its_bounds_and_ends_with_its_revocation() {
+    let mut fleet = Fleet::start(2).await;
+    let devices = fleet.devices();
+    let (own, other) = (
+        devices[0]["guid"].as_str().unwrap(),
+        devices[1]["guid"].as_str().unwrap(),
+    );
+    let context = context_of(&devices[0]);
+    let create = |fleet: &Fleet| {
+        fleet.json(&[
+            "token",
+            "create",
+            "--name",
+            "ci",
+            "--right",
+            "jobs.run",
+            "--right",
+            "jobs.read",
+            "--device",
+            own,
+            "--expires",
+            "1d",
+            "--json",
+        ])
+    };
+    let made = create(&fleet);
+    let token = made["token"].as_str().unwrap().to_owned();
+    assert!(made.get("biscuit").is_none() && token.starts_with("brl1."));
+    let run = |device: &str| {
+        let args = [
+            "run",
+            "--device",
+            device,
+            "--lang",
+            "sh",
+            "--context",
+            &context,
+            "--json",
+            "--",
+            "echo hello",
+        ];
+        args.map(ToOwned::to_owned)
+    };
+    let words = |args: &[String]| -> Vec<String> { args.to_vec() };
+    with_token(&mut fleet, &token, |fleet| {
+        let (code, last) = fleet.run("echo hello", &[]);
+        assert_eq!((code, last["stdout"].as_str()), (0, Some("hello\n")));
+        let to_other = words(&run(other));
+        let to_other: Vec<&str> = to_other.iter().map(String::as_str).collect();
+        assert_eq!(refused(fleet, &to_other), "not_found");
+        let all = fleet.json(&[
+            "run",
+            "--all",
+            "--lang",
+            "sh",
+            "--context",
+            &context,
+            "--json",
+            "--",
+            "true",
+        ]);
+        assert_eq!(all["runs_total"], 1);
+        for (args, wanted) in [
+            (&["devices", "list", "--json"][..], "right_missing"),
+            (&["jobs", "list", "--json"], "out_of_scope"),
+            (&["users", "list", "--json"], "right_missing"),
+            (&["logout", "--json"], "session_required"),
+            (&["sessions", "list", "--json"], "session_required"),
+            (
+                &[
+                    "token",
+                    "create",
+                    "--name",
+                    "x",
+                    "--right",
+                    "jobs.run",
+                    "--expires",
+                    "1d",
+                    "--json",
+                ],
+                "session_required",
+            ),
+        ] {
+            assert_eq!(refused(fleet, args), wanted, "{args:?}");
+        }
+    });
+    // A copy that was narrowed off-line may read and not run.
+    let narrowed = with_token(&mut fleet, &token, |fleet| {
+        fleet.json(&["token", "attenuate", "--right", "jobs.read", "--json"])
+    });
+    with_token(&mut fleet, narrowed["token"].as_str().unwrap(), |fleet| {
+        let to_own = words(&run(own));
+        let to_own: Vec<&str> = to_own.iter().map(String::as_str).collect();
+        assert_eq!(refused(fleet, &to_own), "right_missing");
+    });
+    // What waits ends with the token.
+    let dir = TempDir::with_prefix("borealis-effect-").unwrap();
+    let (effect, effect_text) = shared(&dir, "effect");
+    for agent in &mut fleet.agents {
+        agent.kill();
+    }
+    eventually_within("the devices to be away", PATIENCE, async || {
+        fleet
+            .devices()
+            .iter()
+            .all(|device| device["presence"] != "online")
+            .then_some(())
+    })
+    .await
+    .unwrap();
+    let job = with_token(&mut fleet, &token, |fleet| mark(fleet, &devices[0], &effect_text));
+    let revoked = fleet.json(&["token", "revoke", made["id"].as_str().unwrap(), "--json"]);
+    assert_eq!(revoked["state"], "revoked");
+    for agent in &mut fleet.agents {
+        agent.start(None);
+    }
+    assert_eq!(
+        end_of(&fleet, &job).await,
+        ("refused".to_owned(), "token_revoked".to_owned())
+    );
+    assert!(!effect.exists(), "the revoked token's script ran");
+    let over = with_token(&mut fleet, &token, |fleet| {
+        refused(fleet, &["jobs", "show", &job, "--json"])
+    });
+    assert_eq!(over, "token_revoked");
+    let listed = fleet.cli(&["token", "list", "--json"]);
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(
+        listed.contains("\"revoked\"") && !listed.contains("brl1.") && !listed.contains("biscuit"),
+        "{listed}"
+    );
+}

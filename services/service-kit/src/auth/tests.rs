@@ -4,16 +4,16 @@ use borealis_bus_schema::codec;
 use borealis_bus_schema::messages::shared_events::{OperatorDisabled, OperatorEnabled, OperatorRightsChanged};
 use std::collections::BTreeMap;
 
-const NOW: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
+pub(super) const NOW: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
 
-struct World {
-    root: BiscuitRoot,
+pub(super) struct World {
+    pub(super) root: BiscuitRoot,
     clock: Arc<ManualClock>,
     revoked: Arc<RevocationSet>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             root: BiscuitRoot::new(&SigningKey::from_bytes(&[5; 32])).unwrap(),
             clock: Arc::new(ManualClock::at(NOW)),
@@ -21,7 +21,7 @@ impl World {
         }
     }
 
-    fn claims(&self) -> SessionClaims {
+    pub(super) fn claims(&self) -> SessionClaims {
         let berlin = Sites::Some(BTreeSet::from([site("berlin")]));
         SessionClaims {
             operator: OperatorId::from_bytes([1; 16]),
@@ -33,7 +33,7 @@ impl World {
         }
     }
 
-    fn session(&self) -> String {
+    pub(super) fn session(&self) -> String {
         mint_session(&self.root, &self.claims()).unwrap()
     }
 
@@ -41,12 +41,12 @@ impl World {
         mint_grant(&self.root, &self.claims(), GrantId::from_bytes([3; 16]), &[9; 32]).unwrap()
     }
 
-    fn authoriser(&self, service: Service) -> Authoriser {
+    pub(super) fn authoriser(&self, service: Service) -> Authoriser {
         let (revoked, clock) = (Arc::clone(&self.revoked), Arc::clone(&self.clock));
         Authoriser::new(self.root.public().unwrap(), service, revoked, clock).unwrap()
     }
 
-    fn code(&self, token: &str, need: Need, resource: Option<&Resource>) -> Option<Code> {
+    pub(super) fn code(&self, token: &str, need: Need, resource: Option<&Resource>) -> Option<Code> {
         let decided = self
             .authoriser(Service::Scheduler)
             .authorise(Some(token), need, resource);
@@ -54,18 +54,18 @@ impl World {
     }
 }
 
-fn site(name: &str) -> SiteName {
+pub(super) fn site(name: &str) -> SiteName {
     SiteName::new(name).unwrap()
 }
 
-fn at(name: &str) -> Resource {
+pub(super) fn at(name: &str) -> Resource {
     Resource {
         guid: Some(Guid::from_random([4; 16])),
         site: site(name),
     }
 }
 
-const RUN: Need = Need::Right(Right::JobsRun);
+pub(super) const RUN: Need = Need::Right(Right::JobsRun);
 
 #[test]
 fn a_session_says_who_may_do_what_where() {
@@ -322,7 +322,7 @@ fn a_right_that_was_taken_away_is_gone_from_session_and_grant_at_once() {
     // Given back, it comes with what is minted from then on.
     change_rights(&world, 2, &[(Right::JobsRun, Sites::All)]);
     assert_eq!(world.code(&world.session(), RUN, None), Some(Code::RightMissing));
-    let fresh = mint_session_within(&world.root, &world.claims(), &Bounds { epoch: 2 }).unwrap();
+    let fresh = mint_session_within(&world.root, &world.claims(), &in_epoch(2)).unwrap();
     assert_eq!(world.code(&fresh, RUN, None), None);
 }
 
@@ -370,6 +370,13 @@ fn what_was_minted_before_the_operator_was_disabled_is_over_for_good() {
     for token in &tokens {
         assert_eq!(world.code(token, RUN, None), Some(Code::TokenRevoked));
     }
-    let fresh = mint_session_within(&world.root, &world.claims(), &Bounds { epoch: 1 }).unwrap();
+    let fresh = mint_session_within(&world.root, &world.claims(), &in_epoch(1)).unwrap();
     assert_eq!(world.code(&fresh, RUN, None), None);
+}
+
+fn in_epoch(epoch: u64) -> Bounds {
+    Bounds {
+        epoch,
+        ..Bounds::default()
+    }
 }

@@ -101,7 +101,7 @@ fn check_devices(signing: &Signing, caller: &Caller, orders: &[Order]) -> Result
     for (order, device) in orders.iter().zip(found) {
         let guid = order.guid;
         let device = device.ok_or(SigningError::NoDevice { guid })?;
-        if !caller.may(Right::JobsRun, &device.site) {
+        if !caller.may_on(Right::JobsRun, &device.site, &guid) {
             return Err(SigningError::OutOfScope { guid });
         }
         if device.status != DeviceStatus::Active {

@@ -1,7 +1,7 @@
 //! Who may make whom: given what happened, when somebody asks, then these events or that rejection.
 
 use super::super::roles::RoleCommand;
-use super::super::{Command, SessionId, Setup, State, decide as decide_any, evolve as evolve_any};
+use super::super::{Command, MAX_PAIRS, Setup, State, decide as decide_any, evolve as evolve_any};
 use super::*;
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::SiteName;
@@ -319,6 +319,40 @@ fn roles_and_sites_that_are_none_are_refused() {
 }
 
 #[test]
+fn an_operators_rights_fit_a_cookie() {
+    let mut state = founded();
+    let names: Vec<SiteName> = (0..=MAX_PAIRS)
+        .map(|n| SiteName::new(&format!("s{n}")).unwrap())
+        .collect();
+    for site in &names {
+        let command = RoleCommand::CreateSite {
+            by: by(&state, ADA),
+            site: site.clone(),
+            description: String::new(),
+        };
+        state = after(state, Command::Role(command), 0);
+    }
+    let on = |right, sites: &[SiteName]| (right, Sites::Some(sites.iter().cloned().collect()));
+    let half = MAX_PAIRS / 2;
+    let state = with_role(state, "one", &[on(Right::JobsRun, &names[..half])]);
+    let state = with_role(state, "other", &[on(Right::JobsRead, &names[..=half])]);
+    let both = invite(by(&state, ADA), "bob", &["one", "other"]);
+    assert_eq!(decide_any(&state, both, &facts(2)), Err(Rejection::TooWide));
+    let state = with(state, 2, "bob", &["one"]);
+    let widened = |sites: &[SiteName]| {
+        let command = RoleCommand::Update {
+            by: by(&state, ADA),
+            role: role("one"),
+            description: None,
+            reach: Some([on(Right::JobsRun, sites)].into()),
+        };
+        decide_any(&state, Command::Role(command), &facts(0))
+    };
+    assert!(widened(&names[..MAX_PAIRS]).is_ok());
+    assert_eq!(widened(&names), Err(Rejection::TooWide));
+}
+
+#[test]
 fn a_token_that_holds_less_than_its_operator_hands_on_no_more_than_it_holds() {
     let state = founded();
     let token = Actor {
@@ -335,6 +369,69 @@ fn a_token_that_holds_less_than_its_operator_hands_on_no_more_than_it_holds() {
         decide_any(&state, invite(narrow, "bob", &["viewer"]), &facts(2)),
         Err(Rejection::RightMissing(Right::UsersManage))
     );
+}
+
+fn log_in(state: State, operator: OperatorId, id: u8) -> State {
+    let command = Command::StartSession {
+        operator,
+        session_key: PublicKey::from_bytes([id; 32]),
+        peer: "192.0.2.2".into(),
+    };
+    after(state, command, id)
+}
+
+const fn session(id: u8) -> SessionId {
+    SessionId::from_bytes([id; 16])
+}
+
+#[test]
+fn another_password_ends_the_other_sessions_and_no_one_elses() {
+    let state = with(founded(), 2, "bob", &["viewer"]);
+    let state = log_in(log_in(log_in(state, BOB, 10), BOB, 11), ADA, 12);
+    let change = UserCommand::ChangePassword {
+        operator: BOB,
+        session: session(10),
+        record: vec![42],
+    };
+    let state = after(state, Command::User(change.clone()), 0);
+    assert_eq!(state.operators[&BOB].record, Some(vec![42]));
+    assert!(state.live_session(&session(10), at(11)).is_ok() && state.live_session(&session(12), at(11)).is_ok());
+    assert_eq!(state.live_session(&session(11), at(11)), Err(Rejection::SessionEnded));
+    let state = after(state.clone(), Command::User(disable(by(&state, ADA), BOB, false)), 0);
+    assert_eq!(rejected(&state, change), Rejection::SessionEnded);
+}
+
+#[test]
+fn a_session_is_ended_by_its_operator_or_by_one_who_holds_as_much() {
+    let rights = [(Right::UsersManage, Sites::All), (Right::DevicesRead, Sites::All)];
+    let state = with_role(founded(), "desk", &rights);
+    let state = with(state, 2, "bob", &["desk"]);
+    let state = with(state, 3, "eve", &["viewer"]);
+    let eve = OperatorId::from_bytes([3; 16]);
+    let state = log_in(log_in(log_in(state, BOB, 10), eve, 11), ADA, 12);
+    let end = |who: OperatorId, which: u8| UserCommand::EndSession {
+        by: by(&state, who),
+        session: session(which),
+    };
+    assert_eq!(rejected(&state, end(BOB, 12)), Rejection::ExceedsOwnRights);
+    assert_eq!(rejected(&state, end(BOB, 11)), Rejection::ExceedsOwnRights);
+    assert_eq!(
+        rejected(&state, end(eve, 10)),
+        Rejection::RightMissing(Right::UsersManage)
+    );
+    assert_eq!(rejected(&state, end(ADA, 99)), Rejection::SessionMissing);
+    for (who, which) in [(BOB, 10), (eve, 11), (ADA, 10), (ADA, 11)] {
+        let ended = after(state.clone(), Command::User(end(who, which)), 0);
+        assert_eq!(
+            ended.live_session(&session(which), at(11)),
+            Err(Rejection::SessionEnded)
+        );
+        let again = UserCommand::EndSession {
+            by: by(&ended, ADA),
+            session: session(which),
+        };
+        assert!(matches!(rejected(&ended, again), Rejection::WrongStatus(_)));
+    }
 }
 
 fn any_reach() -> impl Strategy<Value = Reach> {

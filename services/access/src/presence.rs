@@ -1,0 +1,169 @@
+//! When a session was last in use, so that one that nobody uses ends.
+//!
+//! Reads do not reach access; the gateway tells it at most every few minutes that a session is in use, by asking `session`
+//! in its name. What is known stands in memory only: a restart begins the hour anew. A gateway that was taken over could
+//! keep a session that it sees alive until its absolute end, and can do nothing with it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use borealis_bus_schema::ids::SessionId;
+use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::shutdown::Shutdown;
+
+use crate::aggregate::{Command, SESSION_IDLE_MS};
+use crate::service::{Access, CommandKey};
+
+/// Is how often idle sessions are looked for.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Remembers when sessions were last in use.
+#[derive(Debug)]
+pub struct Presence {
+    since: Timestamp,
+    seen: Mutex<BTreeMap<SessionId, Timestamp>>,
+}
+
+impl Presence {
+    /// Begins to remember; before this instant nothing is known.
+    pub fn new(since: Timestamp) -> Self {
+        Self {
+            since,
+            seen: Mutex::default(),
+        }
+    }
+
+    /// Notes that a session is in use.
+    pub fn note(&self, session: SessionId, now: Timestamp) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = seen.entry(session).or_insert(now);
+        *last = (*last).max(now);
+    }
+
+    /// Tells when a session was last in use.
+    pub fn last_seen(&self, session: &SessionId, started_at: Timestamp) -> Timestamp {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = seen.get(session).copied().unwrap_or(started_at);
+        noted.max(started_at).max(self.since)
+    }
+
+    fn keep_only(&self, live: impl Fn(&SessionId) -> bool) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|session, _| live(session));
+    }
+}
+
+/// Ends idle sessions until the service stops.
+pub async fn watch(access: Arc<Access>, shutdown: Shutdown) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => end_idle(&access).await,
+            () = shutdown.wait() => return,
+        }
+    }
+}
+
+/// Ends the sessions that nobody used for too long.
+async fn end_idle(access: &Access) {
+    let now = access.clock.now();
+    let idle: Vec<SessionId> = {
+        let state = access.state().await;
+        access
+            .presence
+            .keep_only(|session| state.live_session(session, now).is_ok());
+        let live = state
+            .sessions
+            .iter()
+            .filter(|(id, _)| state.live_session(id, now).is_ok());
+        live.filter(|(id, session)| now.since_ms(access.presence.last_seen(id, session.started_at)) >= SESSION_IDLE_MS)
+            .map(|(id, _)| *id)
+            .collect()
+    };
+    for session in idle {
+        let command = Command::EndSession {
+            session,
+            reason: "idle".to_owned(),
+        };
+        match access.execute(command, CommandKey::once()).await {
+            Ok(_) => tracing::info!(session = %session, "a session ended that nobody used"),
+            Err(error) => tracing::warn!(session = %session, %error, "an idle session could not be ended"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::opaque::Opaque;
+    use crate::service::Parts;
+    use crate::setup_link::SetupLink;
+    use borealis_bus_schema::forms::PublicKey;
+    use borealis_bus_schema::subjects::Service;
+    use borealis_event_store::{OpenOptions, SledLog};
+    use borealis_service_kit::auth::BiscuitRoot;
+    use borealis_service_kit::clock::ManualClock;
+    use borealis_service_kit::paths::Paths;
+    use borealis_service_kit::revocation::RevocationSet;
+    use borealis_service_kit::{keys, random};
+
+    use crate::aggregate::{Event, Username};
+
+    const BEGIN: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
+
+    async fn log_in(access: &Access) -> SessionId {
+        let operator = *access.state().await.operators.keys().next().unwrap();
+        let command = Command::StartSession {
+            operator,
+            session_key: PublicKey::from_bytes([1; 32]),
+            peer: "192.0.2.1".into(),
+        };
+        let (events, _) = access.execute(command, CommandKey::once()).await.unwrap();
+        match events.first() {
+            Some(Event::SessionStarted { session, .. }) => *session,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_session_that_nobody_uses_ends_after_an_hour_and_one_in_use_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths::new(folder.path(), None).unwrap();
+        keys::private_folder(&paths.state(Service::Access)).unwrap();
+        let log = SledLog::open(paths.state(Service::Access), OpenOptions::new()).unwrap();
+        let clock = Arc::new(ManualClock::at(BEGIN));
+        let access = Access::open(Parts {
+            log: Arc::new(log),
+            clock: Arc::clone(&clock) as _,
+            opaque: Opaque::generate(&mut rand::rngs::OsRng),
+            link: SetupLink::new(&paths),
+            root: BiscuitRoot::new(&random::signing_key()).unwrap(),
+            revoked: Arc::new(RevocationSet::new()),
+        })
+        .await
+        .unwrap();
+        let secret = access.setup_secret().await.unwrap().unwrap();
+        let finish = Command::FinishSetup {
+            secret: crate::setup_link::digest(&secret),
+            username: Username::new("ada").unwrap(),
+            record: vec![1],
+            peer: "192.0.2.1".into(),
+        };
+        access.execute(finish, CommandKey::once()).await.unwrap();
+        let (idle, used) = (log_in(&access).await, log_in(&access).await);
+        let lives = async |session: &SessionId| {
+            let state = access.state().await;
+            state.live_session(session, access.clock.now()).is_ok()
+        };
+        clock.set(BEGIN.plus_ms(SESSION_IDLE_MS - 1));
+        access.presence.note(used, access.clock.now());
+        end_idle(&access).await;
+        assert!(lives(&idle).await && lives(&used).await);
+        clock.set(BEGIN.plus_ms(SESSION_IDLE_MS));
+        end_idle(&access).await;
+        assert!(!lives(&idle).await && lives(&used).await);
+        clock.set(BEGIN.plus_ms(2 * SESSION_IDLE_MS - 1));
+        end_idle(&access).await;
+        assert!(!lives(&used).await);
+    }
+}
