@@ -14,6 +14,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgr
 use axum::response::Response;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::OperatorId;
+use borealis_bus_schema::messages::access::RightOnSites;
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::routes::{Need, Right, of_verb};
@@ -22,6 +23,7 @@ use borealis_service_kit::auth::{Caller, HOP_LIFE_MS, Sites, attenuate};
 use borealis_service_kit::bus::{Bus, BusError, LiveEvent, RequestOptions};
 use http::header;
 use http::request::Parts;
+use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -161,12 +163,18 @@ pub(crate) async fn upgrade(gateway: Arc<Gateway>, parts: &mut Parts) -> Reply<R
     gateway.origins.check_upgrade(&parts.headers)?;
     let need = Need::Right(Right::DevicesRead);
     let caller = gateway.authoriser.authorise(Some(&biscuit), need, None)?;
+    if caller.devices.is_some() {
+        return Err(WireError::new(
+            Code::OutOfScope,
+            "the token is for some devices, and events are of all",
+        ));
+    }
     let peer = parts
         .extensions
         .get::<Peer>()
         .map_or_else(String::new, |peer| peer.0.to_string());
     let session = Session { biscuit, peer };
-    session.check(&gateway).await?;
+    let standing = session.check(&gateway).await?;
     let entered = gateway.live.enter(caller.operator)?;
     let upgrade = WebSocketUpgrade::from_request_parts(parts, &())
         .await
@@ -178,7 +186,7 @@ pub(crate) async fn upgrade(gateway: Arc<Gateway>, parts: &mut Parts) -> Reply<R
         .max_write_buffer_size(1 << 20)
         .on_upgrade(move |socket| async move {
             let _entered = entered;
-            page(&gateway, socket, &session, &caller, events).await;
+            page(&gateway, socket, &session, (&caller, &standing), events).await;
         }))
 }
 
@@ -189,8 +197,8 @@ struct Session {
 }
 
 impl Session {
-    /// Asks access whether it still stands.
-    async fn check(&self, gateway: &Gateway) -> Reply<()> {
+    /// Asks access whether it still stands, and what it may do.
+    async fn check(&self, gateway: &Gateway) -> Reply<Standing> {
         let Some(route) = of_verb(Service::Access, "session") else {
             return Err(WireError::new(
                 Code::Internal,
@@ -217,12 +225,17 @@ impl Session {
             correlation: None,
             timeout: Some(Duration::from_secs(3)),
         };
-        gateway
-            .backend
-            .call(route.service, route.verb, &call, options)
-            .await
-            .map(|_| ())
+        let answer = gateway.backend.call(route.service, route.verb, &call, options).await?;
+        serde_json::from_str(&answer.json)
+            .map_err(|_| WireError::new(Code::Internal, "what access says of the session cannot be read"))
     }
+}
+
+/// Is what access says that a session may do.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+struct Standing {
+    #[serde(default)]
+    reach: Vec<RightOnSites>,
 }
 
 /// Says why a page is disconnected.
@@ -232,7 +245,7 @@ async fn page(
     gateway: &Gateway,
     mut socket: WebSocket,
     session: &Session,
-    caller: &Caller,
+    (caller, standing): (&Caller, &Standing),
     mut events: broadcast::Receiver<Arc<Told>>,
 ) {
     let (mut ping, mut check) = (interval(PING), interval(CHECK));
@@ -269,10 +282,11 @@ async fn page(
                 }
             }
             _ = check.tick() => match session.check(gateway).await {
-                Ok(()) => {
+                Ok(now) if now == *standing => {
                     checked = Instant::now();
                     Ok(())
                 }
+                Ok(_) => Err(Bye(close_code::POLICY, "the rights of the session are others now")),
                 Err(error) if matches!(error.code.http_status(), 401 | 403) => {
                     Err(Bye(close_code::POLICY, "the session is over"))
                 }

@@ -111,6 +111,20 @@ async fn events_arrive_and_the_end_of_the_session_closes_it() {
     assert_eq!(heard["data"], json!({"guid": "g", "presence": "online"}));
 
     setting.standing.store(false, Ordering::SeqCst);
+    assert_eq!(closed(&mut socket).await, Some(1008));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_taken_away_closes_it() {
+    let setting = Setting::start().await;
+    let mut socket = open(&setting, &[bearer(&setting)]).await.unwrap();
+    let less = json!({"reach": [{"right": "devices.read", "sites": ["berlin"]}]});
+    *setting.said.lock().unwrap() = less.to_string();
+    assert_eq!(closed(&mut socket).await, Some(1008));
+}
+
+/// Waits until the server closes it, and returns the code.
+async fn closed(socket: &mut WebSocketStream<TlsStream<TcpStream>>) -> Option<u16> {
     let end = async {
         loop {
             match socket.next().await {
@@ -120,5 +134,5 @@ async fn events_arrive_and_the_end_of_the_session_closes_it() {
             }
         }
     };
-    assert_eq!(timeout(DEADLINE, end).await.unwrap(), Some(1008));
+    timeout(DEADLINE, end).await.unwrap()
 }

@@ -1,7 +1,7 @@
 //! A real bus, the real gateway on it, and services that are made up.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub struct Setting {
     pub session: SessionId,
     /// Whether access says that the session stands.
     pub standing: Arc<AtomicBool>,
+    /// What access says of the session while it stands.
+    pub said: Arc<Mutex<String>>,
 }
 
 impl Setting {
@@ -37,10 +39,11 @@ impl Setting {
     pub async fn start() -> Self {
         let bus = TestBus::start().await.unwrap();
         let standing = Arc::new(AtomicBool::new(true));
-        let stands = Arc::clone(&standing);
+        let said = Arc::new(Mutex::new("{}".to_owned()));
+        let (stands, says) = (Arc::clone(&standing), Arc::clone(&said));
         serve(&bus, Service::Access, move |_| {
             if stands.load(Ordering::SeqCst) {
-                Ok("{}".to_owned())
+                Ok(says.lock().unwrap().clone())
             } else {
                 Err(WireError::new(Code::TokenRevoked, "the session has ended"))
             }
@@ -72,6 +75,7 @@ impl Setting {
             key,
             session,
             standing,
+            said,
             bus,
         };
         eventually("a call that gets through", async || {
