@@ -26,7 +26,7 @@ use crate::server;
 use crate::tls::Leaf;
 
 /// Is how often the log is asked whether the day has changed, and the certificate whether it was renewed.
-const ROLL: Duration = Duration::from_secs(60);
+const ROLL: Duration = Duration::from_secs(10);
 
 /// Says where the gateway listens.
 ///

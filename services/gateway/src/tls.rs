@@ -67,7 +67,8 @@ impl Leaf {
     /// Reads the leaf again when its file has changed; one that cannot be used leaves the old one in place.
     pub(crate) fn renew_if_changed(&mut self) {
         let written = written(&self.paths);
-        if written == self.written {
+        // It is away for a moment while key and certificate are replaced.
+        if written.is_none() || written == self.written {
             return;
         }
         match acceptor(&self.paths) {

@@ -45,6 +45,8 @@ const STOP: Duration = Duration::from_millis(9_500);
 const SETUP_LOOK: Duration = Duration::from_secs(2);
 /// Is how often the logs of silent days are renamed.
 const ROLL_LOOK: Duration = Duration::from_secs(60);
+/// Is how often the certificates are asked whether they end soon.
+const LEAF_LOOK: Duration = Duration::from_secs(3_600);
 
 /// Is how long before its end the set of code-signing keys is spoken of at each start, in milliseconds: 60 days.
 const KEY_SET_WARNING_MS: i64 = 60 * 24 * 3_600_000;
@@ -107,6 +109,7 @@ pub struct Up {
     services: Vec<Supervised>,
     further: Vec<Supervised>,
     signals: Signals,
+    look_now: Signal,
     ready_file: Option<ReadyFile>,
     setup_secret: Option<String>,
     log: Guard,
@@ -154,6 +157,7 @@ impl Up {
             services: Vec::new(),
             further: Vec::new(),
             signals: Signals::new()?,
+            look_now: signal(SignalKind::user_defined1()).map_err(ServerError::io("the signal handlers"))?,
             ready_file: None,
             setup_secret: None,
             log,
@@ -303,7 +307,8 @@ impl Up {
     pub async fn turn(&mut self) -> Result<Turn, ServerError> {
         let mut look = tokio::time::interval(SETUP_LOOK);
         let mut roll = tokio::time::interval(ROLL_LOOK);
-        for ticks in [&mut look, &mut roll] {
+        let mut leaves = tokio::time::interval_at(tokio::time::Instant::now() + LEAF_LOOK, LEAF_LOOK);
+        for ticks in [&mut look, &mut roll, &mut leaves] {
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         }
         loop {
@@ -327,7 +332,41 @@ impl Up {
                     self.log.roll_if_due();
                     self.nats_log.iter().for_each(|log| log.roll_if_due());
                 }
+                _ = leaves.tick() => self.renew_leaves(),
+                Some(()) = self.look_now.recv() => self.renew_leaves(),
             }
+        }
+    }
+
+    /// Makes the certificates anew that end soon; gateway and bus take them without a restart.
+    fn renew_leaves(&self) {
+        let renewed = match make_keys(&self.args, &self.paths) {
+            Ok(outcome) => outcome.leaves,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "certificates that end soon cannot be made anew");
+                return;
+            }
+        };
+        for holder in &renewed {
+            tracing::info!(holder, "the certificate ended soon and was made anew");
+        }
+        // The gateway looks at its file by itself.
+        if renewed.contains(&"nats") {
+            self.reload_bus();
+        }
+    }
+
+    /// Lets nats-server read its config again, and with it its certificate; connections stay.
+    fn reload_bus(&self) {
+        let state = self.nats.as_ref().map(|child| child.state().borrow().clone());
+        let Some(State::Ready { pid, .. }) = state else {
+            return;
+        };
+        let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+        let told = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::HUP));
+        if let Some(Err(error)) = told {
+            tracing::error!(%error, "nats-server cannot be told of its new certificate");
         }
     }
 

@@ -11,6 +11,7 @@
 mod bus_credentials;
 mod bus_permissions;
 mod bus_surface;
+mod certificates;
 
 mod quickstart;
 mod starting;
