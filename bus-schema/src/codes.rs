@@ -192,6 +192,8 @@ codes! {
     InterpreterMissing = "interpreter_missing", Device, Never, 422;
     /// The agent lacks the rights for this act.
     NotPermittedOnDevice = "not_permitted_on_device", Device, Never, 403;
+    /// The server that answers is not of the deployment that the installer code or the identity names.
+    ServerUntrusted = "server_untrusted", Device, Never, 403;
     /// The device's clock differs too much from the server's.
     ClockSkew = "clock_skew", Device, Later, 409;
 

@@ -95,8 +95,11 @@ impl StartError {
             StartError::Enrol(EnrolError::Api(error)) | StartError::Api(error) => match error {
                 ApiError::Refused { code, .. } => *code,
                 ApiError::Address { .. } => Code::InvalidField,
+                ApiError::Untrusted(_) => Code::ServerUntrusted,
                 _ => Code::Unavailable,
             },
+            StartError::Journal(JournalError::Unreadable { .. }) => Code::UnknownSchema,
+            StartError::Journal(error) if error.is_full() => Code::NoSpace,
             StartError::Journal(_) => Code::StorageFailed,
             _ => Code::Internal,
         }

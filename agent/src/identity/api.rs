@@ -23,9 +23,12 @@ pub enum ApiError {
     /// TLS could not be set up.
     #[error("TLS cannot be set up")]
     Tls(#[from] TlsError),
-    /// The server cannot be reached, or is not the one that the code or the identity names.
-    #[error("the server cannot be reached, or is not the one that this device trusts")]
+    /// The server cannot be reached.
+    #[error("the server cannot be reached")]
     Unreachable(#[source] reqwest::Error),
+    /// The server is not the one that the code or the identity names.
+    #[error("the server is another one: its certificate does not come from the CA that this code or identity names")]
+    Untrusted(#[source] reqwest::Error),
     /// The server refused.
     #[error("the server refused: {detail} ({code})")]
     Refused {
@@ -53,7 +56,7 @@ impl ApiError {
         match self {
             ApiError::Unreachable(_) | ApiError::Strange { .. } => true,
             ApiError::Refused { retry, .. } => *retry != Retry::Never,
-            ApiError::Address { .. } | ApiError::Tls(_) | ApiError::Request(_) => false,
+            ApiError::Address { .. } | ApiError::Tls(_) | ApiError::Untrusted(_) | ApiError::Request(_) => false,
         }
     }
 }
@@ -114,7 +117,7 @@ impl Api {
             .header("content-type", "application/json")
             .header("accept", "application/json")
             .body(body);
-        let mut answer = request.send().await.map_err(ApiError::Unreachable)?;
+        let mut answer = request.send().await.map_err(unreached)?;
         let status = answer.status();
         let mut bytes = Vec::new();
         while let Some(piece) = answer.chunk().await.map_err(ApiError::Unreachable)? {
@@ -127,6 +130,28 @@ impl Api {
         }
         read(status, &bytes)
     }
+}
+
+/// Tells a server that is another one from a server that is not there.
+fn unreached(error: reqwest::Error) -> ApiError {
+    if of_another_ca(&error) {
+        ApiError::Untrusted(error)
+    } else {
+        ApiError::Unreachable(error)
+    }
+}
+
+/// Tells whether an error comes from a certificate of another CA.
+fn of_another_ca(error: &(dyn std::error::Error + 'static)) -> bool {
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return matches!(
+            tls,
+            rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)
+        );
+    }
+    // The source of an I/O error is that of what it wraps, not what it wraps.
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    wrapped.is_some_and(|inner| of_another_ca(inner)) || error.source().is_some_and(of_another_ca)
 }
 
 fn read<A: DeserializeOwned>(status: StatusCode, bytes: &[u8]) -> Result<A, ApiError> {

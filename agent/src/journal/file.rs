@@ -57,6 +57,20 @@ pub enum JournalError {
         /// Where.
         offset: u64,
     },
+    /// A record is whole, but this version cannot read it.
+    #[error(
+        "the journal {} holds at byte {offset} a whole record that this version cannot read, so another version wrote \
+         it: start that version again, or move the file away to begin anew", path.display()
+    )]
+    Unreadable {
+        /// The journal.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// What the decoder said.
+        #[source]
+        source: CodecError,
+    },
     /// The file is no journal.
     #[error("{} is no journal of this product", path.display())]
     Foreign {
@@ -94,7 +108,7 @@ pub struct FileJournal {
 impl FileJournal {
     /// Opens the journal, or begins one, and returns its records.
     ///
-    /// Errors: [`JournalError::Damaged`], [`JournalError::Foreign`], [`JournalError::Io`].
+    /// Errors: [`JournalError::Damaged`], [`JournalError::Unreadable`], [`JournalError::Foreign`], [`JournalError::Io`].
     pub fn open(path: &Path) -> Result<(Self, Vec<Record>), JournalError> {
         let io_error = |source| JournalError::Io {
             path: path.to_owned(),
@@ -243,7 +257,7 @@ fn frame(record: &Record, out: &mut Vec<u8>) -> Result<(), JournalError> {
 }
 
 /// Reads one record at the beginning of the bytes; `None` when there is no sound one.
-fn unframe(bytes: &[u8]) -> Option<(Record, usize)> {
+fn unframe(bytes: &[u8]) -> Option<(Result<Record, CodecError>, usize)> {
     let rest = bytes.strip_prefix(&MARKER)?;
     let (len, rest) = rest.split_first_chunk::<4>()?;
     let (crc, rest) = rest.split_first_chunk::<4>()?;
@@ -255,7 +269,7 @@ fn unframe(bytes: &[u8]) -> Option<(Record, usize)> {
     if hasher.finalize() != u32::from_le_bytes(*crc) {
         return None;
     }
-    Some((codec::decode(body).ok()?, FRAME_BYTES + size))
+    Some((codec::decode(body), FRAME_BYTES + size))
 }
 
 /// Reads every record, and returns how many bytes are sound.
@@ -270,7 +284,13 @@ fn read(path: &Path, bytes: &[u8]) -> Result<(Vec<Record>, u64), JournalError> {
     };
     let mut records = Vec::new();
     while let Some((record, size)) = unframe(rest) {
-        records.push(record);
+        let offset = (bytes.len() - rest.len()) as u64;
+        let unreadable = |source| JournalError::Unreadable {
+            path: path.to_owned(),
+            offset,
+            source,
+        };
+        records.push(record.map_err(unreadable)?);
         rest = rest.get(size..).unwrap_or_default();
     }
     let sound = (bytes.len() - rest.len()) as u64;
@@ -298,6 +318,30 @@ mod tests {
     use borealis_bus_schema::order::Digest;
     use borealis_bus_schema::time::Timestamp;
     use ed25519_dalek::SigningKey;
+
+    /// Frames bytes as a record is framed.
+    fn framed(body: &[u8]) -> Vec<u8> {
+        let len = u32::try_from(body.len()).unwrap().to_le_bytes();
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&len);
+        crc.update(body);
+        [&MARKER[..], &len, &crc.finalize().to_le_bytes(), body].concat()
+    }
+
+    #[test]
+    fn given_a_whole_record_of_another_version_then_neither_is_it_dropped_nor_is_the_disk_blamed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let strange = framed(&codec::encode(&std::collections::BTreeMap::from([("teleported", 1)])).unwrap());
+        for behind in [Vec::new(), strange.clone()] {
+            let bytes = [HEAD, &strange, &behind].concat();
+            std::fs::write(&path, &bytes).unwrap();
+            let error = FileJournal::open(&path).unwrap_err();
+            assert!(matches!(error, JournalError::Unreadable { offset: 6, .. }), "{error:?}");
+            assert!(!error.to_string().contains("disk"), "{error}");
+            assert_eq!(std::fs::read(&path).unwrap(), bytes, "nothing was cut off");
+        }
+    }
 
     fn hello(counter: u64) -> Record {
         Record::Hello { counter }

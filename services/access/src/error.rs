@@ -5,7 +5,7 @@ use borealis_bus_schema::reply::WireError;
 use borealis_event_store::{AppendError, StoreError};
 use borealis_service_kit::auth::AuthError;
 use borealis_service_kit::keys::KeyFileError;
-use borealis_service_kit::operator::wire_error;
+use borealis_service_kit::operator::{store_error, wire_error};
 
 use crate::aggregate::Rejection;
 use crate::opaque::OpaqueError;
@@ -57,7 +57,7 @@ impl From<AccessError> for WireError {
         match error {
             AccessError::Rejected(rejection) => WireError::new(code_of(rejection), rejection.to_string()),
             AccessError::Append(error) => wire_error(&error),
-            AccessError::Store(_) => WireError::new(Code::StorageFailed, "the store failed"),
+            AccessError::Store(error) => store_error(&error),
             other => {
                 tracing::error!(error = %borealis_bus_schema::causes::chain(&other), "access could not answer");
                 WireError::new(Code::Internal, "access could not answer")

@@ -5,6 +5,7 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::reply::WireError;
 use borealis_event_store::{AppendError, StoreError};
 use borealis_service_kit::nats_jwt::JwtError;
+use borealis_service_kit::operator::store_code;
 use thiserror::Error;
 
 use crate::aggregate::approval::ApprovalRejection;
@@ -126,7 +127,7 @@ impl Refusal {
                 Fault::Append(AppendError::IdReused) => Code::IdReused,
                 Fault::Append(AppendError::TooLarge { .. }) => Code::TooLarge,
                 Fault::Append(AppendError::Closed) => Code::ShuttingDown,
-                Fault::Append(AppendError::Storage(_)) | Fault::Store(_) => Code::StorageFailed,
+                Fault::Append(AppendError::Storage(error)) | Fault::Store(error) => store_code(error),
                 Fault::Contended => Code::Conflict,
                 Fault::Append(_) | Fault::Stored(_) | Fault::Jwt(_) | Fault::Answer => Code::Internal,
             },

@@ -121,6 +121,22 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Tells whether it is the disk that has no room.
+    pub fn is_full(&self) -> bool {
+        let full = |error: &io::Error| {
+            let kind = error.kind();
+            matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        };
+        match self {
+            StoreError::Database {
+                source: sled::Error::Io(error),
+                ..
+            } => full(error),
+            StoreError::File { source, .. } | StoreError::Stream { source, .. } => full(source),
+            _ => false,
+        }
+    }
+
     pub(crate) fn database(operation: &'static str) -> impl FnOnce(sled::Error) -> Self {
         move |source| Self::Database { operation, source }
     }

@@ -4,6 +4,7 @@ use borealis_bus_schema::causes::chain;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::reply::WireError;
 use borealis_event_store::{AppendError, StoreError};
+use borealis_service_kit::operator::store_code;
 use thiserror::Error;
 
 use crate::stored::StoredError;
@@ -71,7 +72,7 @@ impl From<borealis_bus_schema::codec::CodecError> for Refusal {
 
 impl Refusal {
     /// Returns the refusal's stable code.
-    pub const fn code(&self) -> Code {
+    pub fn code(&self) -> Code {
         match self {
             Refusal::NotFound => Code::NotFound,
             Refusal::NotYetKnown => Code::Unavailable,
@@ -83,7 +84,7 @@ impl Refusal {
             Refusal::Fault(fault) => match fault {
                 Fault::Append(AppendError::Closed) => Code::ShuttingDown,
                 Fault::Append(AppendError::TooLarge { .. }) => Code::TooLarge,
-                Fault::Append(AppendError::Storage(_)) | Fault::Store(_) => Code::StorageFailed,
+                Fault::Append(AppendError::Storage(error)) | Fault::Store(error) => store_code(error),
                 Fault::Contended => Code::Conflict,
                 Fault::Append(_) | Fault::Stored(_) | Fault::View | Fault::Task(_) => Code::Internal,
             },

@@ -7,8 +7,8 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::messages::library::{GetScript, PutScript, Script, ScriptKept as Kept};
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::reply::{Reply, WireError};
-use borealis_event_store::{Append, AppendError, DigestFiles, EventLog, NewEvent, StreamId, StreamWrite};
-use borealis_service_kit::operator::wire_error;
+use borealis_event_store::{Append, AppendError, DigestFiles, EventLog, NewEvent, StoreError, StreamId, StreamWrite};
+use borealis_service_kit::operator::{store_error, wire_error};
 use borealis_service_kit::random;
 use borealis_service_kit::service::InternalCtx;
 
@@ -81,12 +81,12 @@ impl Library {
         let language = *state.languages.first().ok_or_else(unknown)?;
         let files = Arc::clone(&self.files);
         let read = tokio::task::spawn_blocking(move || files.read(&get.digest.0)).await;
-        let script = read.map_err(|_| failed())?.map_err(|_| failed())?.ok_or_else(failed)?;
+        let script = read.map_err(|_| failed())?.map_err(store_failed)?.ok_or_else(failed)?;
         Ok(Script { language, script })
     }
 
     fn state(&self, stream: &StreamId) -> Reply<(State, u64)> {
-        let records = self.log.read_stream(stream, 0, 64).map_err(|_| failed())?;
+        let records = self.log.read_stream(stream, 0, 64).map_err(store_failed)?;
         let version = records.last().map_or(0, |record| record.version);
         let mut state = State::default();
         for record in records {
@@ -104,7 +104,7 @@ impl Library {
             .map_err(|_| failed())?;
         written.map(|_| ()).map_err(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, "a script could not be kept");
-            failed()
+            store_failed(error)
         })
     }
 
@@ -132,6 +132,10 @@ impl Library {
 
 fn failed() -> WireError {
     WireError::new(Code::StorageFailed, "the store failed")
+}
+
+fn store_failed(error: StoreError) -> WireError {
+    store_error(&error)
 }
 
 fn stream_of(digest: &Digest) -> Reply<StreamId> {

@@ -8,6 +8,7 @@ use borealis_bus_schema::ids::{JobId, RunId};
 use borealis_bus_schema::reply::WireError;
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{Append, AppendError, EventLog, StreamId, StreamWrite};
+use borealis_service_kit::operator::store_code;
 use borealis_service_kit::random;
 use thiserror::Error;
 
@@ -38,6 +39,7 @@ impl From<CommitError> for WireError {
         let code = match &error {
             CommitError::Rejected(_) => Code::WrongState,
             CommitError::Conflict => Code::Conflict,
+            CommitError::Store(AppendError::Storage(error)) => store_code(error),
             CommitError::Store(_) => Code::StorageFailed,
             CommitError::Encode(_) => Code::Internal,
         };

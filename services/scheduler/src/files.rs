@@ -7,6 +7,7 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_event_store::{DigestFiles, StoreError};
+use borealis_service_kit::operator::store_error;
 
 /// Keeps and reads files by digest, off the async threads.
 #[derive(Clone)]
@@ -46,7 +47,6 @@ impl Files {
 }
 
 async fn off<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Reply<T> {
-    let failed = || WireError::new(Code::StorageFailed, "the store failed");
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => {
@@ -54,8 +54,8 @@ async fn off<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + S
                 error = &error as &dyn std::error::Error,
                 "a file could not be kept or read"
             );
-            Err(failed())
+            Err(store_error(&error))
         }
-        Err(_) => Err(failed()),
+        Err(_) => Err(WireError::new(Code::StorageFailed, "the store failed")),
     }
 }

@@ -35,6 +35,16 @@ pub enum OutputError {
     Closed,
 }
 
+impl OutputError {
+    /// Tells whether it is the disk that has no room.
+    pub fn is_full(&self) -> bool {
+        let OutputError::Io { source, .. } = self else {
+            return false;
+        };
+        matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
 struct Write {
     run: RunId,
     stream: OutputStream,

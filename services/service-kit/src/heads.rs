@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use borealis_bus_schema::codec;
-use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::{Form, Signed};
 use borealis_bus_schema::messages::events::{EventRow, EventsPage, EventsRead, Head};
 use borealis_bus_schema::order::Digest;
-use borealis_bus_schema::reply::{Reply, WireError};
+use borealis_bus_schema::reply::Reply;
 use borealis_event_store::EventLog;
+
+use crate::operator::store_error;
 use ed25519_dalek::SigningKey;
 use serde_bytes::ByteBuf;
 
@@ -82,9 +83,7 @@ pub(crate) async fn publish(
 /// Errors: `storage_failed`.
 pub(crate) fn read_page(log: &dyn EventLog, secret: &BTreeSet<&'static str>, ask: &EventsRead) -> Reply<EventsPage> {
     let limit = usize::try_from(ask.limit).unwrap_or(PAGE_EVENTS).clamp(1, PAGE_EVENTS);
-    let records = log
-        .read_all(ask.after, limit)
-        .map_err(|_| WireError::new(Code::StorageFailed, "the store failed"))?;
+    let records = log.read_all(ask.after, limit).map_err(|error| store_error(&error))?;
     let (mut events, mut bytes) = (Vec::with_capacity(records.len()), 0usize);
     for record in records {
         let body = record.body.filter(|_| !secret.contains(record.kind.as_str()));

@@ -9,7 +9,7 @@ use borealis_bus_schema::operator::{FRESHNESS_MS, OperatorCall};
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::routes::{Need, Route, Tenancy};
 use borealis_bus_schema::time::Timestamp;
-use borealis_event_store::{Append, AppendError, Appended, EventLog, StreamWrite};
+use borealis_event_store::{Append, AppendError, Appended, EventLog, StoreError, StreamWrite};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -152,6 +152,25 @@ pub(crate) fn unencodable(error: serde_json::Error) -> WireError {
     WireError::new(Code::Internal, "the answer cannot be written")
 }
 
+/// Returns the stable code of a store's failure: `storage_full` where the disk has no room, else `storage_failed`.
+pub fn store_code(error: &StoreError) -> Code {
+    if error.is_full() {
+        Code::StorageFull
+    } else {
+        Code::StorageFailed
+    }
+}
+
+/// Says what a store's failure means to whoever asked.
+pub fn store_error(error: &StoreError) -> WireError {
+    let told = if error.is_full() {
+        "the server's disk is full"
+    } else {
+        "the store failed"
+    };
+    WireError::new(store_code(error), told)
+}
+
 /// Says what a failed append means to whoever asked.
 pub fn wire_error(error: &AppendError) -> WireError {
     match error {
@@ -160,7 +179,7 @@ pub fn wire_error(error: &AppendError) -> WireError {
         AppendError::TooLarge { what, max, .. } => {
             WireError::new(Code::TooLarge, format!("{what} is larger than {max} bytes"))
         }
-        AppendError::Storage(_) => WireError::new(Code::StorageFailed, "the store failed"),
+        AppendError::Storage(error) => store_error(error),
         AppendError::Closed => WireError::new(Code::ShuttingDown, "the service is stopping"),
         other => {
             tracing::error!(error = %other, "an append was not well formed");

@@ -7,7 +7,7 @@ use borealis_bus_schema::order::OrderError;
 use borealis_bus_schema::reply::WireError;
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{AppendError, StoreError};
-use borealis_service_kit::operator::wire_error;
+use borealis_service_kit::operator::{store_error, wire_error};
 
 use crate::aggregate::Rejection;
 use crate::coverage::Refusal;
@@ -82,7 +82,7 @@ impl From<SigningError> for WireError {
     fn from(error: SigningError) -> Self {
         match &error {
             SigningError::Append(append) => wire_error(append),
-            SigningError::Store(_) => WireError::new(Code::StorageFailed, "the store failed"),
+            SigningError::Store(store) => store_error(store),
             SigningError::Stored(_) => {
                 tracing::error!(error = %borealis_bus_schema::causes::chain(&error), "signing could not answer");
                 WireError::new(Code::Internal, "signing could not answer")

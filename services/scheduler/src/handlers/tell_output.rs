@@ -64,7 +64,12 @@ impl Scheduler {
                         .await
                         .map_err(|error| {
                             tracing::error!(error = &error as &dyn std::error::Error, "output cannot be kept");
-                            WireError::new(Code::StorageFailed, "the output cannot be kept")
+                            let code = if error.is_full() {
+                                Code::StorageFull
+                            } else {
+                                Code::StorageFailed
+                            };
+                            WireError::new(code, "the output cannot be kept")
                         })?;
                 }
             }

@@ -224,6 +224,11 @@ cases! { scene, input;
         let told = if text.contains("(code_invalid)") { "code_invalid" } else { &text };
         format!("exit {code} {told}")
     },
+    "an installer code of another deployment" => {
+        let (code, text) = scene.enrol_with(&InstallerCode::new([7; 16], [9; 32]).reveal()).await;
+        let told = if text.contains("(server_untrusted)") { "server_untrusted" } else { &text };
+        format!("exit {code} {told}")
+    },
     "an installer code with a wrong letter" => {
         let mut text = scene.code().reveal();
         let last = if text.ends_with('A') { "B" } else { "A" };

@@ -27,7 +27,7 @@ use crate::auth::{Authoriser, Question};
 use crate::bus::{Incoming, Incomings};
 use crate::clock::Clock;
 use crate::heads;
-use crate::operator::{OperatorCtx, PublicCtx, admit, route_param};
+use crate::operator::{OperatorCtx, PublicCtx, admit, route_param, store_error};
 use crate::random;
 use crate::shutdown::Shutdown;
 
@@ -257,7 +257,7 @@ fn answered_before(core: &Core, command: &CommandId, digest: &[u8; 32]) -> Reply
     let record = core
         .log
         .command(command.as_bytes())
-        .map_err(|_| WireError::new(Code::StorageFailed, "the store failed"))?;
+        .map_err(|error| store_error(&error))?;
     match record {
         None => Ok(None),
         Some(record) if &record.digest != digest => Err(WireError::new(
