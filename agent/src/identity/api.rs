@@ -146,7 +146,9 @@ fn of_another_ca(error: &(dyn std::error::Error + 'static)) -> bool {
     if let Some(tls) = error.downcast_ref::<rustls::Error>() {
         return matches!(
             tls,
-            rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)
+            rustls::Error::InvalidCertificate(
+                rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature
+            )
         );
     }
     // The source of an I/O error is that of what it wraps, not what it wraps.
