@@ -54,6 +54,9 @@ pub enum WardenError {
     /// The account could not be signed.
     #[error("the account could not be signed")]
     Jwt(#[from] JwtError),
+    /// The connection to the bus's own account was closed for good.
+    #[error("the bus tells of connections no more")]
+    Closed,
     /// What happened could not be written.
     #[error("what happened on the bus could not be written")]
     Write(#[from] Refusal),
@@ -124,7 +127,7 @@ impl Warden {
             push_at: Instant::now(),
         };
         watch.run().await;
-        Ok(())
+        Err(WardenError::Closed)
     }
 
     /// Returns the users that must be shut out: those whose device was, until no JWT of theirs can be good any more.

@@ -264,6 +264,7 @@ fn fill(paths: &Paths, options: &Options) -> Result<(TrustFile, Roots), InitErro
 
 /// Keeps what is there, and makes leaves anew that end soon or lack a name.
 fn refresh(paths: &Paths, options: &Options) -> Result<Outcome, InitError> {
+    crate::rotate::clear(paths)?;
     let mut trust = TrustFile::read(paths)?;
     let mut options = options.clone();
     if !options.names_given {

@@ -78,8 +78,8 @@ pub struct Rotated {
 pub fn rotate(paths: &Paths, passphrase: &str, what: Rotation, now: Timestamp) -> Result<Rotated, InitError> {
     let trust = TrustFile::read(paths)?;
     let roots = open_roots(paths, &trust, passphrase)?;
-    let staging = paths.root().join("Certificates/.rotated");
-    remove(&staging)?;
+    clear(paths)?;
+    let staging = staging(paths);
     copy_private(&paths.certificates(), &staging.join("Certificates/Server"))?;
     let staged = Paths::new(&staging, None).map_err(io_error(&staging))?;
     let mut rotated = Rotated {
@@ -111,6 +111,15 @@ pub fn rotate(paths: &Paths, passphrase: &str, what: Rotation, now: Timestamp) -
     // The old keys are here now.
     remove(&staging)?;
     Ok(rotated)
+}
+
+fn staging(paths: &Paths) -> PathBuf {
+    paths.root().join("Certificates/.rotated")
+}
+
+/// Removes what a crash left of a rotation: old keys, or a copy of those that are in use; the caller holds the root's lock.
+pub(crate) fn clear(paths: &Paths) -> Result<(), InitError> {
+    remove(&staging(paths))
 }
 
 /// Seals the roots under a new passphrase, which is handed to `show` once before the old file is replaced.
@@ -236,7 +245,7 @@ impl Work<'_> {
 
 /// Copies a folder of keys, with its modes.
 fn copy_private(from: &Path, to: &Path) -> Result<(), InitError> {
-    fs::create_dir_all(to).map_err(io_error(to))?;
+    keys::private_folder(to)?;
     let mode = fs::metadata(from).map_err(io_error(from))?.permissions();
     fs::set_permissions(to, mode).map_err(io_error(to))?;
     for entry in fs::read_dir(from).map_err(io_error(from))? {

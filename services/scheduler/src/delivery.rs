@@ -268,7 +268,7 @@ impl Scheduler {
                         tokio::spawn(async move { me.send(job, index, wanted, order, &paper.request).await });
                     }
                 }
-                Err(error) if error.code.retry() == Retry::Never && part.len() > 1 => {
+                Err(error) if is_of_one(error.code) && part.len() > 1 => {
                     let second = part.split_off(part.len() / 2);
                     parts.extend([second, part]);
                 }
@@ -283,8 +283,7 @@ impl Scheduler {
 
     async fn not_signed(&self, job: &Arc<Job>, wanted: Vec<(u32, Wanted)>, error: &WireError) {
         warn!(job = %job.created.job, code = %error.code, runs = wanted.len(), "orders were not signed");
-        // A quarantine may end; whoever is quarantined is waited for.
-        let for_good = error.code.retry() == Retry::Never && error.code != Code::DeviceQuarantined;
+        let for_good = error.code.retry() == Retry::Never && !is_of_device(error.code);
         for (index, wanted) in wanted {
             self.not_sent(job, index, error, for_good && wanted.act == Act::Begin)
                 .await;
@@ -520,6 +519,24 @@ fn because(sentence: &str, device: &Device) -> String {
     } else {
         short(&format!("{sentence}: {}", device.status_reason))
     }
+}
+
+/// Tells whether the signer refused for a device's sake. That is no last word: a quarantine may end, and the signer may
+/// know of an enrolment or a return a moment later than this service, whose own view ends the runs of devices that are shut out.
+const fn is_of_device(code: Code) -> bool {
+    matches!(
+        code,
+        Code::NotFound | Code::DeviceQuarantined | Code::DeviceRevoked | Code::DeviceDecommissioned
+    )
+}
+
+/// Tells whether the signer refused a part for the sake of one order in it; any other refusal is the same for all.
+const fn is_of_one(code: Code) -> bool {
+    is_of_device(code)
+        || matches!(
+            code,
+            Code::OutOfScope | Code::GrantMismatch | Code::InvalidField | Code::AlreadySigned | Code::TooLarge
+        )
 }
 
 /// Keeps a device's words short enough for an event and a page.

@@ -116,7 +116,8 @@ impl Scheduler {
         let runs: Vec<Value> = runs.collect();
         self.publish("run", "changed", &json!({ "job": job, "runs": runs }))
             .await;
-        if news.ended && known.is_done() {
+        // What this reader has seen end: the counts may be a moment behind the log.
+        if news.ended && known.feed.lock().ended == known.created.runs_total {
             self.publish("job", "done", &json!({ "job": job })).await;
         }
     }

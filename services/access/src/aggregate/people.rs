@@ -116,7 +116,7 @@ pub enum UserCommand {
         /// The session.
         session: SessionId,
     },
-    /// Takes the password away, ends the sessions and makes a link.
+    /// Takes the password away, ends sessions, tokens and grants, and makes a link.
     Reset {
         /// Who asks.
         by: Actor,
@@ -363,8 +363,25 @@ pub(super) fn decide(state: &State, command: UserCommand, facts: &Facts) -> Resu
                     reason: "password reset".to_owned(),
                     at,
                 });
+            // Whoever had the password may have left jobs waiting and tokens behind: nothing of before counts any more.
+            let disabled = Event::OperatorDisabled {
+                operator,
+                reason: "password reset".to_owned(),
+                for_good: false,
+                by: by.operator,
+                at,
+            };
+            let enabled = Event::OperatorEnabled {
+                operator,
+                epoch: account.epoch + 1,
+                by: by.operator,
+                at,
+            };
             let link = link_made(operator, secret, by.operator, at);
-            Ok([cleared, link].into_iter().chain(ended).collect())
+            Ok(std::iter::once(cleared)
+                .chain(ended)
+                .chain([disabled, enabled, link])
+                .collect())
         }
     }
 }

@@ -1,8 +1,8 @@
 //! A real bus, the real gateway on it, and services that are made up.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use borealis_bus_schema::codec;

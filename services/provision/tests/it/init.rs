@@ -15,7 +15,7 @@ pub struct Made {
     pub trust: TrustFile,
 }
 
-fn options(names: &[&str], given: bool) -> Options {
+pub fn options(names: &[&str], given: bool) -> Options {
     Options {
         names: names.iter().map(|name| (*name).to_owned()).collect(),
         names_given: given,
@@ -36,7 +36,7 @@ pub fn made() -> Made {
     }
 }
 
-fn run(paths: &Paths, options: &Options) -> Result<(Outcome, Option<String>), InitError> {
+pub fn run(paths: &Paths, options: &Options) -> Result<(Outcome, Option<String>), InitError> {
     let mut shown = None;
     let outcome = init(paths, options, &mut |words| shown = Some(words.to_owned()))?;
     Ok((outcome, shown))

@@ -8,7 +8,7 @@ use borealis_bus_schema::{forms::PublicKey, subjects::Service};
 use borealis_provision::{InitError, Rotated, Rotation, recovery, reseal, rotate};
 use borealis_service_kit::{keys, nats_jwt, trust::TrustFile};
 
-use crate::init::{Made, NOW, files, made};
+use crate::init::{Made, NOW, files, made, options, run};
 
 const LATER_MS: i64 = 300 * 24 * 3_600_000;
 
@@ -168,4 +168,9 @@ fn what_a_crash_left_of_a_rotation_is_thrown_away() {
     fs::write(half.join("trust.json"), "half").unwrap();
     rotate(&made.paths, &made.passphrase, Rotation::KeySet, NOW).unwrap();
     assert!(!made.dir.path().join("Certificates/.rotated").exists());
+    // Behind the exchange the old keys stand there; the next start removes them.
+    fs::create_dir_all(&half).unwrap();
+    fs::write(half.join("trust.json"), "old").unwrap();
+    let (outcome, _) = run(&made.paths, &options(&["host"], false)).unwrap();
+    assert!(!outcome.made && !made.dir.path().join("Certificates/.rotated").exists());
 }

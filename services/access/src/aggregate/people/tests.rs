@@ -238,6 +238,31 @@ fn the_last_administrator_stays() {
 }
 
 #[test]
+fn a_reset_voids_what_the_old_password_left_behind() {
+    let state = log_in(with(founded(), 2, "bob", &["technician"]), BOB, 7);
+    let epoch = state.operators[&BOB].epoch;
+    let reset = Command::User(UserCommand::Reset {
+        by: by(&state, ADA),
+        operator: BOB,
+        secret: secret("new"),
+    });
+    // Every service takes these two for: no token of an epoch before counts any more.
+    let events = decide_any(&state, reset.clone(), &facts(9)).unwrap();
+    let voided = events
+        .iter()
+        .any(|event| matches!(event, Event::OperatorEnabled { operator: BOB, epoch: new, .. } if *new == epoch + 1));
+    assert!(voided, "{events:?}");
+    let state = after(state, reset, 9);
+    let bob = &state.operators[&BOB];
+    assert_eq!(
+        (bob.status, bob.epoch, bob.record.is_none()),
+        (Status::Active, epoch + 1, true)
+    );
+    assert_eq!(state.link(secret("new"), at(1)), Ok(LinkFor::Operator(BOB)));
+    assert_eq!(state.live_sessions_of(&BOB, at(1)).count(), 0);
+}
+
+#[test]
 fn losing_a_right_begins_an_epoch_and_winning_one_does_not() {
     let state = with(founded(), 2, "bob", &["technician"]);
     let set = |names: &[&str]| {
