@@ -249,17 +249,22 @@ impl Scheduler {
     ///
     /// The signer refuses a part as a whole; one that it refuses for good is halved, until what it refuses stands alone. When
     /// it cannot answer now, the rest is not even asked for.
-    async fn order_runs(self: Arc<Self>, job: Arc<Job>, mut wanted: Vec<(u32, Wanted)>) {
+    async fn order_runs(self: Arc<Self>, job: Arc<Job>, wanted: Vec<(u32, Wanted)>) {
         let paper = match self.paper(&job).await {
             Ok(paper) => Arc::new(paper),
             Err(error) => return self.not_signed(&job, wanted, &error).await,
         };
         let at_once = paper.at_once(wanted.len());
-        let mut parts = Vec::with_capacity(wanted.len().div_ceil(at_once));
-        while wanted.len() > at_once {
-            parts.push(wanted.split_off(wanted.len() - at_once));
+        // An end stands in a part of its own kind: it is signed also when a beginning is not any more.
+        let (ends, begins): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(_, wanted)| wanted.act == Act::Cancel);
+        let mut parts = Vec::new();
+        for mut kind in [begins, ends] {
+            while kind.len() > at_once {
+                parts.push(kind.split_off(kind.len() - at_once));
+            }
+            parts.push(kind);
         }
-        parts.push(wanted);
+        parts.retain(|part| !part.is_empty());
         while let Some(mut part) = parts.pop() {
             match self.sign(&job, &paper, &part).await {
                 Ok(signed) => {

@@ -382,6 +382,15 @@ pub struct Question<'a> {
     pub via: &'a [Service],
 }
 
+/// Says by which standing of its operator a biscuit is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// By what it is now.
+    Now,
+    /// By what it was when the biscuit was minted.
+    AsMinted,
+}
+
 impl Authoriser {
     /// Makes the authoriser of a service.
     ///
@@ -447,10 +456,26 @@ impl Authoriser {
         )
     }
 
+    /// Recognises a biscuit that was good when it was minted, whatever became of its operator since: for ending what it began.
+    ///
+    /// Errors: one code for each reason, see the module; never that something was revoked.
+    pub fn recognise(&self, biscuit: Option<&str>, need: Need) -> Result<Caller, WireError> {
+        let question = Question {
+            need,
+            resource: None,
+            via: &[],
+        };
+        self.decide_by(biscuit, question, Standing::AsMinted)
+    }
+
     /// Decides a question in full; see [`Authoriser::authorise`].
     ///
     /// Errors: one code for each reason, see the module.
     pub fn decide(&self, biscuit: Option<&str>, question: Question<'_>) -> Result<Caller, WireError> {
+        self.decide_by(biscuit, question, Standing::Now)
+    }
+
+    fn decide_by(&self, biscuit: Option<&str>, question: Question<'_>, by: Standing) -> Result<Caller, WireError> {
         let text = biscuit.ok_or_else(|| WireError::new(Code::TokenMissing, "no token came with the request"))?;
         if text.len() > MAX_TOKEN_BYTES {
             return Err(WireError::new(
@@ -462,7 +487,7 @@ impl Authoriser {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.judge(&biscuit, question) {
+            match self.judge(&biscuit, question, by) {
                 // Wall time counts in a run; a loaded machine may take it away.
                 Err(Verdict::TookTooLong) if tries < TRIES => {}
                 Err(Verdict::TookTooLong) => {
@@ -488,7 +513,7 @@ impl Authoriser {
             .ok_or_else(|| WireError::new(Code::TokenInvalid, "the token was not minted by this deployment"))
     }
 
-    fn judge(&self, biscuit: &Biscuit, question: Question<'_>) -> Result<Caller, Verdict> {
+    fn judge(&self, biscuit: &Biscuit, question: Question<'_>, by: Standing) -> Result<Caller, Verdict> {
         let mut world = self.world(biscuit, question)?;
         let verdict = world.authorize_with_limits(LIMITS);
         if let Err(error) = &verdict {
@@ -516,7 +541,11 @@ impl Authoriser {
             )
         })?;
         let held = caller.reach.clone();
-        let caller = self.in_force(caller, epoch)?.facing(question.need);
+        let caller = match by {
+            Standing::Now => self.in_force(caller, epoch)?,
+            Standing::AsMinted => caller,
+        };
+        let caller = caller.facing(question.need);
         if let Err(error) = &verdict {
             return Err(Verdict::Refused(refused(error, &held, question.need)));
         }

@@ -3,6 +3,7 @@
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::{Guid, RoleName, VerbName};
 use borealis_bus_schema::messages::scheduler::OUTPUT_LIMIT_BYTES;
+use borealis_bus_schema::messages::shared_events::OperatorDisabled;
 use borealis_bus_schema::messages::signing::OrdersSigned;
 use borealis_bus_schema::order::{Context, Digest, Expected, Language, Order, OrderBody, ScriptBody, SignedOrder};
 use borealis_bus_schema::reply::Reply;
@@ -83,7 +84,7 @@ async fn a_script_comes_from_the_request_and_its_run_can_be_ended() {
         body: OrderBody::Cancel { run: order.run },
         ..order.clone()
     };
-    let signed = fleet.sign(&grant, &call, vec![end]).await.unwrap().orders;
+    let signed = fleet.sign(&grant, &call, vec![end.clone()]).await.unwrap().orders;
     accepted(&fleet, &signed[0], &guid, "script", "cancel");
     let other_text = Order {
         body: match order.body.clone() {
@@ -149,6 +150,54 @@ async fn nothing_is_signed_once_the_key_set_has_ended() {
         error.is_some_and(|error| error.code == Code::Unavailable && error.message.contains("renew-key-set"))
     };
     fleet.until(&grant, &call, &order, refused).await;
+    assert_eq!(fleet.signing.position(), before, "nothing was written");
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_disabled_author_began_can_still_be_ended_and_nothing_else() {
+    let fleet = Fleet::start().await;
+    let (guid, command) = (fleet.device("default").await, random::id());
+    let body = json!({"targets": {"guids": [guid]}, "language": "sh", "script": "sleep 9", "timeout_ms": 60_000});
+    let call = fleet.job(&body, command);
+    let grant = fleet.grant(&call).await;
+    let begin = Order {
+        role: RoleName::script(),
+        verb: VerbName::run(),
+        body: OrderBody::Script(ScriptBody {
+            language: Language::Sh,
+            script: Vec::new(),
+            digest: Digest::of(b"sleep 9"),
+            args: Vec::new(),
+            env: Default::default(),
+            timeout_ms: 60_000,
+            output_limit_bytes: OUTPUT_LIMIT_BYTES,
+        }),
+        ..ping_order(command, guid)
+    };
+    fleet.until(&grant, &call, &begin, |reply| reply.is_ok()).await;
+    let disabled = OperatorDisabled {
+        operator: fleet.operator,
+        reason: "left".to_owned(),
+        at: now(),
+    };
+    let stream = format!("operator-{}", fleet.operator);
+    fleet.access.tell(&stream, &disabled).await.unwrap();
+    let revoked = |reply: &Reply<OrdersSigned>| reply.as_ref().is_err_and(|error| error.code == Code::TokenRevoked);
+    fleet.until(&grant, &call, &begin, revoked).await;
+
+    let end = Order {
+        order: random::id(),
+        verb: VerbName::cancel(),
+        body: OrderBody::Cancel { run: begin.run },
+        ..begin.clone()
+    };
+    let signed = fleet.sign(&grant, &call, vec![end.clone()]).await.unwrap().orders;
+    accepted(&fleet, &signed[0], &guid, "script", "cancel");
+    // An end opens no door for a beginning.
+    let before = fleet.signing.position();
+    let both = fleet.sign(&grant, &call, vec![end, begin]).await;
+    assert_eq!(code(both), Code::TokenRevoked);
     assert_eq!(fleet.signing.position(), before, "nothing was written");
     fleet.stop().await;
 }
