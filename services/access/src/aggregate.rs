@@ -297,6 +297,8 @@ pub enum Command {
     StartSession {
         /// The operator.
         operator: OperatorId,
+        /// The digest of what the password was checked against; another password may have been set meanwhile.
+        proved: Digest,
         /// The key that the log-in bound.
         session_key: PublicKey,
         /// From where.
@@ -667,11 +669,13 @@ pub fn decide(state: &State, command: Command, facts: &Facts) -> Result<Vec<Even
         Command::Token(command) => tokens::decide(state, command, facts),
         Command::StartSession {
             operator,
+            proved,
             session_key,
             peer,
         } => {
             let account = state.operators.get(&operator).ok_or(Rejection::OperatorUnknown)?;
-            if account.status != Status::Active || account.record.is_none() {
+            let is_proved = account.record.as_deref().map(Digest::of) == Some(proved);
+            if account.status != Status::Active || !is_proved {
                 return Err(Rejection::OperatorUnknown);
             }
             Ok(vec![Event::SessionStarted {

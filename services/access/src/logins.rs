@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{OperatorId, SessionId};
+use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::time::Timestamp;
 
 use crate::opaque::Pending;
@@ -32,6 +33,8 @@ pub struct Login {
     pub username: String,
     /// Whose it is; none for a name that nobody has.
     pub operator: Option<OperatorId>,
+    /// The digest of what the password is checked against, if there is such an operator.
+    pub proved: Option<Digest>,
     /// The key that the session is to be bound to.
     pub session_key: PublicKey,
     /// The server's half of the exchange.
@@ -96,6 +99,7 @@ mod tests {
             purpose: Purpose::LogIn,
             username: "ada".into(),
             operator: None,
+            proved: None,
             session_key: PublicKey::from_bytes([1; 32]),
             exchange: exchange.clone(),
             attempt,

@@ -43,6 +43,7 @@ fn finish() -> (Command, Facts) {
 fn log_in() -> (Command, Facts) {
     let command = Command::StartSession {
         operator: OperatorId::from_bytes([1; 16]),
+        proved: Digest::of(&[1]),
         session_key: key(),
         peer: "192.0.2.7".into(),
     };

@@ -8,6 +8,7 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::SessionId;
 use borealis_bus_schema::messages::access::{Login, LoginAnswer};
+use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_service_kit::operator::PublicCtx;
 use borealis_service_kit::random;
@@ -69,6 +70,7 @@ async fn start(
         purpose: Purpose::LogIn,
         username,
         operator,
+        proved: record.as_deref().map(Digest::of),
         session_key,
         exchange,
         attempt,
@@ -100,15 +102,16 @@ async fn finish(
     if !secret.binds(&login.session_key, key_binding) {
         return Err(failed());
     }
-    let operator = login.operator.ok_or_else(failed)?;
+    let (operator, proved) = login.operator.zip(login.proved).ok_or_else(failed)?;
     let command = Command::StartSession {
         operator,
+        proved,
         session_key: login.session_key,
         peer: peer_key(&ctx.call.peer),
     };
     let begun = access.execute(command, CommandKey::once()).await;
     let (events, _) = begun.map_err(|error| match error {
-        // Disabled between the two steps.
+        // Disabled, or with another password, between the two steps.
         AccessError::Rejected(Rejection::OperatorUnknown) => failed(),
         other => other.into(),
     })?;

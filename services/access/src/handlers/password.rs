@@ -69,6 +69,7 @@ async fn start(
         purpose: Purpose::Change(ctx.caller.session),
         username,
         operator: Some(operator),
+        proved: None,
         session_key: ctx.caller.session_key,
         exchange,
         attempt,

@@ -184,6 +184,7 @@ fn a_disabled_operator_has_no_session_no_standing_and_comes_back_in_a_new_epoch(
     let state = with(founded(), 2, "bob", &["technician"]);
     let log_in = Command::StartSession {
         operator: BOB,
+        proved: Digest::of(&[2]),
         session_key: PublicKey::from_bytes([9; 32]),
         peer: "192.0.2.2".into(),
     };
@@ -260,6 +261,22 @@ fn a_reset_voids_what_the_old_password_left_behind() {
     );
     assert_eq!(state.link(secret("new"), at(1)), Ok(LinkFor::Operator(BOB)));
     assert_eq!(state.live_sessions_of(&BOB, at(1)).count(), 0);
+}
+
+#[test]
+fn a_log_in_that_began_under_another_password_begins_no_session() {
+    let state = with(founded(), 2, "bob", &["technician"]);
+    let log_in = |password: u8| Command::StartSession {
+        operator: BOB,
+        proved: Digest::of(&[password]),
+        session_key: PublicKey::from_bytes([9; 32]),
+        peer: "192.0.2.2".into(),
+    };
+    assert!(decide_any(&state, log_in(2), &facts(8)).is_ok());
+    assert_eq!(
+        decide_any(&state, log_in(3), &facts(8)),
+        Err(Rejection::OperatorUnknown)
+    );
 }
 
 #[test]
@@ -399,6 +416,7 @@ fn a_token_that_holds_less_than_its_operator_hands_on_no_more_than_it_holds() {
 fn log_in(state: State, operator: OperatorId, id: u8) -> State {
     let command = Command::StartSession {
         operator,
+        proved: Digest::of(state.operators[&operator].record.as_ref().unwrap()),
         session_key: PublicKey::from_bytes([id; 32]),
         peer: "192.0.2.2".into(),
     };
