@@ -147,7 +147,7 @@ codes! {
     CodeRevoked = "code_revoked", Caller, Never, 403;
     /// The proof does not fit the enrolment request.
     ProofInvalid = "proof_invalid", Caller, Never, 403;
-    /// Another key is known for this machine; an operator has to decide.
+    /// The machine or the key is known as another device, or in another site; an operator has to decide what becomes of it.
     MachineConflict = "machine_conflict", Caller, Later, 409;
     /// The enrolment request was denied.
     ApprovalDenied = "approval_denied", Caller, Never, 403;

@@ -74,8 +74,6 @@ mod tests {
             bus_urls: vec![],
             bus_jwt: String::new(),
             bus_jwt_expires_at: at(86_400_000),
-            access_token: String::new(),
-            access_token_expires_at: at(0),
             refresh_token: String::new(),
             refresh_token_expires_at: at(0),
             server_time: at(0),

@@ -48,8 +48,6 @@ pub fn credentials(bus: &TestBus, device: &TestDevice, life_ms: i64) -> Credenti
         bus_urls: vec![bus.url()],
         bus_jwt: bus.device_jwt(device, life_ms).unwrap(),
         bus_jwt_expires_at: now().plus_ms(life_ms),
-        access_token: String::new(),
-        access_token_expires_at: now(),
         refresh_token: "first".to_owned(),
         refresh_token_expires_at: now().plus_ms(life_ms),
         server_time: now(),

@@ -148,10 +148,6 @@ pub struct Credentials {
     pub bus_jwt: String,
     /// When the JWT ends.
     pub bus_jwt_expires_at: Timestamp,
-    /// For the HTTPS device routes.
-    pub access_token: String,
-    /// When the access token ends.
-    pub access_token_expires_at: Timestamp,
     /// For the next renewal; the one before stays valid until this one is used.
     pub refresh_token: String,
     /// When the refresh token ends.
@@ -271,10 +267,75 @@ pub struct ApprovalView {
     pub expires_at: Timestamp,
     /// `pending`, `approved`, `denied`, `expired` or `completed`.
     pub state: String,
-    /// Why it was denied.
+    /// Why it was denied; while it waits, what is to be known before it is approved.
     pub reason: Option<String>,
     /// The device, once it is one.
     pub guid: Option<Guid>,
+    /// What the request is in conflict with, while it waits.
+    #[serde(default)]
+    pub conflicts: Vec<Conflict>,
+}
+
+/// Is the body of `POST /api/v1/approvals/{id}/approve`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approve {
+    /// Where the device belongs; its code's site when it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<SiteName>,
+    /// What becomes of the device that is known for the same machine under another key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<Resolution>,
+}
+
+/// Says what becomes of a device that is known for a machine which asks with another key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolution {
+    /// It goes on under the new key; its old key is worthless from then on.
+    Overwrite,
+    /// It stays as it is; the new key is another device.
+    CoExist,
+}
+
+impl std::str::FromStr for Resolution {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "overwrite" => Ok(Resolution::Overwrite),
+            "co-exist" | "co_exist" => Ok(Resolution::CoExist),
+            _ => Err("overwrite or co-exist".to_owned()),
+        }
+    }
+}
+
+/// Tells why an enrolment request needs a second look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConflictKind {
+    /// The machine is a device under another key: whoever approves says what becomes of that device.
+    KnownMachine,
+    /// The key is a device that was revoked: an approval admits it again.
+    RevokedDevice,
+    /// The key is a device of another site: it is never moved by an enrolment.
+    OtherSite,
+    /// A device of another site has the same host name; nothing has to be decided.
+    SameHostname,
+}
+
+/// Names the device that an enrolment request is in conflict with.
+///
+/// What stands in a site that the caller may not see is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// Why.
+    pub kind: ConflictKind,
+    /// The device.
+    pub guid: Option<Guid>,
+    /// Its host name.
+    pub hostname: Option<String>,
+    /// Its site.
+    pub site: Option<SiteName>,
 }
 
 /// Is the body of `POST /api/v1/approvals/{id}/deny`.

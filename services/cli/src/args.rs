@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use borealis_bus_schema::ids::{ApprovalId, CodeId, Guid, JobId, OperatorRoleName, SessionId, SiteName};
 use borealis_bus_schema::messages::access::RightOnSites;
+use borealis_bus_schema::messages::enrollment::Resolution;
 use borealis_bus_schema::order::{Context, Language};
 use borealis_bus_schema::routes::Right;
 use clap::{Args, Parser, Subcommand};
@@ -331,17 +332,24 @@ pub enum ApprovalsCommand {
         #[arg(long, value_name = "STATE", default_value = "pending")]
         state: String,
     },
-    /// Approves one
+    /// Approves requests
     Approve {
-        /// Id of the request
-        #[arg(value_name = "ID")]
-        id: ApprovalId,
+        /// Id of a request; may be repeated
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<ApprovalId>,
+        /// Site to which the devices belong [default: that of their installer code]
+        #[arg(long, value_name = "SITE", value_parser = site)]
+        site: Option<SiteName>,
+        /// What becomes of the device that is known for the same machine under another key: overwrite (it goes on under
+        /// the new key, its old one is worthless) or co-exist (the new key is another device)
+        #[arg(long, value_name = "HOW")]
+        conflict: Option<Resolution>,
     },
-    /// Denies one
+    /// Denies requests
     Deny {
-        /// Id of the request
-        #[arg(value_name = "ID")]
-        id: ApprovalId,
+        /// Id of a request; may be repeated
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<ApprovalId>,
         /// Why, for the log and the machine's owner
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
@@ -536,6 +544,9 @@ mod tests {
             "codes revoke 0123456789abcdef0123456789abcdef",
             "approvals list --json",
             "approvals approve 0123456789abcdef0123456789abcdef",
+            "approvals approve 0123456789abcdef0123456789abcdef 1123456789abcdef0123456789abcdef --site lyon",
+            "approvals approve 0123456789abcdef0123456789abcdef --conflict overwrite",
+            "approvals approve 0123456789abcdef0123456789abcdef --conflict co-exist",
             "approvals deny 0123456789abcdef0123456789abcdef --reason no",
             "devices list --json",
             "devices show somewhere",
@@ -558,6 +569,8 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused() {
         for line in [
+            "approvals approve",
+            "approvals approve 0123456789abcdef0123456789abcdef --conflict merge",
             "devices revoke",
             "devices decommission --reason x",
             "run -- uname",

@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{ApprovalId, Guid};
+use borealis_bus_schema::messages::enrollment::{Approve, Resolution};
 use borealis_bus_schema::messages::shared_events::{Actor, DeviceEnrolled};
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::random;
 use data_encoding::BASE64URL_NOPAD;
 
-use crate::aggregate::approval::{Approval, ApprovalEvent};
-use crate::aggregate::device::{Change, Device, DeviceEvent, Why};
+use crate::aggregate::approval::{Approval, ApprovalEvent, Asked};
+use crate::aggregate::device::{Change, Device, DeviceEvent, DeviceRejection, Why};
 use crate::challenges::Challenges;
 use crate::credentials::Issuer;
 use crate::error::Refusal;
@@ -141,18 +142,24 @@ impl Approver<'_> {
 
 /// Decides what an approval writes: the request is approved, and its key is a device, the same one as before if it was one.
 ///
-/// A revoked device is admitted again, by an operator only.
+/// A revoked device is admitted again, by an operator only. A machine that is a device under another key needs a word on
+/// what becomes of that device. No enrolment moves a device from one site to another.
 ///
-/// Errors: [`Refusal::Approval`], and [`Refusal::Device`] when the key is one that is shut out.
+/// Errors: [`Refusal::Approval`]; [`Refusal::Device`] when the key is one that is shut out; [`Refusal::Conflict`].
 pub fn admission(
     state: &State,
     approval: &Approval,
     by: Approver<'_>,
+    wanted: &Approve,
     fresh: Guid,
     now: Timestamp,
-) -> Result<(Guid, Vec<Event>), Refusal> {
+) -> Result<Vec<Event>, Refusal> {
     let asked = &approval.asked;
-    let known = state.device_by_key(&asked.public_key);
+    approval.approve(fresh, by.name(), now)?;
+    let known = match state.device_by_key(&asked.public_key) {
+        None if state.is_retired(&asked.public_key) => return Err(DeviceRejection::Replaced.into()),
+        known => known,
+    };
     let back = match (known, by) {
         (None, _) => None,
         (Some(device), Approver::Code) => {
@@ -165,26 +172,48 @@ pub fn admission(
             now,
         })?,
     };
-    let guid = known.map_or(fresh, Device::guid);
-    let first_seen_at = known.map_or(approval.requested_at, |device| device.enrolled.first_seen_at);
-    let approved = approval.approve(guid, by.name(), now)?;
+    let rival = match known {
+        Some(_) => None,
+        None => conflict(state, asked),
+    };
+    let continued = match (rival, wanted.conflict) {
+        (None, _) => known,
+        (Some(_), None) => return Err(Refusal::Conflict { what: UNDECIDED }),
+        (Some(_), Some(Resolution::CoExist)) => None,
+        (Some(rival), Some(Resolution::Overwrite)) => Some(rival),
+    };
+    let site = wanted.site.as_ref().unwrap_or(&asked.site);
+    if continued.is_some_and(|device| device.enrolled.site != *site) {
+        return Err(Refusal::Conflict { what: OTHER_SITE });
+    }
+    let guid = continued.map_or(fresh, Device::guid);
     let enrolled = DeviceEnrolled {
         guid,
-        site: asked.site.clone(),
+        site: site.clone(),
         public_key: asked.public_key,
         exchange_key: asked.exchange_key,
         exchange_key_signature: asked.exchange_key_signature,
         facts: asked.facts.clone(),
         address: asked.address.clone(),
-        first_seen_at,
+        first_seen_at: continued.map_or(approval.requested_at, |device| device.enrolled.first_seen_at),
         approved_at: now,
     };
     let mut events = vec![
-        Event::Approval(asked.id, approved),
+        Event::Approval(asked.id, approval.approve(guid, by.name(), now)?),
         Event::Device(guid, DeviceEvent::Enrolled(Box::new(enrolled))),
     ];
     events.extend(back.map(|event| Event::Device(guid, event)));
-    Ok((guid, events))
+    Ok(events)
+}
+
+const UNDECIDED: &str = "this machine is a device under another key; say whether the new key takes over that device (overwrite) or is another one (co-exist)";
+const OTHER_SITE: &str = "the device belongs to another site; no enrolment moves it";
+
+/// Finds the device that is known for the machine of a request under another key and still counts.
+pub fn conflict<'s>(state: &'s State, asked: &Asked) -> Option<&'s Device> {
+    state
+        .device_by_machine(&asked.facts.machine_hash)
+        .filter(|device| device.public_key() != asked.public_key && device.admitted().is_ok())
 }
 
 /// Completes the request of a device that showed its identity; nothing when it was completed before.

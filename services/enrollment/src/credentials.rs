@@ -1,4 +1,4 @@
-//! What a device connects with: a bus JWT for its own key, an access token, a refresh token.
+//! What a device connects with: a bus JWT for its own key, and a refresh token.
 //!
 //! Credentials are computed from the device, its family of refresh tokens and an instant, so that the same proof gets the
 //! same answer; nothing of them is kept.
@@ -16,8 +16,6 @@ use crate::derive::DerivationKey;
 
 /// Is how long a bus JWT lives, in milliseconds: 24 hours.
 pub const BUS_JWT_LIFE_MS: i64 = 24 * 3_600_000;
-/// Is how long an access token lives, in milliseconds: 15 minutes.
-pub const ACCESS_LIFE_MS: i64 = 15 * 60_000;
 
 /// Signs and computes credentials.
 pub struct Issuer {
@@ -67,7 +65,7 @@ impl Issuer {
 
     /// Computes a device's credentials with the newest refresh token of its family.
     ///
-    /// The bus JWT and the access token count from `issued_at`; `now` is only told as the server's clock.
+    /// The bus JWT counts from `issued_at`; `now` is only told as the server's clock.
     ///
     /// Errors: [`JwtError`] when the account's signing key is unusable.
     pub fn credentials(
@@ -83,15 +81,10 @@ impl Issuer {
             counter: family.newest,
         };
         let bus_jwt_expires_at = issued_at.plus_ms(BUS_JWT_LIFE_MS);
-        let access_token_expires_at = issued_at.plus_ms(ACCESS_LIFE_MS);
         Ok(Credentials {
             bus_urls: self.bus_urls(),
             bus_jwt: self.bus_jwt(device, &guid, issued_at, bus_jwt_expires_at)?,
             bus_jwt_expires_at,
-            access_token: self
-                .derivation
-                .access_token(&guid, &family.name, access_token_expires_at),
-            access_token_expires_at,
             refresh_token: self.derivation.refresh_token(&guid, newest),
             refresh_token_expires_at: family.issued_at.plus_ms(REFRESH_LIFE_MS),
             server_time: now,

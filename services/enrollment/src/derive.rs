@@ -1,4 +1,4 @@
-//! Secrets that are computed again instead of kept: installer codes, refresh tokens, access tokens.
+//! Secrets that are computed again instead of kept: installer codes and refresh tokens.
 //!
 //! One key stands in a private file of this service. A secret is the HMAC of a purpose and of what the secret is for, so a
 //! repeated command gets the code that it got first, and a device that did not receive its token gets the same one again,
@@ -6,8 +6,7 @@
 
 use std::path::Path;
 
-use borealis_bus_schema::ids::{ApprovalId, CommandId, Guid};
-use borealis_bus_schema::time::Timestamp;
+use borealis_bus_schema::ids::{CommandId, Guid};
 use borealis_service_kit::keys::{self, KeyFileError};
 use borealis_service_kit::random;
 use data_encoding::BASE64URL_NOPAD;
@@ -18,7 +17,6 @@ use zeroize::Zeroizing;
 use crate::aggregate::device::Presented;
 
 const REFRESH_PREFIX: &str = "brr1";
-const ACCESS_PREFIX: &str = "bra1";
 const KEY_BYTES: usize = 64;
 const EXPECTED: &str = "64 bytes as base64url";
 
@@ -90,43 +88,9 @@ impl DerivationKey {
         (prefix == REFRESH_PREFIX).then_some(token)
     }
 
-    /// Computes a device's access token.
-    ///
-    /// Shape: `bra1.<GUID>.<end, Unix milliseconds>.<HMAC, base64url>`.
-    pub fn access_token(&self, guid: &Guid, family: &ApprovalId, expires_at: Timestamp) -> String {
-        let tag = self.access_mac(guid, family, expires_at).finalize().into_bytes();
-        format!(
-            "{ACCESS_PREFIX}.{guid}.{}.{}",
-            expires_at.unix_ms(),
-            BASE64URL_NOPAD.encode(&tag)
-        )
-    }
-
-    /// Verifies an access token against the device's present family of credentials.
-    ///
-    /// Returns the device's name and the token's end; `None` when the token is not one that this service made.
-    pub fn read_access_token(
-        &self,
-        text: &str,
-        family_of: impl FnOnce(&Guid) -> Option<ApprovalId>,
-    ) -> Option<(Guid, Timestamp)> {
-        let [prefix, guid, expires_at, tag] = parts(text)?;
-        let guid: Guid = guid.parse().ok()?;
-        let expires_at = Timestamp::from_unix_ms(i64::try_from(number(expires_at)?).ok()?);
-        let tag = BASE64URL_NOPAD.decode(tag.as_bytes()).ok()?;
-        let family = family_of(&guid)?;
-        self.access_mac(&guid, &family, expires_at).verify_slice(&tag).ok()?;
-        (prefix == ACCESS_PREFIX).then_some((guid, expires_at))
-    }
-
     fn refresh_mac(&self, guid: &Guid, token: Presented) -> Hmac<Sha256> {
         let fields: [&[u8]; 3] = [guid.as_bytes(), token.family.as_bytes(), &token.counter.to_be_bytes()];
         self.mac("refresh token", &fields)
-    }
-
-    fn access_mac(&self, guid: &Guid, family: &ApprovalId, expires_at: Timestamp) -> Hmac<Sha256> {
-        let fields: [&[u8]; 3] = [guid.as_bytes(), family.as_bytes(), &expires_at.unix_ms().to_be_bytes()];
-        self.mac("access token", &fields)
     }
 
     /// Every field has a fixed length for its purpose, and no purpose is the beginning of another.
@@ -156,8 +120,8 @@ fn number(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use borealis_bus_schema::ids::ApprovalId;
 
-    const AT: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
     const FAMILY: ApprovalId = ApprovalId::from_bytes([1; 16]);
 
     fn key() -> DerivationKey {
@@ -201,19 +165,6 @@ mod tests {
         ] {
             assert_eq!(key().read_refresh_token(&guid(1), &forged), None, "{forged}");
         }
-    }
-
-    #[test]
-    fn an_access_token_reads_back_for_its_family_only() {
-        let text = key().access_token(&guid(1), &FAMILY, AT);
-        assert_eq!(key().read_access_token(&text, |_| Some(FAMILY)), Some((guid(1), AT)));
-        assert_eq!(
-            key().read_access_token(&text, |_| Some(ApprovalId::from_bytes([2; 16]))),
-            None
-        );
-        assert_eq!(key().read_access_token(&text, |_| None), None);
-        let later = text.replace(&AT.unix_ms().to_string(), &AT.plus_ms(1).unix_ms().to_string());
-        assert_eq!(key().read_access_token(&later, |_| Some(FAMILY)), None);
     }
 
     #[test]

@@ -63,6 +63,12 @@ pub enum Refusal {
         /// What is wrong.
         what: String,
     },
+    /// The machine or the key is known as another device, or elsewhere.
+    #[error("{what}")]
+    Conflict {
+        /// What has to be decided.
+        what: &'static str,
+    },
     /// The caller's right does not reach the site.
     #[error("the right does not reach this site")]
     OutOfScope,
@@ -109,7 +115,7 @@ impl Refusal {
                 ApprovalRejection::ReasonTooLong => Code::InvalidField,
             },
             Refusal::Device(rejection) => match rejection {
-                DeviceRejection::Revoked => Code::DeviceRevoked,
+                DeviceRejection::Revoked | DeviceRejection::Replaced => Code::DeviceRevoked,
                 DeviceRejection::Decommissioned => Code::DeviceDecommissioned,
                 DeviceRejection::RefreshInvalid => Code::RefreshInvalid,
                 DeviceRejection::ClockSkew => Code::ClockSkew,
@@ -119,6 +125,7 @@ impl Refusal {
             Refusal::UnknownCode => Code::CodeInvalid,
             Refusal::NotFound { .. } => Code::NotFound,
             Refusal::InvalidField { .. } => Code::InvalidField,
+            Refusal::Conflict { .. } => Code::MachineConflict,
             Refusal::OutOfScope => Code::OutOfScope,
             Refusal::Proof { .. } => Code::ProofInvalid,
             Refusal::Throttled { .. } => Code::Throttled,

@@ -46,6 +46,7 @@ pub struct State {
     devices_by_machine: BTreeMap<String, Guid>,
     seen: BTreeMap<Guid, Versioned<Seen>>,
     revoked: BTreeMap<Guid, Timestamp>,
+    retired: BTreeMap<PublicKey, Timestamp>,
     releases: u64,
 }
 
@@ -101,6 +102,11 @@ impl State {
     fn fold_device(&mut self, guid: Guid, event: DeviceEvent, version: Version) {
         match &event {
             DeviceEvent::Enrolled(enrolled) => {
+                let before = self.devices.get(&guid).map(|device| device.value.public_key());
+                if let Some(old) = before.filter(|old| *old != enrolled.public_key) {
+                    self.devices_by_key.remove(&old);
+                    self.retired.insert(old, enrolled.approved_at);
+                }
                 self.devices_by_key.insert(enrolled.public_key, guid);
                 self.devices_by_machine
                     .insert(enrolled.facts.machine_hash.clone(), guid);
@@ -178,6 +184,18 @@ impl State {
     /// Finds the device that was enrolled last on a machine.
     pub fn device_by_machine(&self, machine_hash: &str) -> Option<&Device> {
         self.device(self.devices_by_machine.get(machine_hash)?)
+    }
+    /// Tells whether a key was a device's before a newer one took its place.
+    pub fn is_retired(&self, key: &PublicKey) -> bool {
+        self.retired.contains_key(key)
+    }
+    /// Lists the keys that newer ones took the place of, each with the time when.
+    pub fn retired(&self) -> impl Iterator<Item = (PublicKey, Timestamp)> {
+        self.retired.iter().map(|(key, at)| (*key, *at))
+    }
+    /// Lists every device.
+    pub fn devices(&self) -> impl Iterator<Item = &Device> {
+        self.devices.values().map(|v| &v.value)
     }
     /// Counts how often a device became active again.
     pub const fn releases(&self) -> u64 {

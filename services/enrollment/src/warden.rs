@@ -130,23 +130,19 @@ impl Warden {
         Err(WardenError::Closed)
     }
 
-    /// Returns the users that must be shut out: those whose device was, until no JWT of theirs can be good any more.
+    /// Returns the users that must be shut out: those whose device was, or whose key was replaced, until no JWT of theirs can be good any more.
     fn revocations(&self, now: Timestamp) -> BTreeMap<String, i64> {
         revocations(&self.app.ledger.state(), now)
     }
 }
 
 fn revocations(state: &State, now: Timestamp) -> BTreeMap<String, i64> {
-    state
-        .shut_out()
+    let shut_out = state.shut_out().map(|(device, at)| (device.public_key(), at));
+    shut_out
+        .chain(state.retired())
         .filter(|(_, at)| now.since_ms(*at) < BUS_JWT_LIFE_MS + REVOCATION_MARGIN_MS)
         // The bus compares whole seconds: one more covers a JWT of the same second.
-        .map(|(device, at)| {
-            (
-                nats_jwt::user_key(&device.public_key()),
-                at.unix_ms().div_euclid(1_000) + 1,
-            )
-        })
+        .map(|(key, at)| (nats_jwt::user_key(&key), at.unix_ms().div_euclid(1_000) + 1))
         .collect()
 }
 

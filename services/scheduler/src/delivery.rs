@@ -197,6 +197,15 @@ impl Scheduler {
         }
         if let Some(device) = &device {
             slot.held = held(device);
+            // What the old key's journal knew nobody knows any more: an order that may have gone out is not sent again.
+            let is_lost = device.replaced_at.is_some_and(|at| job.created.created_at <= at);
+            if is_lost && (slot.ordered || !queued) {
+                let reason =
+                    Some("the machine was enrolled anew with another key before it told how the run ended".to_owned());
+                let end = End::without_device(RunState::Interrupted, now, reason, None);
+                self.end(job, key, &mut slot, end).await;
+                return None;
+            }
         }
         // A run that began in time and outlives its order's time is asked after no more; its device tells how it ended.
         let asked = slot.state.cancel_requested || now < ends;

@@ -8,6 +8,7 @@ use borealis_bus_schema::ids::{Guid, SiteName};
 use borealis_bus_schema::messages::shared_events::{
     DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceStatus, DeviceStatusChanged, SharedEvent,
 };
+use borealis_bus_schema::time::Timestamp;
 use parking_lot::RwLock;
 
 /// Is a device as the scheduler needs it.
@@ -25,6 +26,8 @@ pub struct Device {
     pub public_key: PublicKey,
     /// Whether it is on the bus.
     pub online: bool,
+    /// When a newer key took the place of the one before, and with it another journal; none while that never happened.
+    pub replaced_at: Option<Timestamp>,
 }
 
 /// Holds every device.
@@ -40,6 +43,8 @@ pub enum Changed {
     Nothing,
     /// The device is there: what waits for it can go.
     Online(Guid),
+    /// The device has a new key and a new journal: what began under the old one is lost.
+    Replaced(Guid),
     /// The device is quarantined: what waits for it waits on, and says so.
     Held(Guid),
     /// The device is shut out: what waits for it ends.
@@ -57,7 +62,14 @@ impl Devices {
                 let event: DeviceEnrolled = codec::decode(body)?;
                 // A device that enrols again stays what an operator made of it.
                 let before = all.remove(&event.guid);
+                let is_new_key = before.as_ref().is_some_and(|d| d.public_key != event.public_key);
+                let replaced_at = if is_new_key {
+                    Some(event.approved_at)
+                } else {
+                    before.as_ref().and_then(|d| d.replaced_at)
+                };
                 let device = Device {
+                    replaced_at,
                     hostname: event.facts.hostname,
                     site: event.site,
                     status: before.as_ref().map_or(DeviceStatus::Active, |d| d.status),
@@ -66,6 +78,9 @@ impl Devices {
                     public_key: event.public_key,
                 };
                 all.insert(event.guid, device);
+                if is_new_key {
+                    return Ok(Changed::Replaced(event.guid));
+                }
             }
             DeviceStatusChanged::KIND => {
                 let event: DeviceStatusChanged = codec::decode(body)?;
@@ -121,7 +136,6 @@ mod tests {
     use borealis_bus_schema::forms::SignatureBytes;
     use borealis_bus_schema::messages::enrollment::HostFacts;
     use borealis_bus_schema::order::Context;
-    use borealis_bus_schema::time::Timestamp;
 
     fn guid() -> Guid {
         Guid::from_random([1; 16])
@@ -195,6 +209,20 @@ mod tests {
         };
         assert_eq!(apply(&devices, &revoked), Changed::ShutOut(guid()));
         assert_eq!(devices.active(|_, _| true).len(), 0);
+    }
+
+    #[test]
+    fn a_new_key_is_told_from_the_same_one() {
+        let devices = enrolled();
+        assert_eq!(apply(&devices, &enrolment()), Changed::Nothing);
+        let fresh = DeviceEnrolled {
+            public_key: PublicKey::from_bytes([9; 32]),
+            ..enrolment()
+        };
+        assert_eq!(apply(&devices, &fresh), Changed::Replaced(guid()));
+        assert_eq!(apply(&devices, &fresh), Changed::Nothing);
+        let device = devices.get(&guid()).unwrap();
+        assert_eq!((device.replaced_at, device.public_key), (Some(at()), fresh.public_key));
     }
 
     #[test]

@@ -89,7 +89,8 @@ fn take_in(scheduler: &Scheduler, stretch: &Stretch) -> Result<(), String> {
             .devices
             .apply(&event.kind, body)
             .map_err(|error| error.to_string())?;
-        if let Changed::Online(guid) | Changed::Held(guid) | Changed::ShutOut(guid) = changed {
+        if let Changed::Online(guid) | Changed::Replaced(guid) | Changed::Held(guid) | Changed::ShutOut(guid) = changed
+        {
             scheduler.hasten(scheduler.book.open_runs_of(&guid));
         }
     }

@@ -68,6 +68,20 @@ export interface MintRequest {
   auto_approve: boolean;
 }
 
+export const CONFLICT_KINDS = ["known_machine", "revoked_device", "other_site", "same_hostname"] as const;
+export type ConflictKind = (typeof CONFLICT_KINDS)[number];
+
+/** What stands in a site that the operator may not see is null. */
+export interface Conflict {
+  kind: ConflictKind;
+  guid: string | null;
+  hostname: string | null;
+  site: string | null;
+}
+
+/** What becomes of a device that is known for the same machine under another key. */
+export type Resolution = "overwrite" | "co_exist";
+
 export interface Approval {
   id: string;
   hostname: string;
@@ -84,6 +98,7 @@ export interface Approval {
   expires_at: string | null;
   state: ApprovalState;
   reason: string | null;
+  conflicts: Conflict[];
 }
 
 export interface Device {

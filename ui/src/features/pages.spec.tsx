@@ -59,6 +59,7 @@ const approval: Approval = {
   expires_at: null,
   state: "pending",
   reason: null,
+  conflicts: [],
 };
 
 const code: InstallerCode = {
@@ -269,6 +270,28 @@ describe("enrolment", () => {
     });
     await user.click(screen.getByRole("button", { name: "Done" }));
     await waitFor(() => expect(screen.queryByText("BRL1-THEWHOLECODE")).toBeNull());
+  });
+
+  it("says what a request is in conflict with, and asks what becomes of the known device", async () => {
+    const known = {
+      ...approval,
+      reason: "this machine is known as old-host under another key",
+      conflicts: [{ kind: "known_machine", guid: GUID, hostname: "old-host", site: "default" }],
+    };
+    const { sent, container } = await renderApp("/enrolment", {
+      "GET /codes": { items: [] },
+      "GET /approvals": { items: [known] },
+      "POST /approvals/a1/approve": { ...known, state: "approved" },
+    });
+    const user = userEvent.setup();
+    const row = await screen.findByRole("listitem", { name: "new-host" }, WAIT);
+    expect(within(row).getByText(/known as old-host/)).toBeTruthy();
+    expect(within(row).queryByRole("button", { name: "Approve" })).toBeNull();
+    expect(await violations(container)).toEqual([]);
+    await user.click(within(row).getByRole("button", { name: "Take over the device" }));
+    await waitFor(() => expect(sent.some((each) => each.method === "POST")).toBe(true));
+    const post = sent.filter((each) => each.method === "POST");
+    expect(post.map((each) => each.body)).toEqual([{ conflict: "overwrite" }]);
   });
 
   it("approves, and denies with a reason", async () => {

@@ -26,6 +26,8 @@ export function refusal(session: Session | undefined, right: Right): string | un
 
 export const approvalCan = {
   decide: (approval: Approval): boolean => approval.state === "pending",
+  /** Whether an approval has to say what becomes of a device that is known for the machine. */
+  mustResolve: (approval: Approval): boolean => approval.conflicts.some((each) => each.kind === "known_machine"),
 };
 
 export const codeCan = {

@@ -1,7 +1,9 @@
 //! `borealis approvals`.
 
-use borealis_bus_schema::messages::enrollment::{ApprovalView, Deny};
+use borealis_bus_schema::ids::ApprovalId;
+use borealis_bus_schema::messages::enrollment::{ApprovalView, Approve, Deny};
 use borealis_bus_schema::messages::scheduler::Page;
+use serde::Serialize;
 
 use crate::api::{self, Api};
 use crate::args::ApprovalsCommand;
@@ -20,7 +22,7 @@ pub async fn run(api: &Api, printer: &Printer, command: ApprovalsCommand) -> Res
                 format!("{PATH}?state={}", api::escape(&state))
             };
             let page: Page<ApprovalView> = api.get(&path).await?;
-            let head = ["ID", "NAME", "SITE", "OS", "ADDRESS", "STATE", "WORDS"];
+            let head = ["ID", "NAME", "SITE", "OS", "ADDRESS", "STATE", "WORDS", "NOTE"];
             printer.list(&page.items, "Nobody waits for approval.", &head, |approval| {
                 vec![
                     approval.id.to_string(),
@@ -30,20 +32,31 @@ pub async fn run(api: &Api, printer: &Printer, command: ApprovalsCommand) -> Res
                     approval.address.clone(),
                     approval.state.clone(),
                     approval.words.clone(),
+                    approval.reason.clone().unwrap_or_default(),
                 ]
             })
         }
-        ApprovalsCommand::Approve { id } => {
-            let path = format!("{PATH}/{id}/approve");
-            let approval: ApprovalView = api.change(&path, &serde_json::json!({})).await?;
-            printer.value(&approval, || {
-                format!("{} is approved.", print::plain(&approval.hostname))
-            })
+        ApprovalsCommand::Approve { ids, site, conflict } => {
+            let how = Approve { site, conflict };
+            let approve = async |id: &ApprovalId| decide(api, printer, id, "approve", &how, "approved").await;
+            super::each(printer, &ids, approve).await
         }
-        ApprovalsCommand::Deny { id, reason } => {
-            let path = format!("{PATH}/{id}/deny");
-            let approval: ApprovalView = api.change(&path, &Deny { reason }).await?;
-            printer.value(&approval, || format!("{} is denied.", print::plain(&approval.hostname)))
+        ApprovalsCommand::Deny { ids, reason } => {
+            let why = Deny { reason };
+            let deny = async |id: &ApprovalId| decide(api, printer, id, "deny", &why, "denied").await;
+            super::each(printer, &ids, deny).await
         }
     }
+}
+
+async fn decide<B: Serialize>(
+    api: &Api,
+    printer: &Printer,
+    id: &ApprovalId,
+    act: &str,
+    body: &B,
+    past: &str,
+) -> Result<(), CliError> {
+    let approval: ApprovalView = api.change(&format!("{PATH}/{id}/{act}"), body).await?;
+    printer.value(&approval, || format!("{} is {past}.", print::plain(&approval.hostname)))
 }

@@ -145,6 +145,9 @@ pub enum DeviceRejection {
     /// It was decommissioned.
     #[error("the device was decommissioned")]
     Decommissioned,
+    /// Its key was replaced by a newer one of the same machine.
+    #[error("the key was replaced by a newer one of this device")]
+    Replaced,
     /// The token is not one that renews.
     #[error("the refresh token is not the newest of its family; the device has to enrol again")]
     RefreshInvalid,
@@ -350,7 +353,14 @@ impl Device {
     /// Takes in what happened.
     pub fn evolve(&mut self, event: &DeviceEvent) {
         match event {
-            DeviceEvent::Enrolled(enrolled) => self.enrolled = (**enrolled).clone(),
+            DeviceEvent::Enrolled(enrolled) => {
+                if enrolled.public_key != self.enrolled.public_key {
+                    // The new key begins with its own tokens and its own journal.
+                    self.family = None;
+                    self.hello_counter = None;
+                }
+                self.enrolled = (**enrolled).clone();
+            }
             DeviceEvent::StatusChanged(changed) => {
                 self.status = changed.status;
                 if changed.status == DeviceStatus::Active {
@@ -626,6 +636,30 @@ mod tests {
             assert_eq!(given(&[changed(change)]).readmit(WHY), outcome);
         }
         assert_eq!(given(&[]).readmit(WHY), Ok(None));
+    }
+
+    #[test]
+    fn given_a_new_key_then_tokens_and_numbers_of_the_old_one_are_over() {
+        let mut device = given(&[
+            issued(),
+            DeviceEvent::SaidHello {
+                guid: guid(),
+                counter: 9,
+                at: NOW,
+            },
+        ]);
+        device.evolve(&DeviceEvent::Enrolled(Box::new(enrolled())));
+        assert!(
+            device.family.is_some() && device.hello_counter.is_some(),
+            "the same key goes on"
+        );
+        let fresh = DeviceEnrolled {
+            public_key: PublicKey::from_bytes([8; 32]),
+            ..enrolled()
+        };
+        device.evolve(&DeviceEvent::Enrolled(Box::new(fresh)));
+        assert_eq!((device.family, device.hello_counter), (None, None));
+        assert_eq!(device.renew(token(1), NOW, NOW), Err(DeviceRejection::RefreshInvalid));
     }
 
     #[test]

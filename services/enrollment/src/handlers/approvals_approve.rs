@@ -1,7 +1,7 @@
 //! `approvals-approve`: makes a device of an enrolment request.
 
 use borealis_bus_schema::ids::{ApprovalId, Guid};
-use borealis_bus_schema::messages::enrollment::ApprovalView;
+use borealis_bus_schema::messages::enrollment::{ApprovalView, Approve};
 use borealis_service_kit::operator::OperatorCtx;
 use borealis_service_kit::random;
 
@@ -15,9 +15,11 @@ use crate::views::approvals::show;
 
 /// Approves a request.
 ///
-/// Errors: `not_found`, `out_of_scope`, `wrong_state`, `approval_expired`, `device_decommissioned`.
+/// Errors: `not_found`, `out_of_scope`, `wrong_state`, `approval_expired`, `machine_conflict`, `invalid_field`,
+/// `device_decommissioned`.
 pub async fn handle(app: &App, ctx: &OperatorCtx) -> Result<ApprovalView, Refusal> {
     let id: ApprovalId = ctx.id()?;
+    let wanted: Approve = ctx.body()?;
     let key = {
         let state = app.ledger.state();
         state.approval(&id).ok_or(NOT_FOUND)?.asked.public_key
@@ -28,13 +30,16 @@ pub async fn handle(app: &App, ctx: &OperatorCtx) -> Result<ApprovalView, Refusa
     let decide = |state: &State| -> Result<Outcome<ApprovalView>, Refusal> {
         let mut approval = state.approval(&id).ok_or(NOT_FOUND)?.clone();
         reach(ctx, &approval.asked.site)?;
-        let (_, events) = admission(state, &approval, Approver::Operator(&actor), fresh, ctx.now)?;
+        if let Some(site) = &wanted.site {
+            reach(ctx, site)?;
+        }
+        let events = admission(state, &approval, Approver::Operator(&actor), &wanted, fresh, ctx.now)?;
         for event in &events {
             if let Event::Approval(_, event) = event {
                 approval.evolve(event);
             }
         }
-        let view = show(state, &approval, ctx.now);
+        let view = show(state, &approval, &ctx.caller, ctx.now);
         Ok(Outcome { events, value: view })
     };
     app.ledger.command(stamp(ctx), Kept::Json, decide).await

@@ -24,7 +24,7 @@ pub async fn handle(app: &App, ctx: &OperatorCtx) -> Result<ApprovalView, Refusa
         reach(ctx, &approval.asked.site)?;
         let event = approval.deny(&reason, &ctx.caller.username, ctx.now)?;
         approval.evolve(&event);
-        let view = show(state, &approval, ctx.now);
+        let view = show(state, &approval, &ctx.caller, ctx.now);
         Ok(Outcome {
             events: vec![Event::Approval(id, event)],
             value: view,

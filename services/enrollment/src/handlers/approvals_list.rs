@@ -36,5 +36,7 @@ pub fn handle(app: &App, ctx: &OperatorCtx) -> Result<Page<ApprovalView>, Refusa
         .collect();
     approvals.sort_by_key(|approval| std::cmp::Reverse((approval.requested_at, approval.asked.id)));
     let key = |approval: &&Approval| approval.asked.id.to_string();
-    page(&ctx.call, approvals, key, |approval| show(&state, approval, ctx.now))
+    page(&ctx.call, approvals, key, |approval| {
+        show(&state, approval, &ctx.caller, ctx.now)
+    })
 }

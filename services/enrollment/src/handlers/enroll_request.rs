@@ -3,7 +3,7 @@
 use borealis_bus_schema::forms::Form;
 use borealis_bus_schema::ids::{ApprovalId, Guid};
 use borealis_bus_schema::installer_code::InstallerCode;
-use borealis_bus_schema::messages::enrollment::{EnrollChallenge, EnrollRequest, HostFacts};
+use borealis_bus_schema::messages::enrollment::{Approve, EnrollChallenge, EnrollRequest, HostFacts};
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::operator::PublicCtx;
 use borealis_service_kit::random;
@@ -12,7 +12,7 @@ use data_encoding::BASE64URL_NOPAD;
 use super::public_body;
 use crate::aggregate::approval::{Approval, Asked, Decision};
 use crate::aggregate::device::{Device, DeviceRejection};
-use crate::app::{App, Approver, admission};
+use crate::app::{App, Approver, admission, conflict};
 use crate::error::Refusal;
 use crate::ledger::{Outcome, Stamp};
 use crate::state::State;
@@ -94,14 +94,16 @@ fn decide(
             admitted?;
             false
         }
+        None if state.is_retired(&request.public_key) => return Err(DeviceRejection::Replaced.into()),
         None => false,
     };
+    let elsewhere = known.is_some_and(|device| device.enrolled.site != code.minted.site);
     let open = state
         .approval_by_key(&request.public_key)
         .filter(|approval| approval.is_open(fresh.now));
     let id = open.map_or(fresh.approval, |approval| approval.asked.id);
     let used = code.r#use(request.public_key, id, fresh.now)?;
-    let asked = Asked {
+    let mut asked = Asked {
         id,
         code: code.minted.id,
         site: code.minted.site.clone(),
@@ -113,8 +115,9 @@ fn decide(
         server_nonce: fresh.server_nonce.clone(),
         client_nonce: request.client_nonce.clone(),
         at: fresh.now,
-        conflict: conflict(state, request),
+        conflict: None,
     };
+    asked.conflict = conflict(state, &asked).map(Device::guid);
 
     let mut events = Vec::new();
     let mut approval = match open {
@@ -135,8 +138,15 @@ fn decide(
     };
     if approval.decision == Decision::Pending {
         events.extend(used.map(|event| Event::Code(code.minted.id, event)));
-        if code.minted.auto_approve && approval.asked.conflict.is_none() && !revoked {
-            let (_, admitted) = admission(state, &approval, Approver::Code, fresh.guid, fresh.now)?;
+        if code.minted.auto_approve && approval.asked.conflict.is_none() && !revoked && !elsewhere {
+            let admitted = admission(
+                state,
+                &approval,
+                Approver::Code,
+                &Approve::default(),
+                fresh.guid,
+                fresh.now,
+            )?;
             for event in &admitted {
                 if let Event::Approval(_, event) = event {
                     approval.evolve(event);
@@ -152,14 +162,6 @@ fn decide(
             server_nonce: approval.asked.server_nonce,
         },
     })
-}
-
-/// Finds the device that is known for the same machine under another key and still counts.
-fn conflict(state: &State, request: &EnrollRequest) -> Option<Guid> {
-    state
-        .device_by_machine(&request.facts.machine_hash)
-        .filter(|device| device.public_key() != request.public_key && device.admitted().is_ok())
-        .map(Device::guid)
 }
 
 fn check_fields(request: &EnrollRequest) -> Result<(), Refusal> {

@@ -2,16 +2,19 @@
 
 use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::Code;
-use borealis_bus_schema::forms::{Form, Signed};
+use borealis_bus_schema::forms::{Form, PublicKey, Signed};
+use borealis_bus_schema::ids::SiteName;
 use borealis_bus_schema::messages::device::{Hello, Welcome};
-use borealis_bus_schema::messages::enrollment::{ApprovalView, EnrollState};
+use borealis_bus_schema::messages::enrollment::{ApprovalView, ConflictKind, EnrollChallenge, EnrollState};
 use borealis_bus_schema::order::Context;
-use borealis_bus_schema::reply;
+use borealis_bus_schema::reply::{self, Reply};
+use borealis_bus_schema::routes::Right;
+use borealis_service_kit::auth::Sites;
 use borealis_service_kit::nats_jwt;
 use borealis_test_support::DEADLINE;
 use serde_json::{Value, json};
 
-use crate::rig::{Machine, Polled as _, Rig, nonce, now, poll};
+use crate::rig::{Machine, Polled as _, Rig, log_in_at, narrowed, nonce, now, poll};
 
 #[tokio::test]
 async fn a_machine_becomes_a_connected_device() {
@@ -71,7 +74,6 @@ async fn the_same_proof_gets_the_same_identity_also_after_a_restart_and_the_log_
     for again in [second, third] {
         assert_eq!(again.guid, first.guid);
         assert_eq!(again.credentials.refresh_token, first.credentials.refresh_token);
-        assert_eq!(again.credentials.access_token, first.credentials.access_token);
         assert_eq!(again.credentials.bus_jwt, first.credentials.bus_jwt);
     }
     assert_eq!(rig.count("CredentialsIssued"), 1);
@@ -171,21 +173,130 @@ async fn another_key_on_a_known_machine_waits_for_an_operator_whatever_the_code_
     let challenge = stranger.request(&rig, &code).await.unwrap();
     assert_eq!(stranger.poll(&rig, &challenge).await.unwrap().text(), "pending");
     let waiting = rig.approvals("pending").await;
-    assert!(
-        waiting[0]
-            .reason
-            .as_deref()
-            .unwrap()
-            .contains(&identity.guid.to_string())
+    let known_as = &waiting[0].conflicts[0];
+    assert_eq!(
+        (known_as.kind, known_as.guid, known_as.hostname.as_deref()),
+        (ConflictKind::KnownMachine, Some(identity.guid), Some("web-1"))
     );
+    let events = rig.events().len();
+    let id = challenge.reference.to_string();
+    let undecided: Reply<ApprovalView> = rig.ask("approvals-approve", &id, &json!({})).await;
+    assert_eq!(undecided.unwrap_err().code, Code::MachineConflict);
+    let merged: Reply<ApprovalView> = rig.ask("approvals-approve", &id, &json!({"conflict": "merge"})).await;
+    assert_eq!(merged.unwrap_err().code, Code::Malformed);
+    assert_eq!(rig.events().len(), events, "nothing was written");
     let _: ApprovalView = rig
-        .ask("approvals-approve", &challenge.reference.to_string(), &json!({}))
+        .ask("approvals-approve", &id, &json!({"conflict": "co_exist"}))
         .await
         .unwrap();
-    assert_ne!(
-        stranger.poll(&rig, &challenge).await.unwrap().identity().guid,
-        identity.guid
+    let second = stranger.poll(&rig, &challenge).await.unwrap().identity();
+    assert_ne!(second.guid, identity.guid);
+    for (machine, device) in [(&known, &identity), (&stranger, &second)] {
+        let token = device.credentials.refresh_token.as_str();
+        machine.renew(&rig, device, Some(token)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_overwritten_device_goes_on_under_its_new_key_and_the_old_one_is_worthless() {
+    let rig = Rig::start().await;
+    let old = Machine::draw("web-1");
+    let identity = rig.enrol(&old).await;
+    let on_bus = rig.connect(&old, &identity).await;
+    rig.wait_for("DeviceConnected", 1).await;
+    let mut fresh = Machine::draw("web-1");
+    fresh.facts.machine_hash = old.facts.machine_hash.clone();
+    let code = rig.mint(json!({"auto_approve": true, "uses": 9})).await.code.unwrap();
+    let challenge = fresh.request(&rig, &code).await.unwrap();
+    let approved: ApprovalView = rig
+        .ask(
+            "approvals-approve",
+            &challenge.reference.to_string(),
+            &json!({"conflict": "overwrite"}),
+        )
+        .await
+        .unwrap();
+    assert_eq!(approved.guid, Some(identity.guid));
+    let taken = fresh.poll(&rig, &challenge).await.unwrap().identity();
+    assert_eq!((taken.guid, rig.app.ledger.state().device_count()), (identity.guid, 1));
+
+    on_bus.told("Authentication Revoked").await.unwrap();
+    let token = identity.credentials.refresh_token.as_str();
+    let refused = old.renew(&rig, &identity, Some(token)).await.map(|_| ());
+    assert_eq!(refused.unwrap_err().code, Code::ProofInvalid);
+    let mut again = old;
+    again.client_nonce = nonce::<32>();
+    let refused = again.request(&rig, &code).await.map(|_| ());
+    assert_eq!(
+        refused.unwrap_err().code,
+        Code::DeviceRevoked,
+        "the old key makes no device any more"
     );
+    let token = taken.credentials.refresh_token.as_str();
+    fresh.renew(&rig, &taken, Some(token)).await.unwrap();
+    let _there = rig.connect(&fresh, &taken).await;
+    let state = rig.app.ledger.state();
+    let device = state.device(&taken.guid).unwrap();
+    assert_eq!(device.public_key(), PublicKey::of(&fresh.key));
+}
+
+#[tokio::test]
+async fn no_enrolment_moves_a_device_to_another_site() {
+    let rig = Rig::start().await;
+    let (known, mut stranger) = (Machine::draw("web-1"), Machine::draw("web-1"));
+    let identity = rig.enrol(&known).await;
+    stranger.facts.machine_hash = known.facts.machine_hash.clone();
+    let code = rig
+        .mint(json!({"auto_approve": true, "uses": 9, "site": "lyon"}))
+        .await
+        .code
+        .unwrap();
+    let approve = async |challenge: &EnrollChallenge, body: serde_json::Value| -> Reply<ApprovalView> {
+        rig.ask("approvals-approve", &challenge.reference.to_string(), &body)
+            .await
+    };
+
+    // The same key with a code of another site waits, and stays where it is.
+    let token = identity.credentials.refresh_token.as_str();
+    known.renew(&rig, &identity, Some(token)).await.unwrap();
+    let mut moving = known;
+    moving.client_nonce = nonce::<32>();
+    let challenge = moving.request(&rig, &code).await.unwrap();
+    assert_eq!(moving.poll(&rig, &challenge).await.unwrap().text(), "pending");
+    let refused = approve(&challenge, json!({})).await;
+    assert_eq!(refused.unwrap_err().code, Code::MachineConflict);
+    let stays = approve(&challenge, json!({"site": "default"})).await.unwrap();
+    assert_eq!(stays.guid, Some(identity.guid));
+    assert_eq!(
+        moving.poll(&rig, &challenge).await.unwrap().identity().site.as_str(),
+        "default"
+    );
+
+    // Another key of the same machine overwrites nothing in another site; as a device of its own it may be there.
+    let challenge = stranger.request(&rig, &code).await.unwrap();
+    let refused = approve(&challenge, json!({"conflict": "overwrite"})).await;
+    assert_eq!(refused.unwrap_err().code, Code::MachineConflict);
+    let second = approve(&challenge, json!({"conflict": "co_exist"})).await.unwrap();
+    assert_ne!(second.guid, Some(identity.guid));
+    assert_eq!(
+        stranger.poll(&rig, &challenge).await.unwrap().identity().site.as_str(),
+        "lyon"
+    );
+
+    // Whoever sees one site only learns nothing of devices of the other.
+    let mut third = Machine::draw("web-1");
+    third.facts.machine_hash = stranger.facts.machine_hash.clone();
+    let code = rig.mint(json!({"site": "oslo"})).await.code.unwrap();
+    third.request(&rig, &code).await.unwrap();
+    let oslo = Sites::Some([SiteName::new("oslo").unwrap()].into());
+    let local = log_in_at(&rig.bus, &Right::ALL, &oslo);
+    let call = rig.call_by(&local, "approvals-list", "", "", borealis_service_kit::random::id());
+    let listed = rig
+        .send("approvals-list", &call, narrowed(&local, "approvals-list", 0))
+        .await
+        .unwrap();
+    assert!(listed.contains("known_machine") && !listed.contains("lyon"), "{listed}");
+    assert!(!listed.contains(&second.guid.unwrap().to_string()), "{listed}");
 }
 
 #[tokio::test]

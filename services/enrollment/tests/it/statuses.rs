@@ -141,6 +141,8 @@ async fn a_decommissioned_device_never_comes_back() {
     let rig = Rig::start().await;
     let machine = Machine::draw("web-1");
     let device = rig.enrol(&machine).await;
+    let token = device.credentials.refresh_token.as_str();
+    machine.renew(&rig, &device, Some(token)).await.unwrap();
     let waiting = Machine {
         client_nonce: crate::rig::nonce::<32>(),
         ..machine

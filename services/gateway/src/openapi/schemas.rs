@@ -41,6 +41,13 @@ const APPROVAL: Fields = &[
     ("state", "pending|approved|denied|expired|completed"),
     ("reason", "text?"),
     ("guid", "guid?"),
+    ("conflicts", "[Conflict]"),
+];
+const CONFLICT: Fields = &[
+    ("kind", "known_machine|revoked_device|other_site|same_hostname"),
+    ("guid", "guid?"),
+    ("hostname", "text?"),
+    ("site", "text?"),
 ];
 const DEVICE: Fields = &[
     ("guid", "guid"),
@@ -304,6 +311,8 @@ const SHAPES: &[(&str, Fields)] = &[
     ("Codes", &[("items", "[Code]")]),
     ("Approval", APPROVAL),
     ("Approvals", &[("items", "[Approval]")]),
+    ("Conflict", CONFLICT),
+    ("Approve", &[("~site", "text"), ("~conflict", "overwrite|co_exist")]),
     ("Deny", &[("~reason", "text")]),
     ("Device", DEVICE),
     ("ChangeStatus", &[("~reason", "text")]),
@@ -378,6 +387,7 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
         "setup" => "Setup",
         "login" => "Login",
         "codes-create" => "CreateCode",
+        "approvals-approve" => "Approve",
         "approvals-deny" => "Deny",
         "jobs-create" => "CreateJob",
         "devices-quarantine" | "devices-release" | "devices-revoke" | "devices-decommission" => "ChangeStatus",
@@ -390,8 +400,8 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
         "roles-update" => "UpdateRole",
         "sites-create" => "CreateSite",
         "sites-update" => "UpdateSite",
-        "logout" | "codes-revoke" | "approvals-approve" | "jobs-cancel" | "users-enable" | "users-reset"
-        | "sessions-end" | "tokens-revoke" => "Empty",
+        "logout" | "codes-revoke" | "jobs-cancel" | "users-enable" | "users-reset" | "sessions-end"
+        | "tokens-revoke" => "Empty",
         _ => return None,
     })
 }

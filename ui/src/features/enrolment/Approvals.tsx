@@ -2,7 +2,7 @@ import { Button, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
 import { describe } from "../../api/errors";
-import type { Approval } from "../../api/types";
+import type { Approval, Resolution } from "../../api/types";
 import { approvalCan, refusal } from "../../lib/can";
 import { Dialog } from "../../ui/Dialog";
 import { EmptyState } from "../../ui/EmptyState";
@@ -45,9 +45,9 @@ function ApprovalRow({ approval }: { approval: Approval }) {
   const open = approvalCan.decide(approval) && !why;
   const wordList = Array.isArray(approval.words) ? approval.words.join(" ") : approval.words;
 
-  const approve = (): void =>
+  const approve = (conflict?: Resolution): void =>
     decide.mutate(
-      { id: approval.id, approve: true },
+      { id: approval.id, approve: true, ...(conflict ? { conflict } : {}) },
       { onSuccess: () => notify(words.approved(approval.hostname)) },
     );
   const deny = (reason: string): void =>
@@ -72,14 +72,25 @@ function ApprovalRow({ approval }: { approval: Approval }) {
           <Button variant="default" disabled={!open || decide.isPending} title={why} onClick={() => setDenying(true)}>
             {words.deny}
           </Button>
-          <Button
-            disabled={!open}
-            title={why}
-            loading={decide.isPending && decide.variables?.approve === true}
-            onClick={approve}
-          >
-            {words.approve}
-          </Button>
+          {approvalCan.mustResolve(approval) ? (
+            <>
+              <Button variant="default" disabled={!open || decide.isPending} title={why} onClick={() => approve("co_exist")}>
+                {words.coExist}
+              </Button>
+              <Button disabled={!open || decide.isPending} title={why} onClick={() => approve("overwrite")}>
+                {words.overwrite}
+              </Button>
+            </>
+          ) : (
+            <Button
+              disabled={!open}
+              title={why}
+              loading={decide.isPending && decide.variables?.approve === true}
+              onClick={() => approve()}
+            >
+              {words.approve}
+            </Button>
+          )}
         </div>
       </div>
       <dl className={classes.facts}>
@@ -101,6 +112,12 @@ function ApprovalRow({ approval }: { approval: Approval }) {
           <dt>{words.expires}</dt>
           <dd>{approval.expires_at ? <Instant at={approval.expires_at} /> : words.noExpiry}</dd>
         </div>
+        {approval.reason ? (
+          <div className={classes.wide}>
+            <dt>{words.note}</dt>
+            <dd>{approval.reason}</dd>
+          </div>
+        ) : null}
         {wordList ? (
           <div className={classes.wide}>
             <dt>{words.wordsLabel}</dt>

@@ -1,6 +1,6 @@
 import { queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
 import { change, getAll } from "../../api/client";
-import type { Approval, InstallerCode, MintedCode, MintRequest } from "../../api/types";
+import type { Approval, InstallerCode, MintedCode, MintRequest, Resolution } from "../../api/types";
 import { paths } from "../../lib/paths";
 
 export const enrolmentKeys = {
@@ -44,9 +44,11 @@ export function useRevokeCode() {
 export function useDecide() {
   const client = useQueryClient();
   return useMutation({
-    mutationFn: (decision: { id: string; approve: true } | { id: string; approve: false; reason: string }) =>
+    mutationFn: (
+      decision: { id: string; approve: true; conflict?: Resolution } | { id: string; approve: false; reason: string },
+    ) =>
       decision.approve
-        ? change<Approval>(paths.approve(decision.id))
+        ? change<Approval>(paths.approve(decision.id), decision.conflict ? { conflict: decision.conflict } : undefined)
         : change<Approval>(paths.deny(decision.id), { reason: decision.reason }),
     onSettled: () =>
       Promise.all([
