@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`ids`] and [`time`] are the values, [`codes`] and [`causes`] the errors, [`codec`] the bytes, [`subjects`] and
 //! [`permissions`] the bus, [`envelope`] and [`reply`] one request, [`forms`] what is signed, [`order`] what a device
-//! executes, [`routes`] what an operator may ask, [`messages`] what services and devices say to each other.
+//! executes, [`routes`] what an operator may ask, [`audit`] what is kept of it, [`messages`] what services and devices say to each other.
 
 pub mod ids;
 pub mod time;
@@ -36,5 +36,7 @@ pub mod installer_code;
 pub mod operator;
 
 pub mod routes;
+
+pub mod audit;
 
 pub mod messages;

@@ -5,6 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::subjects::Service;
 
 pub mod access;
+pub mod audit;
 pub mod device;
 pub mod enrollment;
 pub mod events;

@@ -49,6 +49,7 @@ pub const fn verbs_asked_by(service: Service) -> &'static [(Service, &'static st
             (Service::Library, "scripts-get"),
         ],
         Service::Signing => &[(Service::Library, "scripts-get")],
+        Service::Gateway => &[(Service::Access, "audit-note"), (Service::Signing, "countersigned")],
         _ => &[],
     }
 }

@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 
+use crate::messages::audit::{LIST_VERB, VERIFY_VERB};
 use crate::subjects::Service;
 
 /// Lists the rights an operator can hold.
@@ -40,11 +41,15 @@ pub enum Right {
     RolesManage,
     /// Make and describe sites.
     SitesManage,
+    /// See who did what.
+    AuditRead,
+    /// See the server's own figures.
+    MetricsRead,
 }
 
 impl Right {
     /// Lists every right; the administrator's role holds them all.
-    pub const ALL: [Right; 15] = [
+    pub const ALL: [Right; 17] = [
         Right::DevicesRead,
         Right::DevicesQuarantine,
         Right::DevicesRevoke,
@@ -60,6 +65,8 @@ impl Right {
         Right::UsersManage,
         Right::RolesManage,
         Right::SitesManage,
+        Right::AuditRead,
+        Right::MetricsRead,
     ];
 
     /// Returns the right's stable text, as it stands in biscuits.
@@ -80,6 +87,8 @@ impl Right {
             Right::UsersManage => "users.manage",
             Right::RolesManage => "roles.manage",
             Right::SitesManage => "sites.manage",
+            Right::AuditRead => "audit.read",
+            Right::MetricsRead => "metrics.read",
         }
     }
 }
@@ -620,6 +629,24 @@ pub const OWN_ROUTES: &[OwnRoute] = &[
         summary: "Describes this API",
     },
     OwnRoute {
+        method: "GET",
+        path: "/metrics",
+        need: right(R::MetricsRead),
+        summary: "Tells figures of the gateway as Prometheus text",
+    },
+    OwnRoute {
+        method: "GET",
+        path: "/api/v1/audit",
+        need: right(R::AuditRead),
+        summary: "Lists who did what, over every service",
+    },
+    OwnRoute {
+        method: "GET",
+        path: "/api/v1/audit/verify",
+        need: right(R::AuditRead),
+        summary: "Checks a piece of a service's log against its chain and the countersigned head",
+    },
+    OwnRoute {
         method: "WS",
         path: "/api/v1/live",
         need: right(R::DevicesRead),
@@ -670,7 +697,17 @@ pub const BUS_VERBS: &[BusVerb] = &[
         "Keeps a script under its digest",
     ),
     verb(Service::Library, "scripts-get", None, "Returns a script by its digest"),
+    verb(
+        Service::Signing,
+        "countersigned",
+        Some(R::AuditRead),
+        "Returns the newest head of a service that was countersigned",
+    ),
+    verb(Access, "audit-note", None, "Keeps what the gateway refused by itself"),
 ];
+
+/// Lists the verbs with which the audit of each service that keeps a store is read; all need [`Right::AuditRead`].
+pub const AUDIT_VERBS: [&str; 2] = [LIST_VERB, VERIFY_VERB];
 
 impl Route {
     /// Returns the parameter in braces when a path fits the template.
@@ -824,7 +861,19 @@ pub fn lines() -> Vec<Line> {
         verb: Some("events-read"),
         ..empty.clone()
     });
-    http.chain(own).chain(forwarded).chain(between).chain(reads).collect()
+    let audit = Service::ALL
+        .into_iter()
+        .filter(|s| s.has_store())
+        .flat_map(|service| AUDIT_VERBS.into_iter().map(move |verb| (service, verb)));
+    let audit = audit.map(|(service, verb)| Line {
+        kind: "bus",
+        service: Some(service),
+        verb: Some(verb),
+        right: Some(Right::AuditRead.as_str()),
+        ..empty.clone()
+    });
+    let all = http.chain(own).chain(forwarded).chain(between).chain(reads);
+    all.chain(audit).collect()
 }
 
 #[cfg(test)]

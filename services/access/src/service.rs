@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use borealis_bus_schema::audit::Actor;
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{OperatorId, SessionId};
 use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{Append, Appended, EventLog, NewEvent, StreamId, StreamWrite};
+use borealis_service_kit::audit;
 use borealis_service_kit::auth::{self, BiscuitRoot, Bounds, Reach, SessionClaims};
 use borealis_service_kit::clock::Clock;
 use borealis_service_kit::random;
@@ -177,6 +179,7 @@ impl Access {
         };
         state.forget_ended(facts.now);
         let events = decide(&state, command, &facts)?;
+        note_actor(&state, &events);
         let next = events.iter().fold(state.clone(), evolve);
         let append = Append {
             command_id: key.id,
@@ -313,6 +316,28 @@ fn in_epoch(epoch: u64) -> Bounds {
     }
 }
 
+/// Names for the audit whoever a public route's body has proved.
+fn note_actor(state: &State, events: &[Event]) {
+    for event in events {
+        match event {
+            Event::OperatorCreated { operator, username, .. } => {
+                audit::note_actor(Actor::operator(operator, username.as_str()));
+            }
+            Event::SessionStarted { session, operator, .. } => {
+                audit::note_session(*session);
+                if let Ok(standing) = state.standing(operator) {
+                    audit::note_actor(Actor::operator(operator, &standing.username));
+                }
+            }
+            Event::GrantMinted(grant) => {
+                audit::note_session(grant.session);
+                audit::note_actor(Actor::operator(&grant.author, &grant.username));
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Applies every event of the log, from position zero.
 fn rebuild(log: &dyn EventLog, revoked: &RevocationSet) -> Result<State, AccessError> {
     let (mut state, mut after) = (State::default(), 0);
@@ -324,7 +349,13 @@ fn rebuild(log: &dyn EventLog, revoked: &RevocationSet) -> Result<State, AccessE
         after = last.position;
         for record in &records {
             // What retention dropped is too old to decide by.
-            let Some(body) = &record.body else { continue };
+            let Some(body) = record
+                .body
+                .as_ref()
+                .filter(|_| record.kind != borealis_bus_schema::audit::KIND)
+            else {
+                continue;
+            };
             let event = stored::decode(&record.kind, body)?;
             revoke(revoked, &record.kind, body)?;
             state = evolve(state, &event);

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use borealis_bus_schema::audit;
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{ApprovalId, CodeId, Guid};
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
@@ -60,7 +61,7 @@ impl State {
     ///
     /// Errors: [`StoredError`] for what this version cannot read; the state must not be used then.
     pub fn apply(&mut self, record: &EventRecord) -> Result<(), StoredError> {
-        if let Some(body) = &record.body {
+        if let Some(body) = record.body.as_ref().filter(|_| record.kind != audit::KIND) {
             self.fold(Event::read(&record.kind, body)?, record.version);
         }
         self.position = record.position;

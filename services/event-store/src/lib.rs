@@ -57,5 +57,5 @@ pub use log::{
 pub use retention::{Compacted, Compaction, Summary};
 pub use sled_log::{FaultHook, OpenOptions, OpenProgress, ProgressHook, SledLog};
 pub use stream_id::{InvalidStreamId, StreamId};
-pub use verify::{VerifyReport, verify, verify_folder};
+pub use verify::{VerifiedPiece, VerifyReport, halt, verify, verify_folder, verify_piece};
 pub use view::{MAX_VIEW_ROW_BYTES, SledView, View, ViewBatch, ViewError, ViewRow};

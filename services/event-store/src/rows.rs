@@ -10,6 +10,9 @@ const TOUCH_ROWS: usize = 4;
 /// Look-ups of one touch.
 const TOUCHES: usize = 2;
 
+/// What is wrong when the place to go on from is not one of this log; the log itself may be whole.
+pub(crate) const OTHER_LOG: &str = "the log is not the one that was read before";
+
 /// The tree that holds the log itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Rows(pub(crate) sled::Tree);
@@ -66,10 +69,9 @@ impl Rows {
             check_link(reached, &row)?;
             loop {
                 if row.next_position() == after + 1 && hash.is_some_and(|hash| hash != row.hash()) {
-                    let reason = "the log is not the one that was read before";
                     return Err(StoreError::Broken {
                         position: after,
-                        reason,
+                        reason: OTHER_LOG,
                     });
                 }
                 let Some(item) = row.next_item()? else { break };

@@ -8,7 +8,7 @@ use crate::core;
 use crate::database::Database;
 use crate::log::SUMMARISED;
 use crate::row::{Body, Item};
-use crate::rows::Rows;
+use crate::rows::{OTHER_LOG, Rows};
 use crate::{EventLog, Head, OpenOptions, Position, SledLog, StoreError};
 
 /// What a check of a whole log found, when it found nothing wrong.
@@ -30,6 +30,93 @@ pub fn verify(log: &SledLog, known: &[Head]) -> Result<VerifyReport, StoreError>
     let until = log.head().position;
     log.core()
         .guarded("verify the log", || verify_rows(&log.core().rows, until, known))
+}
+
+/// What a check of a piece of a log found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VerifiedPiece {
+    /// How far the log is whole.
+    pub head: Head,
+    /// Events that were checked in this piece.
+    pub checked: u64,
+    /// Those of them whose body retention dropped.
+    pub dropped: u64,
+    /// Whether the durable end was reached.
+    pub end: bool,
+    /// The first position that is altered, missing, or other than the known head says, and what is wrong there.
+    pub finding: Option<(Position, &'static str)>,
+    /// Whether the chain itself does not hold, so that the log is to be [`halt`]ed.
+    pub broken: bool,
+}
+
+/// Checks at most `limit` events of an open log from a place on that was checked before, and that a known head stands in it.
+///
+/// What is wrong is told, and does not end the log by itself ([`halt`] does): whoever asked is to get the answer. Whether a
+/// summary stands for each dropped body only [`verify`] checks, which sees the whole log.
+///
+/// **Errors**: the storage fails.
+pub fn verify_piece(log: &SledLog, from: Head, limit: u64, known: Option<Head>) -> Result<VerifiedPiece, StoreError> {
+    let until = log.head().position;
+    let mut piece = VerifiedPiece {
+        head: from,
+        checked: 0,
+        dropped: 0,
+        end: from.position >= until,
+        finding: None,
+        broken: false,
+    };
+    let differs = |head: Head| known.is_some_and(|known| known.position == head.position && known.hash != head.hash);
+    if differs(from) {
+        piece.finding = Some((from.position, ALTERED));
+        return Ok(piece);
+    }
+    if from.position > until {
+        piece.finding = Some((until + 1, "the log ends before the place that was checked"));
+        return Ok(piece);
+    }
+    let mut altered = None;
+    let walk = || {
+        let walked = log.core().rows.walk_from(from, |item| {
+            let Item::Event(event) = item else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            if event.position > until || piece.checked >= limit {
+                return Ok(ControlFlow::Break(()));
+            }
+            let head = Head {
+                position: event.position,
+                hash: event.hash,
+            };
+            if differs(head) {
+                altered = Some((event.position, ALTERED));
+                return Ok(ControlFlow::Break(()));
+            }
+            piece.head = head;
+            piece.checked += 1;
+            piece.dropped += u64::from(matches!(event.event.body, Body::Dropped(_)));
+            Ok(ControlFlow::Continue(()))
+        });
+        match walked {
+            Err(StoreError::Broken { position, reason }) => Ok(Some((position, reason))),
+            walked => walked.map(|_| None),
+        }
+    };
+    let broken = log.core().guarded("check a piece of the log", walk)?;
+    piece.end = piece.head.position >= until;
+    let cut_off = known.is_some_and(|known| piece.end && known.position > piece.head.position);
+    let cut_off = cut_off.then_some((piece.head.position + 1, CUT_OFF));
+    // A place that is none of this log's says nothing against the log.
+    piece.broken = broken.is_some_and(|(_, reason)| reason != OTHER_LOG);
+    piece.finding = broken.or(altered).or(cut_off);
+    Ok(piece)
+}
+
+const ALTERED: &str = "a known head has another hash";
+const CUT_OFF: &str = "the log ends before a known head";
+
+/// Ends a log that was found broken: nothing is read from it or written to it any more.
+pub fn halt(log: &SledLog, position: Position, reason: &'static str) {
+    log.core().fail(StoreError::Broken { position, reason });
 }
 
 /// Checks a store that no process has open, also one that does not open any more because it is broken.
@@ -76,7 +163,7 @@ fn verify_rows(rows: &Rows, until: Position, known: &[Head]) -> Result<VerifyRep
         if known.remove(&event.position).is_some_and(|hash| hash != event.hash) {
             return Err(StoreError::Broken {
                 position: event.position,
-                reason: "a known head has another hash",
+                reason: ALTERED,
             });
         }
         report.checked += 1;
@@ -105,7 +192,7 @@ fn verify_rows(rows: &Rows, until: Position, known: &[Head]) -> Result<VerifyRep
         true => Ok(report),
         false => Err(StoreError::Broken {
             position: report.head.position + 1,
-            reason: "the log ends before a known head",
+            reason: CUT_OFF,
         }),
     }
 }

@@ -304,6 +304,31 @@ impl<V: View> SledView<V> {
         })
     }
 
+    /// Gives rows whose key begins with a prefix, from before a key on and backwards, at most `limit`.
+    ///
+    /// **Errors**: [`StoreError`] when the storage fails.
+    pub fn scan_back(&self, prefix: &[u8], before: Option<&[u8]>, limit: usize) -> Result<Vec<ViewRow>, StoreError> {
+        let prefix = row_key(prefix);
+        self.core.guarded("read a view", || {
+            let entries: Box<dyn Iterator<Item = _>> = match before {
+                Some(before) => {
+                    let end = row_key(before).max(prefix.clone());
+                    Box::new(self.tree.range(prefix.clone()..end).rev())
+                }
+                None => Box::new(self.tree.scan_prefix(&prefix).rev()),
+            };
+            let mut found = Vec::new();
+            for entry in entries.take(limit) {
+                let (key, value) = entry.map_err(StoreError::database("read a view"))?;
+                if !key.starts_with(&prefix) {
+                    break;
+                }
+                found.push((plain_key(&key), value.to_vec()));
+            }
+            Ok(found)
+        })
+    }
+
     /// Writes the whole view, the same bytes for the same log whenever and however it was made; gives the number of rows.
     ///
     /// **Shape**: `text name ‖ version u32 ‖ position u64 ‖ hash[32]`, then per row `len u32 ‖ key ‖ len u32 ‖ value` in key order, big-endian.

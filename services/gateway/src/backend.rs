@@ -1,12 +1,13 @@
 //! What stands behind the gateway: services on the bus, or in tests something that answers like them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::ids::VerbName;
 use borealis_bus_schema::operator::{OperatorAnswer, OperatorCall};
 use borealis_bus_schema::reply::{Reply, WireError};
-use borealis_bus_schema::subjects::Service;
+use borealis_bus_schema::subjects::{Service, Subject};
 use borealis_service_kit::bus::{Bus, RequestOptions};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
@@ -24,8 +25,20 @@ pub trait Backend: Send + Sync + 'static {
         options: RequestOptions,
     ) -> BoxFuture<'a, Reply<OperatorAnswer>>;
 
-    /// Returns the names of the services that answer within the time; `None` while there is no bus.
-    fn answering(&self, within: Duration) -> BoxFuture<'_, Option<BTreeSet<String>>>;
+    /// Asks a service's internal verb; body and answer are encoded.
+    ///
+    /// Errors: `unavailable` when nobody listens, `deadline_exceeded` when nobody answers.
+    fn ask<'a>(
+        &'a self,
+        service: Service,
+        verb: &'a str,
+        body: Vec<u8>,
+        options: RequestOptions,
+    ) -> BoxFuture<'a, Reply<Vec<u8>>>;
+
+    /// Returns the services that answer within the time, each with whether it says that its keys are isolated; `None` while
+    /// there is no bus.
+    fn answering(&self, within: Duration) -> BoxFuture<'_, Option<BTreeMap<String, bool>>>;
 }
 
 /// Is the bus, once there is one.
@@ -75,7 +88,25 @@ impl Backend for BusBackend {
         })
     }
 
-    fn answering(&self, within: Duration) -> BoxFuture<'_, Option<BTreeSet<String>>> {
+    fn ask<'a>(
+        &'a self,
+        service: Service,
+        verb: &'a str,
+        body: Vec<u8>,
+        options: RequestOptions,
+    ) -> BoxFuture<'a, Reply<Vec<u8>>> {
+        Box::pin(async move {
+            let bus = self.standing().ok_or_else(no_bus)?;
+            let verb = VerbName::new(verb).map_err(|error| WireError::new(Code::UnknownVerb, error.to_string()))?;
+            let (subject, mut connected) = (Subject::Service { service, verb }, bus.connected());
+            tokio::select! {
+                answer = bus.request_raw(&subject, body, &options) => answer,
+                _ = connected.wait_for(|stands| !stands) => Err(lost()),
+            }
+        })
+    }
+
+    fn answering(&self, within: Duration) -> BoxFuture<'_, Option<BTreeMap<String, bool>>> {
         Box::pin(async move {
             let bus = self.standing()?;
             bus.ping_services(within).await.ok()

@@ -41,11 +41,15 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// Is the longest path with its query.
 const MAX_PATH_BYTES: usize = 4 << 10;
 
+/// Marks a request that a service answered: what became of it, that service has recorded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Forwarded;
+
 /// Forwards a request to the service of its route.
 pub(crate) async fn forward(
     gateway: &Arc<Gateway>,
     route: &'static Route,
-    parts: &Parts,
+    parts: &mut Parts,
     body: Body,
     id: CorrelationId,
 ) -> Reply<Response> {
@@ -81,6 +85,7 @@ pub(crate) async fn forward(
     if let (Ok(_), Some(biscuit), true) = (&answer, biscuit, route.service != Service::Access) {
         in_use::note(gateway, biscuit, &call.peer, id);
     }
+    parts.extensions.insert(Forwarded);
     respond(gateway, route, answer)
 }
 

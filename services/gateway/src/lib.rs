@@ -29,6 +29,12 @@ mod forward;
 
 mod live;
 
+mod audit;
+
+mod refusals;
+
+mod metrics;
+
 mod openapi;
 
 mod ready;

@@ -116,6 +116,11 @@ impl Live {
         let _ = self.events.send(Arc::new(told));
     }
 
+    /// Returns how many pages are open.
+    pub(crate) fn open_count(&self) -> usize {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
     /// Counts a page in; it is counted out when the guard is dropped.
     fn enter(&self, operator: OperatorId) -> Reply<Entered> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -191,14 +196,14 @@ pub(crate) async fn upgrade(gateway: Arc<Gateway>, parts: &mut Parts) -> Reply<R
 }
 
 /// Is the session behind a page.
-struct Session {
-    biscuit: String,
-    peer: String,
+pub(crate) struct Session {
+    pub(crate) biscuit: String,
+    pub(crate) peer: String,
 }
 
 impl Session {
     /// Asks access whether it still stands, and what it may do.
-    async fn check(&self, gateway: &Gateway) -> Reply<Standing> {
+    pub(crate) async fn check(&self, gateway: &Gateway) -> Reply<Standing> {
         let Some(route) = of_verb(Service::Access, "session") else {
             return Err(WireError::new(
                 Code::Internal,
@@ -233,7 +238,7 @@ impl Session {
 
 /// Is what access says that a session may do.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
-struct Standing {
+pub(crate) struct Standing {
     #[serde(default)]
     reach: Vec<RightOnSites>,
 }

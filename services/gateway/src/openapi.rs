@@ -3,7 +3,7 @@
 mod schemas;
 
 use borealis_bus_schema::operator::{IDEMPOTENCY_HEADER, SIGNATURE_HEADER};
-use borealis_bus_schema::routes::{Need, OWN_ROUTES, ROUTES, Route};
+use borealis_bus_schema::routes::{Need, OWN_ROUTES, OwnRoute, ROUTES, Route};
 use utoipa::openapi::path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{Object, SchemaType, Type};
@@ -26,11 +26,7 @@ pub fn document() -> String {
         .iter()
         .filter(|route| route.method == "GET" && route.path != "/")
     {
-        let operation = OperationBuilder::new()
-            .summary(Some(route.summary))
-            .operation_id(Some(route.path.trim_start_matches("/api/v1/").trim_start_matches('/')))
-            .response("200", ResponseBuilder::new().description("The answer"));
-        add(&mut paths, route.path, route.method, operation);
+        add(&mut paths, route.path, route.method, own_operation(route));
     }
     let mut components = ComponentsBuilder::new().security_scheme(
         BISCUIT,
@@ -73,6 +69,35 @@ fn add(paths: &mut Paths, path: &str, method: &str, operation: OperationBuilder)
             paths.paths.insert(path.to_owned(), item);
         }
     }
+}
+
+fn own_operation(route: &OwnRoute) -> OperationBuilder {
+    let name = route
+        .path
+        .trim_start_matches("/api/v1/")
+        .trim_start_matches('/')
+        .replace('/', "-");
+    let mut answer = ResponseBuilder::new().description("The answer");
+    if let Some(shape) = schemas::answer_of_own(route.path) {
+        answer = answer.content("application/json", content(Some(shape)));
+    }
+    let mut operation = OperationBuilder::new()
+        .summary(Some(route.summary))
+        .operation_id(Some(name))
+        .response("200", answer);
+    if let Need::Right(right) = route.need {
+        let problem = ResponseBuilder::new()
+            .description("An error with its stable code")
+            .content("application/problem+json", content(Some("Problem")));
+        operation = operation
+            .description(Some(format!("Needs the right `{}`.", right.as_str())))
+            .security(SecurityRequirement::new(BISCUIT, Vec::<String>::new()))
+            .response("default", problem);
+    }
+    for (name, what) in schemas::query_of_own(route.path) {
+        operation = operation.parameter(parameter(name, ParameterIn::Query, Required::False, what));
+    }
+    operation
 }
 
 fn operation(route: &Route) -> OperationBuilder {

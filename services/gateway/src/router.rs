@@ -21,6 +21,7 @@ use borealis_service_kit::random;
 use borealis_service_kit::revocation::RevocationSet;
 use borealis_service_kit::shutdown::Shutdown;
 use borealis_service_kit::trust::FormerBiscuitRoot;
+use borealis_service_kit::trust::TrustFile;
 use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
@@ -29,9 +30,12 @@ use tokio::time::Instant;
 use crate::auth::cookie::SessionCookie;
 use crate::auth::origin::Origins;
 use crate::backend::Backend;
+use crate::forward::Forwarded;
 use crate::in_use::InUse;
 use crate::live::Live;
-use crate::{forward, headers, live, openapi, problem, ready, ui};
+use crate::metrics::{self, Metrics};
+use crate::refusals::{self, Refusals};
+use crate::{audit, forward, headers, live, openapi, problem, ready, ui};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -47,6 +51,8 @@ pub struct Config {
     pub biscuit_root: PublicKey,
     /// Keys that signed biscuits before it and still count for a while.
     pub former_biscuit_roots: Vec<FormerBiscuitRoot>,
+    /// What names the keys with which signing vouches for heads.
+    pub trust: Arc<TrustFile>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Tells when to stop.
@@ -73,10 +79,15 @@ pub(crate) struct Gateway {
     pub(crate) live: Live,
     pub(crate) patience: Duration,
     pub(crate) in_use: InUse,
+    pub(crate) trust: Arc<TrustFile>,
+    pub(crate) refusals: Refusals,
+    pub(crate) metrics: Metrics,
     openapi: String,
 }
 
 /// Builds the router.
+///
+/// Inside a runtime: what it refuses by itself is handed to access in the background.
 ///
 /// Errors: [`AuthError`] when the biscuits' key is no key.
 pub fn router(config: Config) -> Result<Router, AuthError> {
@@ -97,9 +108,14 @@ pub fn router(config: Config) -> Result<Router, AuthError> {
         live: config.live,
         patience: config.patience,
         in_use: InUse::default(),
+        trust: config.trust,
+        refusals: Refusals::default(),
+        metrics: Metrics::default(),
         openapi: openapi::document(),
     };
-    Ok(Router::new().fallback(dispatch).with_state(Arc::new(gateway)))
+    let gateway = Arc::new(gateway);
+    tokio::spawn(refusals::hand_over(Arc::clone(&gateway), gateway.shutdown.clone()));
+    Ok(Router::new().fallback(dispatch).with_state(gateway))
 }
 
 /// Answers one request, whatever happens inside.
@@ -115,12 +131,19 @@ async fn dispatch(State(gateway): State<Arc<Gateway>>, request: Request) -> Resp
         Err(WireError::new(Code::Internal, "the request failed inside the gateway"))
     });
     let code = outcome.as_ref().err().map(|error| error.code);
+    if let Some(code) = code
+        && parts.extensions.get::<Forwarded>().is_none()
+    {
+        // What a service refused, that service has recorded.
+        gateway.refusals.note(&gateway, &parts, code, id);
+    }
     let mut response = outcome.unwrap_or_else(|error| problem::response(&error, id));
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     headers::secure(response.headers_mut());
     let (status, took_ms) = (response.status().as_u16(), began.elapsed().as_millis());
+    gateway.metrics.count(method.as_str(), &path, status, began.elapsed());
     match code {
         Some(code) if status >= 500 => {
             tracing::warn!(%method, path, status, %code, took_ms, request = %id, "request failed")
@@ -145,6 +168,9 @@ async fn answer(gateway: &Arc<Gateway>, parts: &mut Parts, body: Body, id: Corre
         "/healthz" if reads => Ok(ready::alive()),
         "/readyz" if reads => Ok(ready::ready(gateway).await),
         "/api/v1/openapi.json" if reads => Ok(document(gateway)),
+        "/metrics" if reads => metrics::answer(gateway, parts).await,
+        "/api/v1/audit" if reads => audit::list(gateway, parts, id).await,
+        "/api/v1/audit/verify" if reads => audit::verify(gateway, parts, id).await,
         "/api/v1/live" if method == Method::GET => live::upgrade(Arc::clone(gateway), parts).await,
         _ => other(&method, &path, id),
     }

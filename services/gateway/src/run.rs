@@ -75,6 +75,7 @@ async fn serve(base: Arc<Base>) -> Result<(), RunError> {
         address,
         biscuit_root: base.trust.biscuit_root,
         former_biscuit_roots: base.trust.former_biscuit_roots.clone(),
+        trust: Arc::clone(&base.trust),
         clock: Arc::clone(&base.clock),
         shutdown: base.shutdown.clone(),
         backend: Arc::new(BusBackend::new(bus)),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use borealis_bus_schema::audit::{Actor, Outcome};
 use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::{Code, Retry, Side};
 use borealis_bus_schema::forms::{Form, Signed};
@@ -18,9 +19,10 @@ use borealis_bus_schema::messages::scheduler::{CreateJob, RunState};
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
 use borealis_bus_schema::messages::signing::SignOrders;
 use borealis_bus_schema::order::SignedOrder;
-use borealis_bus_schema::reply::WireError;
+use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::subjects::Subject;
 use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::audit::{self, within};
 use borealis_service_kit::bus::RequestOptions;
 use borealis_service_kit::random;
 use tracing::{debug, warn};
@@ -365,8 +367,12 @@ impl Scheduler {
             role: request.role.clone(),
             verb,
         };
-        match self.bus.order(&subject, &order, ORDER_TIMEOUT).await {
-            Ok(accepted) => self.accepted(&job, index, &wanted, accepted).await,
+        let answer = self.bus.order(&subject, &order, ORDER_TIMEOUT).await;
+        let act = self.act_of(&job, &wanted, &subject, &answer);
+        match answer {
+            Ok(accepted) => {
+                within(act, self.accepted(&job, index, &wanted, accepted)).await;
+            }
             Err(error) => {
                 // Only a word that could never change is final; whoever holds the bus can forge it, but only to deny.
                 let cannot = error.code.side() == Side::Device
@@ -376,10 +382,46 @@ impl Scheduler {
                         Code::OrderSignatureInvalid | Code::OrderMalformed | Code::OrderNotCanonical
                     );
                 debug!(run = %wanted.run, guid = %wanted.guid, code = %error.code, "the order was not taken");
+                if error.code.side() == Side::Device {
+                    // Unsigned, and so a claim: kept as one, as often as the limits allow.
+                    self.recorder.end(&act, Err(error.code), false).await;
+                }
                 self.not_sent(&job, index, &error, cannot && wanted.act == Act::Begin)
                     .await;
             }
         }
+    }
+
+    /// Begins the audit's record of what a device made of an order.
+    fn act_of(&self, job: &Job, wanted: &Wanted, subject: &Subject, answer: &Reply<Accepted>) -> audit::Act {
+        let (role, verb) = match subject {
+            Subject::DeviceDo { role, verb, .. } => (role.as_str(), verb.as_str()),
+            _ => ("", ""),
+        };
+        let act = audit::Act::new(self.clock.now(), &format!("do {role}.{verb}"), verb, random::id());
+        act.note(|record| {
+            record.actor = Actor::device(&wanted.guid);
+            record.grant = Some(job.created.grant);
+            for (kind, id) in [
+                ("device", wanted.guid.to_string()),
+                ("run", wanted.run.to_string()),
+                ("job", job.created.job.to_string()),
+            ] {
+                record.add_object(kind, &id);
+            }
+            if let Ok(Accepted {
+                state: RunState::Refused,
+                result,
+                ..
+            }) = answer
+            {
+                let code = result
+                    .as_ref()
+                    .and_then(|result| codec::decode::<RunResult>(&result.bytes).ok()?.code);
+                record.outcome = Outcome::Refused(code.unwrap_or(Code::NotPermittedOnDevice));
+            }
+        });
+        act
     }
 
     /// Takes in a device's answer to an order.

@@ -36,6 +36,7 @@ use borealis_bus_schema::subjects::Service;
 use borealis_service_kit::args::ServiceArgs;
 use borealis_service_kit::follow::{Place, Stretch};
 use borealis_service_kit::run::{Built, Deps, RunError, ServiceMain, run_service};
+use borealis_service_kit::service::ServiceBuilder;
 
 use crate::agenda::Agenda;
 use crate::book::Book;
@@ -53,7 +54,9 @@ pub async fn run(args: ServiceArgs) -> Result<(), RunError> {
 
 async fn build(deps: Deps) -> Result<Built, RunError> {
     let state = deps.base.paths.state(Service::Scheduler);
+    let builder = deps.builder();
     let scheduler = Arc::new(Scheduler {
+        recorder: builder.recorder(),
         log: Arc::clone(&deps.log),
         bus: deps.bus.clone(),
         clock: Arc::clone(&deps.base.clock),
@@ -78,7 +81,7 @@ async fn build(deps: Deps) -> Result<Built, RunError> {
     tokio::spawn(Arc::clone(&scheduler).read_log(position));
     tokio::spawn(Arc::clone(&scheduler).deliver());
     // Before it knows the devices it would call them unknown.
-    Ok(register(&deps, &scheduler).ready_when(enrollment.freshness()).into())
+    Ok(register(builder, &scheduler).ready_when(enrollment.freshness()).into())
 }
 
 /// Takes in what enrollment says of devices, and brings forward what waits for those that came.
@@ -104,8 +107,8 @@ macro_rules! on {
     }};
 }
 
-fn register(deps: &Deps, me: &Arc<Scheduler>) -> borealis_service_kit::service::ServiceBuilder {
-    deps.builder()
+fn register(builder: ServiceBuilder, me: &Arc<Scheduler>) -> ServiceBuilder {
+    builder
         .operator("jobs-create", on!(me, jobs_create))
         .operator("jobs-list", on!(me, jobs_list))
         .operator("jobs-show", on!(me, jobs_show))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use borealis_event_store::{EventLog, EventRecord, StoreError};
+use borealis_service_kit::audit::Recorder;
 use borealis_service_kit::bus::Bus;
 use borealis_service_kit::clock::Clock;
 use borealis_service_kit::shutdown::Shutdown;
@@ -70,6 +71,8 @@ pub struct Scheduler {
     pub agenda: Mutex<Agenda<RunKey>>,
     /// Held while a job becomes durable and enters the book, so that a command makes one job.
     pub entering: tokio::sync::Mutex<()>,
+    /// Keeps what devices refuse.
+    pub recorder: Arc<Recorder>,
     /// Wakes delivery.
     pub wake: Notify,
     /// Ends everything.
@@ -169,11 +172,11 @@ impl Scheduler {
     }
 }
 
-/// Decodes a record; `None` when retention dropped its body, or when the store wrote it for itself.
+/// Decodes a record; `None` when retention dropped its body, when the store wrote it for itself, and for the audit's.
 ///
 /// Errors: [`RebuildError::Event`].
 pub fn decode(record: &EventRecord) -> Result<Option<Stored>, RebuildError> {
-    if record.kind == borealis_event_store::SUMMARISED {
+    if [borealis_event_store::SUMMARISED, borealis_bus_schema::audit::KIND].contains(&record.kind.as_str()) {
         return Ok(None);
     }
     let Some(body) = &record.body else { return Ok(None) };

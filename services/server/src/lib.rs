@@ -26,6 +26,7 @@ pub mod quickstart;
 pub mod recovery;
 pub mod routes;
 pub mod store;
+mod vouched;
 
 mod screen;
 

@@ -7,7 +7,9 @@ use std::{
 };
 
 use borealis_bus_schema::causes::chain;
-use borealis_event_store as event_store;
+use borealis_bus_schema::messages::audit::KnownHead;
+use borealis_bus_schema::subjects::Service;
+use borealis_event_store::{self as event_store, Head, StoreError};
 use borealis_service_kit::{
     control::{self, ControlError, ControlRequest},
     exit,
@@ -18,6 +20,7 @@ use serde_json::{Value, json};
 use crate::{
     args::{StoreArgs, StoreVerb},
     error::ServerError,
+    vouched,
 };
 
 /// Does what was asked of a store, and returns the exit code: 74 for a store that is not whole.
@@ -34,7 +37,7 @@ pub fn run(args: StoreArgs) -> Result<u8, ServerError> {
             after: *after,
             follow: *follow,
         },
-        StoreVerb::Verify => ControlRequest::Verify,
+        StoreVerb::Verify => ControlRequest::Verify { known: Vec::new() },
         StoreVerb::Export { raw: true } => ControlRequest::Export,
         StoreVerb::Export { raw: false } => ControlRequest::Events,
         StoreVerb::RebuildViews => ControlRequest::RebuildViews,
@@ -43,8 +46,86 @@ pub fn run(args: StoreArgs) -> Result<u8, ServerError> {
         .enable_all()
         .build()
         .map_err(ServerError::io("the runtime"))?;
+    if args.verb == StoreVerb::Verify {
+        return runtime.block_on(verify(&paths, args.service));
+    }
     let outcome = runtime.block_on(ask(&paths, &args, request));
     finish(&args.verb, outcome)
+}
+
+/// Checks a store's chain, and that the heads that signing countersigned stand in it.
+async fn verify(paths: &Paths, service: Service) -> Result<u8, ServerError> {
+    let vouched = vouched::heads(paths, service).await;
+    let (known, not_compared) = match &vouched {
+        Ok((known, 0)) => (known.as_slice(), None),
+        Ok((known, forged)) => {
+            let why = format!("{forged} countersigned heads in the store of signing are not signed by signing");
+            return say_broken(&why, known.last().map(|head| head.position));
+        }
+        Err(error) => (&[][..], Some(chain(error))),
+    };
+    // A running service takes the newest only: its request is bounded, and one head vouches for all before it.
+    let newest = known.get(known.len().saturating_sub(SENT)..).unwrap_or_default();
+    let request = ControlRequest::Verify { known: newest.to_vec() };
+    let outcome = match control::ask(paths, service, &request, print).await {
+        Err(error) if control::not_running(&error) => verify_folder(paths, service, known).await,
+        asked => asked.map_err(|error| match error {
+            ControlError::Refused(why) => Found::Broken(why, None),
+            other => Found::Failed(other),
+        }),
+    };
+    match outcome {
+        Ok(mut summary) => {
+            if let Some(fields) = summary.as_object_mut() {
+                fields.insert("countersigned".to_owned(), json!(known.last()));
+                if let Some(why) = not_compared {
+                    fields.insert("not_compared".to_owned(), json!(why));
+                }
+            }
+            print(summary).map_err(ServerError::io("printing"))?;
+            Ok(exit::OK)
+        }
+        Err(Found::Broken(why, position)) => say_broken(&why, position),
+        Err(Found::Failed(error)) => Err(ServerError::Failed(chain(&error))),
+    }
+}
+
+/// Is how many heads a running service is sent.
+const SENT: usize = 1_000;
+
+/// Says how a check ended that did not end well.
+enum Found {
+    Broken(String, Option<u64>),
+    Failed(ControlError),
+}
+
+/// Checks a store that no process has open, also one that does not open any more.
+async fn verify_folder(paths: &Paths, service: Service, known: &[KnownHead]) -> Result<Value, Found> {
+    let folder = paths.state(service);
+    if !folder.join("db").exists() {
+        let why = format!("{service} has no event store here");
+        // Where heads were countersigned there was one.
+        return Err(match known.last() {
+            Some(_) => Found::Broken(why, Some(1)),
+            None => Found::Failed(ControlError::Refused(why)),
+        });
+    }
+    let known: Vec<Head> = known
+        .iter()
+        .map(|head| Head {
+            position: head.position,
+            hash: head.hash.0,
+        })
+        .collect();
+    let checking = tokio::task::spawn_blocking(move || event_store::verify_folder(&folder, &known));
+    let checked = checking.await.map_err(|error| Found::Broken(error.to_string(), None))?;
+    checked.map(|report| control::report_line(&report)).map_err(|error| {
+        let position = match &error {
+            StoreError::Broken { position, .. } => Some(*position),
+            _ => None,
+        };
+        Found::Broken(chain(&error), position)
+    })
 }
 
 async fn ask(paths: &Paths, args: &StoreArgs, request: ControlRequest) -> Result<Value, ControlError> {
@@ -67,20 +148,19 @@ async fn ask(paths: &Paths, args: &StoreArgs, request: ControlRequest) -> Result
 fn finish(verb: &StoreVerb, outcome: Result<Value, ControlError>) -> Result<u8, ServerError> {
     let broken = match outcome {
         Ok(summary) => {
-            if matches!(verb, StoreVerb::Verify | StoreVerb::RebuildViews) {
+            if *verb == StoreVerb::RebuildViews {
                 print(summary).map_err(ServerError::io("printing"))?;
             }
             return Ok(exit::OK);
         }
-        Err(ControlError::Refused(why)) if *verb == StoreVerb::Verify => why,
         Err(ControlError::Store(error)) => chain(&error),
         Err(error) => return Err(ServerError::Failed(chain(&error))),
     };
-    say_broken(&broken)
+    say_broken(&broken, None)
 }
 
-fn say_broken(why: &str) -> Result<u8, ServerError> {
-    print(json!({"whole": false, "error": why})).map_err(ServerError::io("printing"))?;
+fn say_broken(why: &str, position: Option<u64>) -> Result<u8, ServerError> {
+    print(json!({"whole": false, "position": position, "error": why})).map_err(ServerError::io("printing"))?;
     Ok(exit::STORAGE)
 }
 
@@ -106,6 +186,6 @@ fn import(folder: &Path, file: &Path) -> Result<u8, ServerError> {
             print(json!({"events": head.position})).map_err(ServerError::io("printing"))?;
             Ok(exit::OK)
         }
-        Err(error) => say_broken(&chain(&error)),
+        Err(error) => say_broken(&chain(&error), None),
     }
 }

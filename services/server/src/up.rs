@@ -467,7 +467,9 @@ impl Up {
         }
     }
 
-    /// Stops everything: what was added, the gateway, the services, the bus.
+    /// Stops everything: what was added, the gateway, the services, signing, the bus.
+    ///
+    /// signing stops behind the services whose last heads it countersigns.
     pub async fn stop(mut self) {
         let began = Instant::now();
         let by = |share: f64| began + STOP.mul_f64(share);
@@ -477,7 +479,11 @@ impl Up {
             .partition(|child| child.name() == Service::Gateway.name());
         stop_all(std::mem::take(&mut self.further), by(0.3)).await;
         stop_all(gateway, by(0.5)).await;
-        stop_all(services, by(0.92)).await;
+        let (signing, services): (Vec<_>, Vec<_>) = services
+            .into_iter()
+            .partition(|child| child.name() == Service::Signing.name());
+        stop_all(services, by(0.8)).await;
+        stop_all(signing, by(0.92)).await;
         stop_all(self.nats.take().into_iter().collect(), by(1.0)).await;
         tracing::info!(took_ms = began.elapsed().as_millis(), "the server stopped");
         screen::line(&format!("Stopped after {:.1} s", began.elapsed().as_secs_f64()));

@@ -513,6 +513,21 @@ impl Authoriser {
             .ok_or_else(|| WireError::new(Code::TokenInvalid, "the token was not minted by this deployment"))
     }
 
+    /// Names whoever a biscuit speaks for, whether or not it may do anything; for the audit of what is refused.
+    ///
+    /// Only what this deployment minted names anybody.
+    pub fn speaker(&self, biscuit: Option<&str>) -> Option<Caller> {
+        let text = biscuit.filter(|text| text.len() <= MAX_TOKEN_BYTES)?;
+        let biscuit = self.open(text).ok()?;
+        let question = Question {
+            need: Need::Session,
+            resource: None,
+            via: &[],
+        };
+        let mut world = self.world(&biscuit, question).ok()?;
+        read_caller(&mut world).ok().map(|(caller, _)| caller)
+    }
+
     fn judge(&self, biscuit: &Biscuit, question: Question<'_>, by: Standing) -> Result<Caller, Verdict> {
         let mut world = self.world(biscuit, question)?;
         let verdict = world.authorize_with_limits(LIMITS);

@@ -10,6 +10,7 @@ mod incoming;
 mod requests;
 mod sys;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -278,25 +279,29 @@ impl Bus {
         self.inner.link.subscribe(subject, queue).await
     }
 
-    /// Asks every service whether it is there, and returns the names of those that answered within the time.
+    /// Asks every service whether it is there, and returns the names of those that answered within the time, each with whether
+    /// it says that its keys are isolated.
     ///
     /// Errors: [`BusError::Client`].
-    pub async fn ping_services(&self, within: Duration) -> Result<std::collections::BTreeSet<String>, BusError> {
+    pub async fn ping_services(&self, within: Duration) -> Result<BTreeMap<String, bool>, BusError> {
         #[derive(Deserialize)]
         struct Pong {
             name: String,
+            #[serde(default)]
+            metadata: BTreeMap<String, String>,
         }
         let mut answers = self
             .inner
             .requests
             .ask_many(&self.inner.link, "$SRV.PING".to_owned())
             .await?;
-        let mut names = std::collections::BTreeSet::new();
+        let mut names = BTreeMap::new();
         let wanted = Service::ALL.len() - 1;
         let collect = async {
             while let Some(body) = answers.recv().await {
                 if let Ok(pong) = codec::decode_json::<Pong>(&body, 16 << 10) {
-                    names.insert(pong.name);
+                    let isolated = pong.metadata.get("keys").is_some_and(|keys| keys == "isolated");
+                    names.insert(pong.name, isolated);
                 }
                 if names.len() >= wanted {
                     break;

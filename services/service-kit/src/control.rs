@@ -10,8 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use borealis_bus_schema::causes::chain;
+use borealis_bus_schema::messages::audit::KnownHead;
 use borealis_bus_schema::subjects::Service;
-use borealis_event_store::{BoxFuture, EventLog, EventRecord, OpenOptions, SledLog, StoreError, VerifyReport, verify};
+use borealis_event_store::{
+    BoxFuture, EventLog, EventRecord, OpenOptions, SledLog, StoreError, StreamId, VerifyReport, verify,
+};
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -27,7 +30,7 @@ use crate::paths::Paths;
 pub type RebuildViews = Arc<dyn Fn() -> BoxFuture<'static, Result<u64, String>> + Send + Sync>;
 
 /// Is the longest request line in bytes.
-const REQUEST_BYTES: u64 = 4_096;
+const REQUEST_BYTES: u64 = 256 << 10;
 /// Is about how large one piece of an export is.
 const PIECE_BYTES: usize = 48 << 10;
 /// Is how many events are read at once.
@@ -69,8 +72,17 @@ pub enum ControlRequest {
         /// Whether to go on.
         follow: bool,
     },
-    /// Checks the whole chain.
-    Verify,
+    /// Checks the whole chain, and that heads known from elsewhere stand in it.
+    Verify {
+        /// Heads that signing countersigned.
+        #[serde(default)]
+        known: Vec<KnownHead>,
+    },
+    /// Prints the events of one stream with their bodies.
+    Stream {
+        /// The stream's name.
+        name: String,
+    },
     /// Prints every event with its body.
     Events,
     /// Gives the whole log in the form that an import takes, in pieces; see [`export_piece`].
@@ -209,7 +221,8 @@ async fn perform(
 ) -> io::Result<Result<Value, String>> {
     match request {
         ControlRequest::Tail { after, follow } => tail(out, Arc::new(store), after, follow).await,
-        ControlRequest::Verify => Ok(verified(store).await),
+        ControlRequest::Verify { known } => Ok(verified(store, known).await),
+        ControlRequest::Stream { name } => stream(out, Arc::new(store), &name).await,
         ControlRequest::Events => events(out, Arc::new(store)).await,
         ControlRequest::Export => export(out, store).await,
         ControlRequest::RebuildViews => match rebuild {
@@ -254,12 +267,65 @@ async fn tail(
     }
 }
 
-async fn verified(store: SledLog) -> Result<Value, String> {
-    let report = tokio::task::spawn_blocking(move || verify(&store, &[]))
-        .await
-        .map_err(|error| error.to_string())?
-        .map_err(|error| chain(&error))?;
+async fn verified(store: SledLog, known: Vec<KnownHead>) -> Result<Value, String> {
+    // A chain that does not hold ends the store; a head that is not there is told, so that a store that was put back from a
+    // backup goes on.
+    let report = tokio::task::spawn_blocking(move || {
+        let report = verify(&store, &[])?;
+        known_stand(&store, &report, &known).map(|()| report)
+    })
+    .await
+    .map_err(|error| error.to_string())?
+    .map_err(|error| chain(&error))?;
     Ok(report_line(&report))
+}
+
+/// Checks that known heads stand in a log whose chain holds; the first that does not is named.
+fn known_stand(store: &SledLog, report: &VerifyReport, known: &[KnownHead]) -> Result<(), StoreError> {
+    let mut known = known.to_vec();
+    known.sort_by_key(|head| head.position);
+    for head in known {
+        if head.position > report.head.position {
+            return Err(StoreError::Broken {
+                position: report.head.position.saturating_add(1),
+                reason: "the log ends before a countersigned head: its tail was cut off, or an older copy was put back",
+            });
+        }
+        let Some(before) = head.position.checked_sub(1) else {
+            continue;
+        };
+        let event = store.read_all(before, 1)?;
+        if event.first().is_some_and(|event| event.hash != head.hash.0) {
+            return Err(StoreError::Broken {
+                position: head.position,
+                reason: "a countersigned head has another hash: what stands at or before it was altered or removed",
+            });
+        }
+    }
+    Ok(())
+}
+
+async fn stream(out: &mut impl Sink, log: Arc<dyn EventLog>, name: &str) -> io::Result<Result<Value, String>> {
+    let Ok(stream) = StreamId::new(name) else {
+        return Ok(Err(format!("{name:?} is no stream")));
+    };
+    let mut after = 0;
+    loop {
+        let (log, stream) = (Arc::clone(&log), stream.clone());
+        let page = tokio::task::spawn_blocking(move || log.read_stream(&stream, after, PAGE)).await;
+        let events = match page {
+            Ok(Ok(events)) => events,
+            Ok(Err(error)) => return Ok(Err(chain(&error))),
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let Some(last) = events.last() else {
+            return Ok(Ok(json!({"version": after})));
+        };
+        after = last.version;
+        for event in &events {
+            out.line(event_line(event, true)).await?;
+        }
+    }
 }
 
 /// Gives the outcome of a check as `verify` prints it.

@@ -58,14 +58,7 @@ pub(crate) async fn publish(
     let mut commits = log.subscribe();
     loop {
         commits.mark_unchanged();
-        match signed_head(&key, &bus, log.as_ref(), clock.as_ref()) {
-            Ok(body) => {
-                if let Err(error) = bus.publish_head(body).await {
-                    tracing::warn!(%error, "the head could not be published");
-                }
-            }
-            Err(error) => tracing::error!(%error, "the head could not be signed"),
-        }
+        tell(&key, &bus, log.as_ref(), clock.as_ref()).await;
         let next = async {
             tokio::time::sleep(COALESCE).await;
             // Ends as well when the log is closed; the service stops then.
@@ -75,6 +68,18 @@ pub(crate) async fn publish(
             () = next => {}
             () = shutdown.wait() => return,
         }
+    }
+}
+
+/// Publishes the signed head once.
+pub(crate) async fn tell(key: &SigningKey, bus: &Bus, log: &dyn EventLog, clock: &dyn Clock) {
+    match signed_head(key, bus, log, clock) {
+        Ok(body) => {
+            if let Err(error) = bus.publish_head(body).await {
+                tracing::warn!(%error, "the head could not be published");
+            }
+        }
+        Err(error) => tracing::error!(%error, "the head could not be signed"),
     }
 }
 

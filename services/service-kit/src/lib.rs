@@ -68,6 +68,7 @@ pub mod bus;
 pub mod follow;
 pub mod heads;
 
+pub mod audit;
 pub mod operator;
 pub mod service;
 

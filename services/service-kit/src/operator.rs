@@ -13,6 +13,7 @@ use borealis_event_store::{Append, AppendError, Appended, EventLog, StoreError, 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::audit::{Act, within};
 use crate::auth::{Authoriser, Caller, Question, Resource};
 use crate::shutdown::Shutdown;
 
@@ -39,6 +40,7 @@ pub struct OperatorCtx {
     pub shutdown: Shutdown,
     pub(crate) route: &'static Route,
     pub(crate) authoriser: Arc<Authoriser>,
+    pub(crate) act: Act,
 }
 
 /// Is a call of a public route: its body proves what it must.
@@ -109,14 +111,15 @@ impl OperatorCtx {
         writes: Vec<StreamWrite>,
         answer: Vec<u8>,
     ) -> Result<Appended, AppendError> {
-        log.append(Append {
+        let append = log.append(Append {
             command_id: *self.command.as_bytes(),
             command_digest: self.digest,
             at_ms: self.now.unix_ms(),
             writes,
             answer,
-        })
-        .await
+        });
+        // Also in a task of its own the change carries the record of this act.
+        within(self.act.clone(), append).await
     }
 }
 

@@ -16,6 +16,7 @@ use ed25519_dalek::SigningKey;
 use thiserror::Error;
 
 use crate::args::ServiceArgs;
+use crate::audit::{AuditIndex, AuditedLog};
 use crate::auth::{AuthError, Authoriser};
 use crate::bus::{Bus, BusConfig, BusError};
 use crate::clock::{Clock, SystemClock};
@@ -285,7 +286,7 @@ pub async fn run_service(main: ServiceMain, args: ServiceArgs) -> Result<(), Run
 async fn run_on(main: ServiceMain, base: Arc<Base>) -> Result<(), RunError> {
     let service_key = keys::read_signing_key(&base.paths.service_key(base.service))?;
     let store = open_store(&base).await?;
-    let log: Arc<dyn EventLog> = Arc::new(store.clone());
+    let log: Arc<dyn EventLog> = Arc::new(AuditedLog::new(Arc::new(store.clone())));
     let Some(bus) = base.connect().await? else {
         return close(&log).await;
     };
@@ -312,12 +313,30 @@ async fn run_on(main: ServiceMain, base: Arc<Base>) -> Result<(), RunError> {
         access,
     };
     let built = (main.build)(deps).await?;
-    let control = control::serve(&base.paths, base.service, store, built.rebuild_views)?;
-    let served = built.builder.run(base.shutdown.clone()).await;
+    let index = Arc::new(AuditIndex::open(base.service, &store)?);
+    let rebuild = rebuild_all(built.rebuild_views, Arc::clone(&index));
+    let control = control::serve(&base.paths, base.service, store, Some(rebuild))?;
+    let served = built.builder.audit_index(index).run(base.shutdown.clone()).await;
     drop(control);
     let closed = close(&log).await;
     served?;
     closed
+}
+
+/// Rebuilds the service's own views, then the index of its audit.
+fn rebuild_all(own: Option<RebuildViews>, index: Arc<AuditIndex>) -> RebuildViews {
+    Arc::new(move || {
+        let (own, index) = (own.clone(), Arc::clone(&index));
+        Box::pin(async move {
+            if let Some(own) = own {
+                own().await?;
+            }
+            let rebuilt = tokio::task::spawn_blocking(move || index.rebuild()).await;
+            rebuilt
+                .map_err(|error| error.to_string())?
+                .map_err(|error| chain(&error))
+        })
+    })
 }
 
 async fn open_store(base: &Base) -> Result<SledLog, RunError> {

@@ -6,6 +6,7 @@
 //! that follow this one, and announces itself as the NATS services API wants it.
 
 mod announce;
+mod audited;
 mod dispatch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,9 +14,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use borealis_bus_schema::audit;
 use borealis_bus_schema::codec;
 use borealis_bus_schema::ids::{CorrelationId, Guid, RoleName, VerbName};
 use borealis_bus_schema::messages::Request;
+use borealis_bus_schema::messages::audit::{LIST_VERB, NoteRefusals, VERIFY_VERB};
 use borealis_bus_schema::permissions;
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::routes::{self, Need, Right, Route};
@@ -25,8 +28,9 @@ use borealis_event_store::{BoxFuture, EventLog};
 use ed25519_dalek::SigningKey;
 use serde::Serialize;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
+use crate::audit::{AuditIndex, Recorder};
 use crate::auth::{Authoriser, Caller, STALE_AFTER_MS};
 use crate::bus::{Bus, BusError, Incomings};
 use crate::clock::Clock;
@@ -116,6 +120,15 @@ enum Verb {
         handle: InternalFn,
     },
     EventsRead,
+    Audit(AuditVerb),
+}
+
+/// Names a verb of the audit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AuditVerb {
+    List,
+    Verify,
+    Note,
 }
 
 struct TellHandler {
@@ -159,6 +172,9 @@ pub struct ServiceBuilder {
     secret_kinds: BTreeSet<&'static str>,
     limits: Limits,
     ready_when: Option<Freshness>,
+    index: Option<Arc<AuditIndex>>,
+    recorder: Arc<Recorder>,
+    at_end: Vec<JoinHandle<()>>,
     wrong: Option<ServeError>,
 }
 
@@ -172,6 +188,7 @@ impl ServiceBuilder {
         clock: Arc<dyn Clock>,
         authoriser: Arc<Authoriser>,
     ) -> Self {
+        let recorder = Arc::new(Recorder::new(Arc::clone(&log), Arc::clone(&clock)));
         Self {
             service,
             paths,
@@ -179,12 +196,16 @@ impl ServiceBuilder {
             log,
             clock,
             authoriser,
+            recorder,
             key: None,
             verbs: BTreeMap::new(),
             tells: Vec::new(),
-            secret_kinds: BTreeSet::new(),
+            // Who did what is nothing that other services decide by.
+            secret_kinds: BTreeSet::from([audit::KIND]),
             limits: Limits::default(),
             ready_when: None,
+            index: None,
+            at_end: Vec::new(),
             wrong: None,
         }
     }
@@ -214,6 +235,25 @@ impl ServiceBuilder {
     #[must_use]
     pub fn ready_when(mut self, fresh: Freshness) -> Self {
         self.ready_when = Some(fresh);
+        self
+    }
+
+    /// Waits for a task of the service once everything is answered, before the log is closed; the task ends by the shutdown.
+    #[must_use]
+    pub fn at_end(mut self, task: JoinHandle<()>) -> Self {
+        self.at_end.push(task);
+        self
+    }
+
+    /// Returns what keeps refusals; for acts that come on other ways than the request loop, as a device's answer to an order.
+    pub fn recorder(&self) -> Arc<Recorder> {
+        Arc::clone(&self.recorder)
+    }
+
+    /// Lets it answer for its audit; without, nobody can list or verify it on-line.
+    #[must_use]
+    pub fn audit_index(mut self, index: Arc<AuditIndex>) -> Self {
+        self.index = Some(index);
         self
     }
 
@@ -336,6 +376,18 @@ impl ServiceBuilder {
             None => keys::read_signing_key(&self.paths.service_key(self.service))?,
         };
         self.verbs.insert("events-read".to_owned(), Verb::EventsRead);
+        let audit = [
+            (LIST_VERB, AuditVerb::List, self.index.is_some()),
+            (VERIFY_VERB, AuditVerb::Verify, self.index.is_some()),
+            (
+                NoteRefusals::VERB,
+                AuditVerb::Note,
+                self.service == NoteRefusals::SERVICE,
+            ),
+        ];
+        for (verb, which, _) in audit.into_iter().filter(|(_, _, here)| *here) {
+            self.verbs.insert(verb.to_owned(), Verb::Audit(which));
+        }
         let name = self.service.name();
         let requests = self.bus.listen(filter::service(self.service), Some(name)).await?;
         let announcements = self.bus.listen("$SRV.>".to_owned(), None).await?;
@@ -348,7 +400,7 @@ impl ServiceBuilder {
         // The subscriptions stand at the bus before anyone is told that this service answers.
         self.bus.flush().await?;
         let heads = tokio::spawn(heads::publish(
-            key,
+            key.clone(),
             self.bus.clone(),
             Arc::clone(&self.log),
             Arc::clone(&self.clock),
@@ -360,11 +412,26 @@ impl ServiceBuilder {
             self.ready_when.take(),
             shutdown.clone(),
         ));
+        let recorder = Arc::clone(&self.recorder);
+        let (counting, ends) = (Arc::clone(&recorder), shutdown.clone());
+        tokio::spawn(async move { counting.run(ends).await });
+        if let Some(index) = &self.index {
+            tokio::spawn(keep_up(Arc::clone(index), shutdown.clone()));
+        }
         tracing::info!(service = name, "serving");
-        let bus = self.bus.clone();
-        self.serve(requests, announcements, tells, &shutdown).await;
+        let (bus, log, clock) = (self.bus.clone(), Arc::clone(&self.log), Arc::clone(&self.clock));
+        let at_end = std::mem::take(&mut self.at_end);
+        self.serve(requests, announcements, tells, &recorder, &shutdown).await;
+        recorder.write_counted().await;
+        for task in at_end {
+            if tokio::time::timeout(DRAIN, task).await.is_err() {
+                tracing::warn!("a task of the service did not end in time");
+            }
+        }
         ready.abort();
         heads.abort();
+        // The last head: whoever countersigns learns of what was written while the service stopped.
+        heads::tell(&key, &bus, log.as_ref(), clock.as_ref()).await;
         if let Err(error) = bus.flush().await {
             tracing::warn!(%error, "the last answers may not have left");
         }
@@ -377,6 +444,7 @@ impl ServiceBuilder {
         requests: Incomings,
         announcements: Incomings,
         tells: Vec<(Incomings, TellFn)>,
+        recorder: &Arc<Recorder>,
         shutdown: &Shutdown,
     ) {
         let limits = self.limits;
@@ -388,6 +456,8 @@ impl ServiceBuilder {
             secret_kinds: self.secret_kinds,
             shutdown: shutdown.clone(),
             stats: announce::Stats::new(self.verbs.keys()),
+            audit: Arc::clone(recorder),
+            index: self.index,
             verbs: self.verbs,
             operators: Arc::new(Semaphore::new(limits.operators)),
             services: Arc::new(Semaphore::new(limits.services)),
@@ -402,6 +472,23 @@ impl ServiceBuilder {
         shutdown.wait().await;
         while loops.join_next().await.is_some() {}
         core.drained(DRAIN, limits).await;
+    }
+}
+
+/// Keeps the index of the audit near the log's end, so that a look into it never waits for hours of events.
+async fn keep_up(index: Arc<AuditIndex>, shutdown: Shutdown) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(KEEP_UP) => {}
+            () = shutdown.wait() => return,
+        }
+        let index = Arc::clone(&index);
+        match tokio::task::spawn_blocking(move || index.catch_up()).await {
+            Ok(Ok(_)) => {}
+            // A storage error has its own way out.
+            Ok(Err(error)) => tracing::warn!(%error, "the index of the audit does not keep up"),
+            Err(error) => tracing::error!(%error, "the index of the audit does not keep up"),
+        }
     }
 }
 
@@ -446,6 +533,9 @@ fn followers_of(service: Service) -> impl Iterator<Item = Service> {
 
 /// Is how long a request may take here before it is given up.
 const HANDLER_TIMEOUT: Duration = Duration::from_millis(permissions::SERVICE_RESPONSE_MS.unsigned_abs());
+
+/// Is how often the index of the audit takes in what is new.
+const KEEP_UP: Duration = Duration::from_secs(20);
 
 const fn need_of(right: Right) -> Need {
     Need::Right(right)

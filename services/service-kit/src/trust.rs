@@ -128,6 +128,14 @@ impl TrustFile {
         self.services.get(&service)
     }
 
+    /// Returns the keys with which a service may have signed what is of an instant: its key, and those that were replaced later.
+    pub fn keys_of(&self, service: Service, at: Timestamp) -> Vec<PublicKey> {
+        let former = self.former_services.iter();
+        let former = former.filter(|former| former.service == service && at <= former.until);
+        let own = self.service_key(service).copied();
+        own.into_iter().chain(former.map(|former| former.key)).collect()
+    }
+
     /// Returns the signed set of code-signing keys.
     ///
     /// Errors: [`TrustError::KeySetText`].

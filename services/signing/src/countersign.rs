@@ -1,6 +1,6 @@
 //! Confirming the heads of all logs, so that none of them can lose its end or be put back unnoticed.
 //!
-//! Each minute the newest head of every followed service, signed by that service, is countersigned and kept here; and this
+//! Each minute, and when the service stops, the newest head of every followed service, signed by that service, is countersigned and kept here; and this
 //! service's own. A head that went back, or has another hash at the same position, is never countersigned but reported.
 //! One that has not moved needs nothing new.
 
@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use borealis_bus_schema::codec;
 use borealis_bus_schema::forms::{Form, sign};
+use borealis_bus_schema::messages::audit::Countersigned;
 use borealis_bus_schema::messages::events::Head;
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
-use borealis_event_store::{EventLog, StreamId};
+use borealis_event_store::EventLog;
 use borealis_service_kit::clock::Clock;
 use borealis_service_kit::shutdown::Shutdown;
 use ed25519_dalek::SigningKey;
@@ -29,6 +30,9 @@ const EVERY: Duration = Duration::from_secs(55);
 
 /// Is the pause before the first round: long enough for every service's first head.
 const FIRST: Duration = Duration::from_secs(5);
+
+/// Is how long heads that were told already may take to arrive when the service stops.
+const LAST: Duration = Duration::from_millis(100);
 
 /// Says what a new head is compared with the one confirmed before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,14 +82,20 @@ impl Countersigner {
         };
         let mut own_end = 0;
         let mut pause = FIRST;
-        loop {
+        let mut last = false;
+        while !last {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.shutdown.wait() => return,
+                () = self.shutdown.wait() => {
+                    // The services that stopped before told their last heads; those may still be on the way in.
+                    tokio::time::sleep(LAST).await;
+                    last = true;
+                }
             }
             pause = EVERY;
             if let Err(error) = self.round(&mut confirmed, &mut own_end).await {
                 tracing::warn!(error = %borealis_bus_schema::causes::chain(&error), "heads could not be countersigned; the next round tries again");
+                pause = FIRST;
             }
         }
     }
@@ -94,17 +104,8 @@ impl Countersigner {
     fn confirmed_before(&self) -> Result<BTreeMap<Service, Head>, SigningError> {
         let mut confirmed = BTreeMap::new();
         for service in Service::ALL.into_iter().filter(|service| service.has_store()) {
-            let stream = StreamId::new(&format!("head-{service}")).map_err(stored::StoredError::from)?;
-            let version = self.log.stream_version(&stream)?;
-            let last = self.log.read_stream(&stream, version.saturating_sub(1), 1)?;
-            let Some((kind, body)) = last
-                .first()
-                .and_then(|record| Some((&record.kind, record.body.as_ref()?)))
-            else {
-                continue;
-            };
-            if let Event::HeadCountersigned { head, .. } = stored::decode(kind, body)? {
-                confirmed.insert(service, head);
+            if let Some(newest) = newest(self.log.as_ref(), service)? {
+                confirmed.insert(service, newest.head);
             }
         }
         Ok(confirmed)
@@ -163,6 +164,25 @@ impl Countersigner {
         let signature = sign(&self.key, Form::Countersign, &[&bytes]);
         Ok(Event::HeadCountersigned { head, at, signature })
     }
+}
+
+/// Reads the newest head of a service that was confirmed.
+///
+/// Errors: [`SigningError::Store`], [`SigningError::Stored`].
+pub fn newest(log: &dyn EventLog, service: Service) -> Result<Option<Countersigned>, SigningError> {
+    let stream = stored::of_heads(service)?;
+    let version = log.stream_version(&stream)?;
+    let last = log.read_stream(&stream, version.saturating_sub(1), 1)?;
+    let Some((kind, body)) = last
+        .first()
+        .and_then(|record| Some((&record.kind, record.body.as_ref()?)))
+    else {
+        return Ok(None);
+    };
+    Ok(match stored::decode(kind, body)? {
+        Event::HeadCountersigned { head, at, signature } => Some(Countersigned { head, at, signature }),
+        Event::OrdersSigned { .. } => None,
+    })
 }
 
 #[cfg(test)]

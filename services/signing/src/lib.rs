@@ -5,8 +5,8 @@
 //! a device that enrollment calls active, now. So whoever takes over the scheduler, the gateway or the bus gets no
 //! signature over anything that no operator asked for.
 //!
-//! **Subjects.** In: `orders-sign`, asked by the scheduler; `events-read`. Follows access (what was revoked) and enrollment
-//! (which devices are active), hears the heads of all stores and countersigns them each minute. Out: its signed head.
+//! **Subjects.** In: `orders-sign`, asked by the scheduler; `countersigned`, asked by the gateway; `events-read`. Follows access (what was revoked) and enrollment
+//! (which devices are active), hears the heads of all stores and countersigns them each minute and when it stops. Out: its signed head.
 //!
 //! **On disk.** `Server/State/signing/`: the event store with every signed batch. `Certificates/Server/signing/`:
 //! `code_signing.ed25519`.
@@ -69,7 +69,7 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
     }
     let devices = Arc::new(Devices::default());
     let enrollment = follow_enrollment(&deps, Arc::clone(&devices)).await?;
-    tokio::spawn(countersigner(&deps).await?.run());
+    let countersigning = tokio::spawn(countersigner(&deps).await?.run());
     let signing = Arc::new(Signing {
         log: Arc::clone(&deps.log),
         key,
@@ -79,9 +79,12 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         devices,
         enrollment,
     });
+    let log = Arc::clone(&deps.log);
     let builder = deps
         .builder()
-        .internal(move |ctx, ask| handlers::orders_sign::handle(Arc::clone(&signing), ctx, ask));
+        .internal(move |ctx, ask| handlers::orders_sign::handle(Arc::clone(&signing), ctx, ask))
+        .internal(move |ctx, ask| handlers::countersigned::handle(Arc::clone(&log), ctx, ask))
+        .at_end(countersigning);
     Ok(builder.into())
 }
 

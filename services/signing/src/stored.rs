@@ -9,6 +9,7 @@ use borealis_bus_schema::forms::SignatureBytes;
 use borealis_bus_schema::ids::{CommandId, GrantId, Guid, JobId, OperatorId, OrderId, RunId};
 use borealis_bus_schema::messages::events::Head;
 use borealis_bus_schema::order::Digest;
+use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{NewEvent, StreamId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -68,6 +69,13 @@ pub fn of_job(job: &JobId) -> Result<StreamId, StoredError> {
     Ok(StreamId::new(&format!("job-{job}"))?)
 }
 
+/// Names the stream of a service's confirmed heads.
+///
+/// Errors: none in practice; a name always fits.
+pub fn of_heads(service: Service) -> Result<StreamId, StoredError> {
+    Ok(StreamId::new(&format!("head-{service}"))?)
+}
+
 /// Brings an event to its stored form, with the stream it belongs to.
 ///
 /// Errors: [`StoredError::Body`] for a body that is too large.
@@ -96,7 +104,7 @@ pub fn encode(event: &Event) -> Result<(StreamId, NewEvent), StoredError> {
             (of_job(&job)?, "OrdersSigned", codec::encode(&body))
         }
         Event::HeadCountersigned { head, at, signature } => {
-            let stream = StreamId::new(&format!("head-{}", head.service))?;
+            let stream = of_heads(head.service)?;
             let body = HeadCountersignedV1 { head, at, signature };
             (stream, "HeadCountersigned", codec::encode(&body))
         }
@@ -180,7 +188,6 @@ fn unpack_one(entry: &[u8]) -> Option<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use borealis_bus_schema::subjects::Service;
     use borealis_test_support::{Golden, golden, golden_files};
     use serde_json::Value;
     use std::path::Path;

@@ -10,6 +10,7 @@ use borealis_bus_schema::ids::SessionId;
 use borealis_bus_schema::messages::access::{Login, LoginAnswer};
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::reply::{Reply, WireError};
+use borealis_service_kit::audit;
 use borealis_service_kit::operator::PublicCtx;
 use borealis_service_kit::random;
 use rand::rngs::OsRng;
@@ -95,6 +96,10 @@ async fn finish(
     let login = access
         .logins(|logins| logins.take(login_id, Purpose::LogIn, ctx.now))
         .ok_or_else(failed)?;
+    if let Some(operator) = login.operator {
+        // Only names that exist: what else was typed there may be a password.
+        audit::note_object("operator", operator);
+    }
     let secret = Opaque::finish(login.exchange, &login.username, login_finalization).map_err(|error| match error {
         OpaqueError::Refused => failed(),
         OpaqueError::Malformed { .. } => malformed(error),

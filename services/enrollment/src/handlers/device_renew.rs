@@ -1,9 +1,11 @@
 //! `device-renew`: a device gets its next credentials by its signature.
 
+use borealis_bus_schema::audit::Actor;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::Form;
 use borealis_bus_schema::messages::enrollment::{Renew, Renewed};
 use borealis_bus_schema::reply::WireError;
+use borealis_service_kit::audit;
 use borealis_service_kit::operator::PublicCtx;
 use borealis_service_kit::random;
 use data_encoding::BASE64URL_NOPAD;
@@ -41,6 +43,8 @@ async fn renew(app: &App, ctx: &PublicCtx) -> Result<Renewed, Refusal> {
         });
     }
     let key = verify(app, &asked)?;
+    audit::note_actor(Actor::device(&asked.guid));
+    audit::note_object("device", asked.guid);
     app.admit_key(&key, ctx.now)?;
     let presented = match &asked.refresh_token {
         None => None,

@@ -3,6 +3,7 @@
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::messages::enrollment::{EnrollPoll, EnrollState, Identity};
 use borealis_bus_schema::reply::WireError;
+use borealis_service_kit::audit;
 use borealis_service_kit::operator::PublicCtx;
 use borealis_service_kit::random;
 
@@ -40,6 +41,7 @@ async fn poll(app: &App, ctx: &PublicCtx) -> Result<EnrollState, Refusal> {
         found.verify(&poll.signature)?;
         found.clone()
     };
+    audit::note_object("approval", approval.asked.id);
     app.admit_key(&approval.asked.public_key, ctx.now)?;
     match &approval.decision {
         Decision::Pending if ctx.now >= approval.expires_at() => Ok(EnrollState::Expired),

@@ -264,7 +264,55 @@ const SETUP: Fields = &[
     ("~registration_record", "text"),
 ];
 
+const AUDIT_RECORD: Fields = &[
+    ("service", "text"),
+    ("position", "number"),
+    ("at", "instant"),
+    ("actor", "Actor"),
+    ("session", "id?"),
+    ("grant", "id?"),
+    ("address", "text?"),
+    ("via", "text?"),
+    ("action", "text"),
+    ("verb", "text"),
+    ("objects", "[text]"),
+    ("outcome", "text"),
+    ("correlation", "id"),
+    ("command", "id?"),
+    ("more", "number"),
+];
+const VERIFIED: Fields = &[
+    ("service", "text"),
+    ("position", "number"),
+    ("hash", "text"),
+    ("checked", "number"),
+    ("dropped", "number"),
+    ("end", "flag"),
+    ("finding", "object?"),
+    ("countersigned", "object?"),
+    ("countersigned_error", "text?"),
+];
+
 const SHAPES: &[(&str, Fields)] = &[
+    (
+        "Actor",
+        &[
+            ("kind", "operator|device|service|anonymous"),
+            ("id", "text?"),
+            ("name", "text?"),
+        ],
+    ),
+    ("AuditRecord", AUDIT_RECORD),
+    (
+        "Audit",
+        &[
+            ("items", "[AuditRecord]"),
+            ("cursor", "text"),
+            ("next_cursor", "text?"),
+            ("missing", "[text]"),
+        ],
+    ),
+    ("AuditVerified", VERIFIED),
     ("Problem", PROBLEM),
     ("Setup", SETUP),
     (
@@ -336,6 +384,37 @@ const SHAPES: &[(&str, Fields)] = &[
     ("OutputRange", OUTPUT_RANGE),
     ("Empty", &[]),
 ];
+
+/// Names the shape of what a route of the gateway's own answers.
+pub(super) fn answer_of_own(path: &str) -> Option<&'static str> {
+    match path {
+        "/api/v1/audit" => Some("Audit"),
+        "/api/v1/audit/verify" => Some("AuditVerified"),
+        _ => None,
+    }
+}
+
+/// Lists what the query of a route of the gateway's own may hold.
+pub(super) fn query_of_own(path: &str) -> &'static [(&'static str, &'static str)] {
+    match path {
+        "/api/v1/audit" => &[
+            ("order", "`desc` (newest first, the default) or `asc`"),
+            ("limit", "How many at most, up to 500"),
+            ("cursor", "Where to go on, as a page gave it"),
+            ("from", "At this instant or later"),
+            ("to", "Before this instant"),
+            ("object", "`<kind>/<id>`, or the id alone"),
+            ("actor", "Id, name, or `operator`, `device`, `service`, `anonymous`"),
+            ("outcome", "`accepted`, `refused`, or an error's code"),
+        ],
+        "/api/v1/audit/verify" => &[
+            ("service", "Whose log"),
+            ("position", "The place that was checked before"),
+            ("hash", "The chain's hash there"),
+        ],
+        _ => &[],
+    }
+}
 
 /// Returns every shape with its name.
 pub(super) fn all() -> impl Iterator<Item = (&'static str, Schema)> {

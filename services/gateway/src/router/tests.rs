@@ -1,18 +1,29 @@
 //! Requests against a router whose services are made up.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use super::*;
 use crate::server::Peer;
+use borealis_bus_schema::audit::AuditEntry;
+use borealis_bus_schema::forms::{Form, sign};
 use borealis_bus_schema::ids::{CommandId, OperatorId, SessionId};
+use borealis_bus_schema::messages::audit::{
+    AuditList, AuditPage, AuditVerified, AuditVerify, Countersigned, LIST_VERB, NewestHead, NoteRefusals,
+    RefusalsNoted, VERIFY_VERB,
+};
+use borealis_bus_schema::messages::events::Head;
 use borealis_bus_schema::operator::{OperatorAnswer, OperatorCall, Proof};
+use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::time::Timestamp;
+use borealis_bus_schema::{codec, reply};
+use borealis_service_kit::audit::Act;
 use borealis_service_kit::auth::{BiscuitRoot, SessionClaims, Sites, mint_session};
 use borealis_service_kit::bus::RequestOptions;
 use borealis_service_kit::clock::ManualClock;
+use borealis_service_kit::trust::TrustFile;
 use ed25519_dalek::SigningKey;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
@@ -24,7 +35,10 @@ const NOW: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
 struct Fake {
     script: Mutex<VecDeque<Reply<OperatorAnswer>>>,
     asked: Mutex<Vec<(Service, String, OperatorCall, RequestOptions)>>,
-    there: BTreeSet<String>,
+    there: BTreeMap<String, bool>,
+    /// Answers of internal verbs, by service and verb.
+    answers: BTreeMap<(Service, &'static str), Reply<Vec<u8>>>,
+    inner: Mutex<Vec<(Service, String, Vec<u8>, RequestOptions)>>,
 }
 
 impl Backend for Fake {
@@ -48,7 +62,26 @@ impl Backend for Fake {
             })
         })
     }
-    fn answering(&self, _: Duration) -> BoxFuture<'_, Option<BTreeSet<String>>> {
+    fn ask<'a>(
+        &'a self,
+        service: Service,
+        verb: &'a str,
+        body: Vec<u8>,
+        options: RequestOptions,
+    ) -> BoxFuture<'a, Reply<Vec<u8>>> {
+        self.inner
+            .lock()
+            .unwrap()
+            .push((service, verb.to_owned(), body, options));
+        let found = self
+            .answers
+            .iter()
+            .find(|((owner, known), _)| *owner == service && *known == verb);
+        let away = || Err(WireError::new(Code::Unavailable, "nobody listens"));
+        let answer = found.map_or_else(away, |(_, answer)| answer.clone());
+        Box::pin(async move { answer })
+    }
+    fn answering(&self, _: Duration) -> BoxFuture<'_, Option<BTreeMap<String, bool>>> {
         Box::pin(async move { (!self.there.is_empty()).then(|| self.there.clone()) })
     }
 }
@@ -59,18 +92,35 @@ struct World {
     biscuit: String,
 }
 
+/// Trusts one key of signing, and one that was replaced an hour ago.
+fn trust() -> TrustFile {
+    let key = |seed| PublicKey::of(&SigningKey::from_bytes(&[seed; 32])).to_string();
+    let account = json!({"public_key": "A", "jwt": ""});
+    let trust = json!({
+        "deployment": "0".repeat(32), "public_names": [], "ca_pem": "", "biscuit_root": key(9),
+        "services": {"signing": key(7)}, "code_signing_root": key(1), "key_set": {"bytes": "", "signature": "A".repeat(86)},
+        "operator_jwt": "", "account": account, "system_account": account,
+        "former_services": [{"service": "signing", "key": key(6), "until": NOW.plus_ms(-3_600_000)}],
+    });
+    serde_json::from_value(trust).unwrap()
+}
+
 fn world(fake: Fake) -> World {
     patient(fake, PATIENCE)
 }
 
 fn patient(fake: Fake, patience: Duration) -> World {
+    with_rights(fake, patience, &[Right::DevicesRead])
+}
+
+fn with_rights(fake: Fake, patience: Duration, rights: &[Right]) -> World {
     let root = BiscuitRoot::new(&SigningKey::from_bytes(&[9; 32])).unwrap();
     let claims = SessionClaims {
         operator: OperatorId::from_bytes([1; 16]),
         username: "ada".into(),
         session: SessionId::from_bytes([2; 16]),
         session_key: PublicKey::of(&SigningKey::from_bytes(&[3; 32])),
-        rights: BTreeMap::from([(Right::DevicesRead, Sites::All)]),
+        rights: rights.iter().map(|right| (*right, Sites::All)).collect(),
         expires_at: NOW.plus_ms(3_600_000),
     };
     let fake = Arc::new(fake);
@@ -80,6 +130,7 @@ fn patient(fake: Fake, patience: Duration) -> World {
         address: "0.0.0.0:5000".parse().unwrap(),
         biscuit_root: root.public().unwrap(),
         former_biscuit_roots: Vec::new(),
+        trust: Arc::new(trust()),
         clock: Arc::new(ManualClock::at(NOW)),
         shutdown: Shutdown::manual(),
         backend: fake.clone(),
@@ -447,7 +498,10 @@ async fn readiness_names_each_service() {
     let away = world(Fake::default());
     let (response, json) = away.send("GET", "/readyz", &[], Body::empty()).await;
     assert_eq!((response.status().as_u16(), &json["bus"]), (503, &json!("away")));
-    let there = Service::ALL.iter().map(|s| s.name().to_owned()).collect();
+    let there = Service::ALL
+        .iter()
+        .map(|s| (s.name().to_owned(), *s != Service::Library))
+        .collect();
     let ready = world(Fake {
         there,
         ..Fake::default()
@@ -456,6 +510,10 @@ async fn readiness_names_each_service() {
     assert_eq!((response.status().as_u16(), &json["ready"]), (200, &json!(true)));
     assert_eq!(json["services"]["scheduler"], "ready");
     assert!(json["services"].get("gateway").is_none());
+    // This test confines itself not; library says that it does not either.
+    assert_eq!(json["keys"], "keys not isolated");
+    let told = ["gateway", "library", "signing"].map(|name| json["isolation"][name].clone());
+    assert_eq!(told, ["keys not isolated", "keys not isolated", "isolated"]);
     let (response, json) = ready.send("GET", "/healthz", &[], Body::empty()).await;
     assert_eq!((response.status().as_u16(), json), (200, json!({"alive": true})));
 }
@@ -475,4 +533,263 @@ async fn each_route_of_the_table_is_forwarded_to_its_verb() {
         let is_public = route.need == borealis_bus_schema::routes::Need::Public;
         assert_eq!(options.biscuit.is_none(), is_public, "{path}");
     }
+}
+
+fn entry(service: Service, position: u64, at_ms: i64) -> AuditEntry {
+    let act = Act::new(
+        NOW.plus_ms(at_ms),
+        "POST /api/v1/codes",
+        "codes-create",
+        CorrelationId::from_bytes([1; 16]),
+    );
+    AuditEntry {
+        service,
+        position,
+        record: act.record(),
+    }
+}
+
+fn page(entries: Vec<AuditEntry>) -> Reply<Vec<u8>> {
+    let page = AuditPage {
+        reached: entries.last().map_or(0, |entry| entry.position),
+        reached_at: entries.last().map(|entry| entry.record.at),
+        entries,
+        end: true,
+    };
+    Ok(reply::encode(&Ok(page)).unwrap())
+}
+
+#[tokio::test]
+async fn the_audit_of_every_service_is_one_list_and_whoever_is_away_is_named() {
+    let mut answers: BTreeMap<_, _> = Service::ALL
+        .iter()
+        .map(|service| ((*service, LIST_VERB), page(Vec::new())))
+        .collect();
+    answers.insert(
+        (Service::Access, LIST_VERB),
+        page(vec![entry(Service::Access, 9, 5), entry(Service::Access, 3, 1)]),
+    );
+    answers.insert(
+        (Service::Scheduler, LIST_VERB),
+        page(vec![entry(Service::Scheduler, 7, 3)]),
+    );
+    answers.remove(&(Service::Library, LIST_VERB));
+    let fake = Fake {
+        answers,
+        ..Fake::default()
+    };
+    let world = with_rights(fake, PATIENCE, &[Right::AuditRead]);
+    let bearer = format!("Bearer {}", world.biscuit);
+    let headers = [("authorization", bearer.as_str())];
+    let path = "/api/v1/audit?object=device%2Fx&actor=ada&from=2026-01-01T00:00:00Z&limit=10";
+    let (response, json) = world.send("GET", path, &headers, Body::empty()).await;
+    assert_eq!(response.status(), 200, "{json}");
+    let order: Vec<_> = json["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["position"].as_u64().unwrap())
+        .collect();
+    assert_eq!(order, [9, 7, 3]);
+    assert_eq!(
+        (&json["missing"], &json["next_cursor"]),
+        (&json!(["library"]), &Value::Null)
+    );
+    let asked = world.fake.inner.lock().unwrap();
+    let (_, _, body, options) = asked.iter().find(|(service, ..)| *service == Service::Access).unwrap();
+    let ask: AuditList = codec::decode(body).unwrap();
+    assert_eq!(
+        (ask.filter.object.as_deref(), ask.filter.actor.as_deref()),
+        (Some("device/x"), Some("ada"))
+    );
+    assert!(ask.newest_first && ask.limit == 10 && ask.filter.from.is_some());
+    // Each service gets a token of its own.
+    assert!(
+        options
+            .biscuit
+            .as_ref()
+            .is_some_and(|narrowed| *narrowed != world.biscuit)
+    );
+}
+
+#[tokio::test]
+async fn what_no_list_gave_is_no_cursor() {
+    let world = with_rights(Fake::default(), PATIENCE, &[Right::AuditRead]);
+    let bearer = format!("Bearer {}", world.biscuit);
+    for query in [
+        "cursor=x",
+        "order=asc&cursor=desc.access-1",
+        "order=up",
+        "limit=x",
+        "from=yesterday",
+    ] {
+        let path = format!("/api/v1/audit?{query}");
+        let (response, json) = world
+            .send("GET", &path, &[("authorization", &bearer)], Body::empty())
+            .await;
+        assert_eq!(
+            (response.status().as_u16(), &json["code"]),
+            (422, &json!("invalid_field")),
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn own_routes_with_a_right_refuse_whoever_lacks_it_and_ask_nobody() {
+    for path in ["/metrics", "/api/v1/audit", "/api/v1/audit/verify?service=access"] {
+        let world = world(Fake::default());
+        let (response, json) = world.send("GET", path, &[], Body::empty()).await;
+        assert_eq!(
+            (response.status().as_u16(), &json["code"]),
+            (401, &json!("token_missing")),
+            "{path}"
+        );
+        let bearer = format!("Bearer {}", world.biscuit);
+        let (response, json) = world
+            .send("GET", path, &[("authorization", &bearer)], Body::empty())
+            .await;
+        assert_eq!(
+            (response.status().as_u16(), &json["code"]),
+            (403, &json!("right_missing")),
+            "{path}"
+        );
+        let (response, json) = world
+            .send("GET", path, &[("authorization", "Bearer abcd")], Body::empty())
+            .await;
+        assert_eq!(
+            (response.status().as_u16(), &json["code"]),
+            (401, &json!("token_invalid")),
+            "{path}"
+        );
+        assert!(world.fake.asked.lock().unwrap().is_empty() && world.fake.inner.lock().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_the_gateway_refuses_by_itself_reaches_access() {
+    let kept = Ok(reply::encode(&Ok(RefusalsNoted { kept: 1 })).unwrap());
+    let fake = Fake {
+        answers: BTreeMap::from([((Service::Access, "audit-note"), kept)]),
+        ..Fake::default()
+    };
+    let world = world(fake);
+    for path in ["/api/v1/devices", "/api/v1/nothing", "/healthz"] {
+        world.send("GET", path, &[], Body::empty()).await;
+    }
+    let bearer = format!("Bearer {}", world.biscuit);
+    world
+        .send("GET", "/metrics", &[("authorization", &bearer)], Body::empty())
+        .await;
+    let noted = borealis_test_support::eventually("access to be told", async || {
+        let inner = world.fake.inner.lock().unwrap();
+        let noted: Vec<_> = inner
+            .iter()
+            .flat_map(|(_, _, body, _)| codec::decode::<NoteRefusals>(body).unwrap().records)
+            .map(|record| (record.action, record.outcome.as_str(), record.actor.name))
+            .collect();
+        (noted.len() >= 2).then_some(noted)
+    })
+    .await
+    .unwrap();
+    assert_eq!(
+        noted,
+        [
+            ("GET /api/v1/devices".to_owned(), "token_missing", None),
+            ("GET /metrics".to_owned(), "right_missing", Some("ada".to_owned())),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_head_that_signing_did_not_sign_counts_for_nothing() {
+    let head = Head {
+        service: Service::Access,
+        position: 5,
+        hash: Digest([1; 32]),
+        at: NOW,
+    };
+    for (seed, ago_ms, counts) in [(7u8, 0, true), (8, 0, false), (6, 0, false), (6, 3_600_000, true)] {
+        let head = Head {
+            at: NOW.plus_ms(-ago_ms),
+            ..head.clone()
+        };
+        let bytes = codec::encode(&head).unwrap();
+        let newest = NewestHead {
+            countersigned: Some(Countersigned {
+                head: head.clone(),
+                at: NOW,
+                signature: sign(&SigningKey::from_bytes(&[seed; 32]), Form::Countersign, &[&bytes]),
+            }),
+        };
+        let piece = AuditVerified {
+            position: 5,
+            hash: Digest([1; 32]),
+            checked: 5,
+            dropped: 0,
+            end: true,
+            finding: None,
+        };
+        let fake = Fake {
+            answers: BTreeMap::from([
+                (
+                    (Service::Signing, "countersigned"),
+                    Ok(reply::encode(&Ok(newest)).unwrap()),
+                ),
+                ((Service::Access, VERIFY_VERB), Ok(reply::encode(&Ok(piece)).unwrap())),
+            ]),
+            ..Fake::default()
+        };
+        let world = with_rights(fake, PATIENCE, &[Right::AuditRead]);
+        let bearer = format!("Bearer {}", world.biscuit);
+        let path = "/api/v1/audit/verify?service=access";
+        let (response, json) = world
+            .send("GET", path, &[("authorization", &bearer)], Body::empty())
+            .await;
+        assert_eq!(response.status(), 200, "{json}");
+        assert_eq!(json["countersigned"]["position"].is_u64(), counts, "{json}");
+        assert_eq!(json["countersigned_error"] == "signature_invalid", !counts, "{json}");
+        let asked = world.fake.inner.lock().unwrap();
+        let ask: AuditVerify = codec::decode(&asked.last().unwrap().2).unwrap();
+        assert_eq!(ask.known.is_some(), counts);
+    }
+}
+
+#[tokio::test]
+async fn metrics_tell_requests_by_route_and_who_answers() {
+    let there = BTreeMap::from([("access".to_owned(), true)]);
+    let world = with_rights(
+        Fake {
+            there,
+            ..Fake::default()
+        },
+        PATIENCE,
+        &[Right::MetricsRead],
+    );
+    world.send("GET", "/healthz", &[], Body::empty()).await;
+    let bearer = format!("Bearer {}", world.biscuit);
+    let request = http::Request::get("/metrics")
+        .header("authorization", bearer)
+        .body(Body::empty())
+        .unwrap();
+    let response = world.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(
+        response.headers()["content-type"],
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    for line in [
+        r#"borealis_http_requests_total{method="GET",route="/healthz",status="200"} 1"#,
+        r#"borealis_service_ready{service="access"} 1"#,
+        r#"borealis_service_ready{service="signing"} 0"#,
+        "borealis_live_connections 0",
+        "borealis_bus_connected 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing in {text}");
+    }
+    assert!(
+        text.ends_with('\n') && text.contains("borealis_build_info{version="),
+        "{text}"
+    );
 }

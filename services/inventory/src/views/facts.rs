@@ -3,10 +3,10 @@
 //! Shape: key `GUID ‖ section name` → CBOR of the section as events hold it; key `GUID ‖ "at"` → CBOR of the two instants.
 //! Memory holds none of it.
 
-use borealis_bus_schema::codec;
 use borealis_bus_schema::ids::Guid;
 use borealis_bus_schema::messages::inventory::Facts;
 use borealis_bus_schema::time::Timestamp;
+use borealis_bus_schema::{audit, codec};
 use borealis_event_store::{DigestFiles, EventRecord, SledView, StoreError, View, ViewBatch, ViewError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -40,7 +40,9 @@ impl View for FactsView {
     const NAME: &'static str = "facts";
 
     fn apply(&self, batch: &mut ViewBatch<'_>, event: &EventRecord) -> Result<(), ViewError> {
-        let Some(body) = &event.body else { return Ok(()) };
+        let Some(body) = event.body.as_ref().filter(|_| event.kind != audit::KIND) else {
+            return Ok(());
+        };
         let changed = stored::read(&event.kind, body).map_err(rejected)?;
         for (section, kept) in &changed.sections {
             let value = stored::encode_kept(kept).map_err(rejected)?;

@@ -15,6 +15,7 @@ use borealis_bus_schema::routes::{Need, Right};
 use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::StreamWrite;
+use borealis_service_kit::audit;
 use borealis_service_kit::auth::{self, HOP_LIFE_MS};
 use borealis_service_kit::bus::RequestOptions;
 use borealis_service_kit::operator::OperatorCtx;
@@ -27,6 +28,9 @@ use crate::scheduler::Scheduler;
 use crate::stored::Stored;
 use crate::targets;
 
+/// Is how many of the named devices the job's audit record names; the job itself names all.
+const NAMED_IN_AUDIT: usize = 12;
+
 impl Scheduler {
     /// Accepts a job.
     ///
@@ -36,6 +40,9 @@ impl Scheduler {
         let wanted: CreateJob = ctx.body()?;
         let what = job::check(&wanted).map_err(|refused| WireError::new(refused.code(), refused.to_string()))?;
         let targets = self.targets_wanted(&ctx, &wanted)?;
+        for guid in wanted.targets.guids.iter().take(NAMED_IN_AUDIT) {
+            audit::note_object("device", guid);
+        }
         let now = ctx.now;
         let lives_ms = i64::try_from(wanted.expires_in_ms).unwrap_or(i64::MAX);
         let expires_at = now.plus_ms(lives_ms);

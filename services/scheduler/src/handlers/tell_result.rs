@@ -7,6 +7,7 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::{Guid, RunId};
 use borealis_bus_schema::messages::device::{ResultKept, RunResult, TellResult};
 use borealis_bus_schema::reply::{Reply, WireError};
+use borealis_service_kit::audit;
 use borealis_service_kit::service::Tell;
 
 use super::no_such_run;
@@ -23,6 +24,8 @@ impl Scheduler {
         // Only the run's name is read before the signature is verified, to find whose key has to fit.
         let named: RunResult = codec::decode(&tell.result.bytes)?;
         let (job, index) = self.run_of_device(&named.run, &told.guid)?;
+        audit::note_object("run", named.run);
+        audit::note_object("job", job.created.job);
         let mut slot = job.slot(index).ok_or_else(no_such_run)?.lock().await;
         let end = self.open_result(&job, index, &slot, &tell.result)?.end;
         if slot.state.end.is_some() {

@@ -79,7 +79,15 @@ async fn a_store_answers_the_same_whether_its_service_runs_or_not() {
     std::fs::write(&file, &raw).unwrap();
     let imported = store(other.path(), &["import", file.to_str().unwrap()]);
     assert_eq!(lines(&imported).first().unwrap()["events"], stopped.len());
-    assert_eq!(lines(&store(other.path(), &["verify"])), verified);
+    // The copy stands in a root without a trust file: there is nothing to compare its head with.
+    let mut copied = lines(&store(other.path(), &["verify"]));
+    assert!(copied[0]["not_compared"].is_string(), "{copied:?}");
+    assert_eq!(verified[0]["countersigned"]["position"], verified[0]["position"]);
+    for field in ["not_compared", "countersigned"] {
+        copied[0][field] = verified[0][field].clone();
+    }
+    copied[0].as_object_mut().unwrap().remove("not_compared");
+    assert_eq!(copied, verified);
     assert_eq!(lines(&store(other.path(), &["export"])), stopped);
     // Into a store that holds something nothing is read.
     assert_eq!(

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::dispatch::Core;
 use crate::bus::Incomings;
 use crate::clock::{Clock as _, SystemClock};
+use crate::confine;
 use crate::random;
 use crate::shutdown::Shutdown;
 
@@ -95,7 +96,7 @@ impl Stats {
             "name": service.name(),
             "id": self.id,
             "version": env!("CARGO_PKG_VERSION"),
-            "metadata": {},
+            "metadata": {"keys": if confine::isolation().keys_isolated() { "isolated" } else { "not isolated" }},
         });
         let fields = answer.as_object_mut()?;
         match verb {

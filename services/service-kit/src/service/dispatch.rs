@@ -14,15 +14,18 @@ use borealis_bus_schema::operator::{OperatorAnswer, OperatorCall};
 use borealis_bus_schema::reply::{self, Reply, WireError};
 use borealis_bus_schema::routes::Route;
 use borealis_bus_schema::subjects::{Service, Subject};
+use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::EventLog;
 use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 
 use super::announce::Stats;
+use super::audited;
 use super::{
     HANDLER_TIMEOUT, InternalCtx, InternalFn, Limits, OperatorFn, PublicFn, Tell, TellFn, Verb, followers_of, need_of,
 };
+use crate::audit::{Act, AuditIndex, Recorder, within};
 use crate::auth::{Authoriser, Question};
 use crate::bus::{Incoming, Incomings};
 use crate::clock::Clock;
@@ -41,6 +44,8 @@ pub(super) struct Core {
     pub(super) shutdown: Shutdown,
     pub(super) verbs: BTreeMap<String, Verb>,
     pub(super) stats: Stats,
+    pub(super) audit: Arc<Recorder>,
+    pub(super) index: Option<Arc<AuditIndex>>,
     pub(super) operators: Arc<Semaphore>,
     pub(super) services: Arc<Semaphore>,
     pub(super) devices: Arc<Semaphore>,
@@ -110,7 +115,7 @@ fn begin(core: &Arc<Core>, message: Incoming) {
     };
     let room = match core.verbs.get(&verb) {
         Some(Verb::Operator { .. } | Verb::Public { .. }) => &core.operators,
-        Some(Verb::Internal { .. } | Verb::EventsRead) | None => &core.services,
+        Some(Verb::Internal { .. } | Verb::EventsRead | Verb::Audit(_)) | None => &core.services,
     };
     let permit = Arc::clone(room).try_acquire_owned();
     let core = Arc::clone(core);
@@ -200,6 +205,7 @@ async fn answer(core: &Arc<Core>, verb: &str, message: &Incoming, correlation: C
     match core.verbs.get(verb) {
         None => Err(WireError::new(Code::UnknownVerb, "this service has no such verb")),
         Some(Verb::EventsRead) => events_read(core, message).await,
+        Some(Verb::Audit(which)) => audited::answer(core, *which, message, correlation).await,
         Some(Verb::Operator { route, handle }) => operator(core, route, handle, message, correlation).await,
         Some(Verb::Public { route, handle }) => public(core, route, handle, message, correlation).await,
         Some(Verb::Internal { need, askers, handle }) => {
@@ -208,7 +214,10 @@ async fn answer(core: &Arc<Core>, verb: &str, message: &Incoming, correlation: C
                 askers,
                 handle,
             };
-            internal(core, asks, message, correlation).await
+            let act = audited::of_internal(core, verb, askers, message, correlation);
+            let reply = within(act.clone(), internal(core, asks, message, &act)).await;
+            core.audit.end(&act, audited::outcome(&reply), false).await;
+            reply
         }
     }
 }
@@ -226,24 +235,61 @@ async fn operator(
 ) -> Reply<Vec<u8>> {
     let call: OperatorCall = codec::decode(message.body())?;
     let now = core.clock.now();
+    let act = audited::of_call(route, &call, now, correlation);
     let biscuit = message.header(envelope::BISCUIT);
-    let (caller, command, param) = admit(route, &call, biscuit, &core.authoriser, now)?;
+    let work = admitted(
+        core,
+        route,
+        handle,
+        call,
+        Asker {
+            biscuit,
+            correlation,
+            now,
+            act: &act,
+        },
+    );
+    let reply = within(act.clone(), work).await;
+    core.audit.end(&act, audited::outcome(&reply), route.changes).await;
+    reply
+}
+
+/// Is what stands beside an operator's call.
+struct Asker<'a> {
+    biscuit: Option<&'a str>,
+    correlation: CorrelationId,
+    now: Timestamp,
+    act: &'a Act,
+}
+
+async fn admitted(
+    core: &Arc<Core>,
+    route: &'static Route,
+    handle: &OperatorFn,
+    call: OperatorCall,
+    asker: Asker<'_>,
+) -> Reply<Vec<u8>> {
+    let (caller, command, param) = admit(route, &call, asker.biscuit, &core.authoriser, asker.now)
+        .inspect_err(|_| audited::note_speaker(asker.act, &core.authoriser, asker.biscuit))?;
+    audited::note_caller(asker.act, &caller);
     let digest = call.digest();
     if let Some(command) = command
         && let Some(first) = answered_before(core, &command, &digest)?
     {
+        asker.act.leaves_nothing();
         return json_answer(first);
     }
     let ctx = OperatorCtx {
         command: command.unwrap_or_else(random::id),
         digest,
         param,
-        correlation,
-        biscuit: biscuit.unwrap_or_default().to_owned(),
-        now,
+        correlation: asker.correlation,
+        biscuit: asker.biscuit.unwrap_or_default().to_owned(),
+        now: asker.now,
         shutdown: core.shutdown.clone(),
         route,
         authoriser: Arc::clone(&core.authoriser),
+        act: asker.act.clone(),
         caller,
         call,
     };
@@ -277,14 +323,22 @@ async fn public(
     correlation: CorrelationId,
 ) -> Reply<Vec<u8>> {
     let call: OperatorCall = codec::decode(message.body())?;
-    let ctx = PublicCtx {
-        param: route_param(route, &call)?,
-        correlation,
-        now: core.clock.now(),
-        shutdown: core.shutdown.clone(),
-        call,
+    let now = core.clock.now();
+    let act = audited::of_call(route, &call, now, correlation);
+    let work = async {
+        let ctx = PublicCtx {
+            param: route_param(route, &call)?,
+            correlation,
+            now,
+            shutdown: core.shutdown.clone(),
+            call,
+        };
+        json_answer(handle(ctx).await?)
     };
-    json_answer(handle(ctx).await?)
+    let reply = within(act.clone(), work).await;
+    // Steps that change nothing, polls above all, leave nothing.
+    core.audit.end(&act, audited::outcome(&reply), false).await;
+    reply
 }
 
 struct Asked<'a> {
@@ -293,12 +347,7 @@ struct Asked<'a> {
     handle: &'a InternalFn,
 }
 
-async fn internal(
-    core: &Arc<Core>,
-    asked: Asked<'_>,
-    message: &Incoming,
-    correlation: CorrelationId,
-) -> Reply<Vec<u8>> {
+async fn internal(core: &Arc<Core>, asked: Asked<'_>, message: &Incoming, act: &Act) -> Reply<Vec<u8>> {
     // Only the asker hears its private replies; nobody else learns anything by naming them.
     if !asked.askers.iter().any(|asker| message.answers_to(asker.name())) {
         return Err(not_for_you());
@@ -312,19 +361,23 @@ async fn internal(
                 resource: None,
                 via: asked.askers,
             };
-            Some(core.authoriser.decide(biscuit, question)?)
+            let decided = core.authoriser.decide(biscuit, question);
+            let caller = decided.inspect_err(|_| audited::note_speaker(act, &core.authoriser, biscuit))?;
+            audited::note_caller(act, &caller);
+            Some(caller)
         }
     };
+    let record = act.record();
     let ctx = InternalCtx {
         caller,
         biscuit: biscuit.map(ToOwned::to_owned),
-        correlation,
-        now: core.clock.now(),
+        correlation: record.correlation,
+        now: record.at,
     };
     (asked.handle)(ctx, message.body().to_vec()).await
 }
 
-fn not_for_you() -> WireError {
+pub(super) fn not_for_you() -> WireError {
     WireError::new(Code::RightMissing, "this verb is not for whoever asks")
 }
 
@@ -371,17 +424,27 @@ fn begin_tell(core: &Arc<Core>, message: Incoming, handle: &TellFn) {
     });
 }
 
-async fn told(core: &Core, message: &Incoming, handle: &TellFn) -> Reply<Vec<u8>> {
+async fn told(core: &Arc<Core>, message: &Incoming, handle: &TellFn) -> Reply<Vec<u8>> {
     known_schema(message)?;
     let Ok(Subject::DeviceTell { guid, role, verb }) = message.subject().parse() else {
         return Err(WireError::new(Code::UnknownVerb, "this is no word of a device"));
     };
+    let now = core.clock.now();
+    let act = audited::of_tell(guid, &role, &verb, now, message);
+    let hint = audited::is_hint(&verb);
     let tell = Tell {
         guid,
         role,
         verb,
         body: message.body().to_vec(),
-        now: core.clock.now(),
+        now,
     };
-    handle(tell).await
+    // Hints come by the million and are believed by nobody: only what is refused of them is kept.
+    let reply = if hint {
+        handle(tell).await
+    } else {
+        within(act.clone(), handle(tell)).await
+    };
+    core.audit.end(&act, audited::outcome(&reply), false).await;
+    reply
 }

@@ -51,7 +51,7 @@ async fn a_running_service_answers_for_its_store() {
         (tail.len(), &tail[0]["position"], &end["position"]),
         (10, &json!(11), &json!(20))
     );
-    let (none, report) = lines(&all, ControlRequest::Verify).await;
+    let (none, report) = lines(&all, ControlRequest::Verify { known: Vec::new() }).await;
     assert_eq!(
         (none.len(), &report["whole"], &report["checked"]),
         (0, &json!(true), &json!(20))
@@ -76,7 +76,13 @@ async fn a_running_service_answers_for_its_store() {
     );
 
     drop(socket);
-    let stopped = control::ask(paths, LIBRARY, &ControlRequest::Verify, |_| Ok(())).await;
+    let stopped = control::ask(
+        paths,
+        LIBRARY,
+        &ControlRequest::Verify { known: Vec::new() },
+        |_| Ok(()),
+    )
+    .await;
     assert!(control::not_running(&stopped.unwrap_err()));
     service.stop().await.unwrap();
     let (mut count, paths) = (0, all.bus.paths().clone());

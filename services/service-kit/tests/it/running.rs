@@ -31,7 +31,13 @@ async fn a_service_comes_up_answers_and_stops_at_sigterm() {
     let gateway = all.connect(Service::Gateway).await;
     let answer = all.ask(&gateway, Service::Access, "session", b"").await.unwrap();
     assert_eq!(answer, r#"{"user":"ada"}"#);
-    let report = control::ask(&paths, Service::Access, &ControlRequest::Verify, |_| Ok(())).await;
+    let report = control::ask(
+        &paths,
+        Service::Access,
+        &ControlRequest::Verify { known: Vec::new() },
+        |_| Ok(()),
+    )
+    .await;
     assert_eq!(report.unwrap()["whole"], true);
 
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();

@@ -14,6 +14,7 @@ use borealis_bus_schema::order::{Order, OrderBody, SignedOrder, sign_batch};
 use borealis_bus_schema::reply::Reply;
 use borealis_bus_schema::routes::{Need, Right};
 use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::audit;
 use borealis_service_kit::auth::{Caller, STALE_AFTER_MS};
 use borealis_service_kit::service::InternalCtx;
 
@@ -47,6 +48,7 @@ pub async fn handle(signing: Arc<Signing>, ctx: InternalCtx, ask: SignOrders) ->
     } else {
         signing.authoriser.authorise(token, need, None)?
     };
+    audit::note_caller(&caller);
     Ok(sign(&signing, &caller, ask, ctx.now).await?)
 }
 

@@ -94,7 +94,7 @@ fn outside_its_home(file: &TextFile) -> Vec<String> {
     if !is_test && !is_bus {
         words.push("async_nats::");
     }
-    if !is_at(&["services/event-store/"]) {
+    if !is_test && !is_at(&["services/event-store/"]) {
         words.push("sled::");
     }
     holding(file, &words).collect()
