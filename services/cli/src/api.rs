@@ -296,7 +296,10 @@ fn base_url(text: &str) -> Result<Url, CliError> {
     if plain { Ok(url) } else { Err(bad()) }
 }
 
-fn tls(ca_pem: &str) -> Result<ClientConfig, CliError> {
+/// Trusts one CA only.
+///
+/// Errors: [`CliError::Usage`] for what is no certificate.
+pub fn tls(ca_pem: &str) -> Result<ClientConfig, CliError> {
     let bad = |e: &dyn std::fmt::Display| CliError::Usage(format!("the CA certificate cannot be used: {e}"));
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {

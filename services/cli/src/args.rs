@@ -7,8 +7,13 @@ use borealis_bus_schema::messages::access::RightOnSites;
 use borealis_bus_schema::messages::enrollment::Resolution;
 use borealis_bus_schema::order::{Context, Language};
 use borealis_bus_schema::routes::Right;
+use borealis_bus_schema::subjects::Service;
+use borealis_bus_schema::time::Timestamp;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+
+use crate::audit::Format;
+use crate::clock;
 
 /// Runs a fleet of machines with Borealis from the command line.
 #[derive(Debug, Parser)]
@@ -105,6 +110,9 @@ pub enum Command {
     /// Lists, shows, follows and cancels jobs
     #[command(subcommand)]
     Jobs(JobsCommand),
+    /// Lists, checks and exports who did what
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Prints what a shell needs to complete these commands
     Completion {
         /// The shell: bash, zsh, fish, elvish or powershell
@@ -473,6 +481,105 @@ fn right_on_site(text: &str) -> Result<RightOnSites, String> {
         sites: vec![at.to_owned()],
     })
 }
+/// Lists what can be done with the audit.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Lists records, newest first
+    List {
+        /// Which records.
+        #[command(flatten)]
+        filter: AuditFilterArgs,
+        /// Before this instant, or a time ago
+        #[arg(long, visible_alias = "until", value_name = "TIME", value_parser = instant)]
+        to: Option<Timestamp>,
+        /// How many at most
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+    },
+    /// Checks each store's hash chain, and that the newest head that was countersigned stands in it
+    Verify {
+        /// Only this service's store
+        #[arg(long, value_name = "SERVICE", value_parser = service)]
+        service: Option<Service>,
+    },
+    /// Writes every record to stdout, a file or an address, oldest first, and ends
+    Export {
+        /// Which records.
+        #[command(flatten)]
+        filter: AuditFilterArgs,
+        /// Before this instant, or a time ago
+        #[arg(long, value_name = "TIME", value_parser = instant)]
+        until: Option<Timestamp>,
+        /// Where to.
+        #[command(flatten)]
+        target: AuditTargetArgs,
+    },
+    /// Writes records as they come, from now on or from --from, until it is stopped
+    Follow {
+        /// Which records.
+        #[command(flatten)]
+        filter: AuditFilterArgs,
+        /// Where to.
+        #[command(flatten)]
+        target: AuditTargetArgs,
+    },
+}
+
+/// Says which records of the audit are wanted.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AuditFilterArgs {
+    /// From this instant on: 2026-11-22T10:00:00Z, or a time ago: 30m, 24h, 7d
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub from: Option<Timestamp>,
+    /// About this: device/GUID, job/ID, code/ID, approval/ID, …, or the id alone
+    #[arg(long, value_name = "OBJECT")]
+    pub object: Option<String>,
+    /// By this one: an operator's name or id, a device's GUID, a service, or operator, device, service, anonymous
+    #[arg(long, value_name = "ACTOR")]
+    pub actor: Option<String>,
+    /// With this outcome: accepted, refused, or an error's code
+    #[arg(long, value_name = "OUTCOME")]
+    pub outcome: Option<String>,
+}
+
+/// Says where records of the audit go.
+#[derive(Debug, Clone, Args)]
+pub struct AuditTargetArgs {
+    /// Form of the records
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub format: Format,
+    /// Appends to this file instead of stdout
+    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    pub to_file: Option<PathBuf>,
+    /// Sends to tcp://HOST:PORT or tls://HOST:PORT
+    #[arg(long, value_name = "ADDRESS")]
+    pub to: Option<String>,
+    /// CA of the receiver's certificate, for tls://
+    #[arg(long, value_name = "FILE", requires = "to")]
+    pub to_ca: Option<PathBuf>,
+    /// Keeps the place that was reached in this file, and goes on there at the next start
+    #[arg(long, value_name = "FILE")]
+    pub cursor_file: Option<PathBuf>,
+}
+
+fn service(text: &str) -> Result<Service, String> {
+    let stores = || Service::ALL.into_iter().filter(|service| service.has_store());
+    stores().find(|service| service.name() == text).ok_or_else(|| {
+        let names: Vec<&str> = stores().map(Service::name).collect();
+        format!("one of {}", names.join(", "))
+    })
+}
+
+/// Reads an instant, or a time ago.
+fn instant(text: &str) -> Result<Timestamp, String> {
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    let bad = || format!("{text:?} is no instant (2026-11-22T10:00:00Z) and no time ago (24h)");
+    let ago = duration_ms(text).map_err(|_| bad())?;
+    Ok(clock::now().plus_ms(-i64::try_from(ago).map_err(|_| bad())?))
+}
+
 fn site(text: &str) -> Result<SiteName, String> {
     SiteName::new(text).map_err(|e| e.to_string())
 }
@@ -557,6 +664,10 @@ mod tests {
             "run --device a --device b --lang bash --context currentuser --timeout 10m --follow -- uname -a",
             "run --all --file x.sh --json",
             "completion bash",
+            "audit list --object device/x --actor ada --from 24h --to 2026-11-22T10:00:00Z --outcome refused --json",
+            "audit verify --service signing",
+            "audit export --format syslog --to tls://h:6514 --to-ca ca.pem",
+            "audit follow --format jsonl --to-file audit.jsonl --cursor-file audit.cursor",
             "jobs list",
             "jobs show 0123456789abcdef0123456789abcdef",
             "jobs cancel 0123456789abcdef0123456789abcdef",
@@ -589,6 +700,10 @@ mod tests {
             "roles create night --right jobs.run@Berlin",
             "roles update night",
             "jobs show x",
+            "audit list --from yesterday",
+            "audit verify --service gateway",
+            "audit export --to tcp://h:1 --to-file x",
+            "audit follow --to-ca x",
         ] {
             let words = std::iter::once("borealis").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{line}");

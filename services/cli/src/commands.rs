@@ -11,6 +11,7 @@ use crate::print::Printer;
 
 mod account;
 mod approvals;
+mod audit;
 mod codes;
 mod devices;
 mod jobs;
@@ -48,6 +49,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<u8, CliError> {
                 Command::Approvals(command) => approvals::run(&api, printer, command).await?,
                 Command::Devices(command) => devices::run(&api, printer, command).await?,
                 Command::Run(args) => return run::run(&api, printer, args).await,
+                Command::Audit(command) => return audit::run(&api, printer, command).await,
                 Command::Jobs(command) => return jobs::run(&api, printer, command).await,
                 Command::Setup { .. } | Command::Login { .. } | Command::Logout | Command::Completion { .. } => {}
             }

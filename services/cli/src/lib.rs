@@ -24,4 +24,6 @@ pub mod follow;
 
 pub mod print;
 
+pub mod audit;
+
 pub mod commands;
