@@ -154,6 +154,17 @@ impl Fleet {
         Self { server, ..self }
     }
 
+    /// Starts the server again in a root that was set up before.
+    pub async fn again(dir: TempDir, token: String) -> Self {
+        let server = TestServer::start_in(dir, &ServerOptions::default()).await.unwrap();
+        Self {
+            server,
+            token,
+            agents: Vec::new(),
+            first: None,
+        }
+    }
+
     fn set_up(&mut self) {
         let link = self.server.ready().setup_link.clone().unwrap();
         let out = self.with_input(
@@ -213,7 +224,8 @@ impl Fleet {
         lines(&out.stdout)
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// Prepares the command line.
+    pub fn command(&self, args: &[&str]) -> Command {
         let ready = self.server.ready();
         let mut command = Command::new(programs::built("borealis").unwrap());
         command

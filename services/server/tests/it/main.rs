@@ -18,6 +18,7 @@ mod starting;
 mod store;
 mod supervision;
 
+mod audit;
 mod bad_input;
 mod devices;
 mod fleet;
