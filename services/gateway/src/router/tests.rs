@@ -31,6 +31,9 @@ use tower::ServiceExt;
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
 
+/// Is what another service was asked: which one, the verb, the body, and how.
+type Asked = (Service, String, Vec<u8>, RequestOptions);
+
 #[derive(Default)]
 struct Fake {
     script: Mutex<VecDeque<Reply<OperatorAnswer>>>,
@@ -38,7 +41,7 @@ struct Fake {
     there: BTreeMap<String, bool>,
     /// Answers of internal verbs, by service and verb.
     answers: BTreeMap<(Service, &'static str), Reply<Vec<u8>>>,
-    inner: Mutex<Vec<(Service, String, Vec<u8>, RequestOptions)>>,
+    inner: Mutex<Vec<Asked>>,
 }
 
 impl Backend for Fake {

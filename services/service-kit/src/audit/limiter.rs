@@ -191,7 +191,7 @@ impl Limiter {
     /// Hands out what was counted since the last time: one record for each of the largest counts, one for all others.
     pub fn counted(&mut self) -> Vec<AuditRecord> {
         let mut counts: Vec<((Source, Outcome), Count)> = std::mem::take(&mut self.counts).into_iter().collect();
-        counts.sort_by(|(_, a), (_, b)| b.more.cmp(&a.more));
+        counts.sort_by_key(|(_, count)| std::cmp::Reverse(count.more));
         let rest = counts.split_off(counts.len().min(MAX_TOLD));
         let mut told: Vec<AuditRecord> = counts
             .into_iter()
