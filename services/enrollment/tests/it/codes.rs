@@ -97,7 +97,7 @@ async fn fields_that_are_out_of_range_are_refused_and_write_nothing() {
     assert_eq!(missing.unwrap_err().code, Code::NotFound);
     let none = rig.ask::<Value>("codes-revoke", "x", &json!({})).await;
     assert_eq!(none.unwrap_err().code, Code::NotFound);
-    assert_eq!(rig.service.log.head().position, 0);
+    assert_eq!(rig.service.position(), 0);
 }
 
 #[tokio::test]

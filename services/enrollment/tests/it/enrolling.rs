@@ -97,7 +97,7 @@ async fn a_proof_over_anything_else_is_refused_and_uses_nothing_up() {
     let code = rig.mint(json!({"uses": 2, "auto_approve": true})).await.code.unwrap();
     let challenge = machine.request(&rig, &code).await.unwrap();
     let foreign = other.request(&rig, &code).await.unwrap();
-    let before = rig.service.log.head().position;
+    let before = rig.service.position();
 
     let mut other_nonce = Machine::draw("web-1");
     other_nonce.key = machine.key.clone();
@@ -122,7 +122,7 @@ async fn a_proof_over_anything_else_is_refused_and_uses_nothing_up() {
     let refused = rig.public::<Value>("enroll-request", &forged, "192.0.2.9:1").await;
     assert_eq!(refused.unwrap_err().code, Code::ProofInvalid);
 
-    assert_eq!(rig.service.log.head().position, before, "nothing was written");
+    assert_eq!(rig.service.position(), before, "nothing was written");
     assert_eq!(machine.poll(&rig, &challenge).await.unwrap().text(), "approved");
 }
 

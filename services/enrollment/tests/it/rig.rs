@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use borealis_bus_schema::audit;
 use borealis_bus_schema::forms::{Form, PublicKey, SignatureBytes, sign};
 use borealis_bus_schema::ids::{ApprovalId, CommandId};
 use borealis_bus_schema::messages::enrollment::{
@@ -138,8 +139,11 @@ impl Rig {
         self.bus.connect(key, move || jwt.clone(), &inbox).await.unwrap()
     }
 
+    /// Returns its events; what the audit keeps of refusals is left out.
     pub fn events(&self) -> Vec<EventRecord> {
-        self.service.log.read_all(0, 10_000).unwrap()
+        let mut events = self.service.log.read_all(0, 10_000).unwrap();
+        events.retain(|event| event.kind != audit::KIND);
+        events
     }
 
     pub fn count(&self, kind: &str) -> usize {
