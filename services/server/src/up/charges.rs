@@ -66,11 +66,6 @@ impl NatsCharge {
     }
 }
 
-/// Is what tells the bus's runtime how much garbage may grow beside what lives.
-const GARBAGE_VARIABLE: &str = "GOGC";
-/// Is that share in percent; by default it is 100, which costs memory for each of thousands of quiet connections.
-const GARBAGE_PERCENT: &str = "50";
-
 impl Charge for NatsCharge {
     fn name(&self) -> &str {
         "nats"
@@ -82,9 +77,6 @@ impl Charge for NatsCharge {
         let mut command = command(&self.own);
         command.arg("child-exec").arg(&self.program);
         command.arg("-c").arg(self.paths.nats_conf());
-        if std::env::var_os(GARBAGE_VARIABLE).is_none() {
-            command.env(GARBAGE_VARIABLE, GARBAGE_PERCENT);
-        }
         Ok(command)
     }
 
