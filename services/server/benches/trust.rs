@@ -144,13 +144,10 @@ fn events(fleet: &Fleet, kind: &str) -> BTreeMap<String, i64> {
     events
         .filter(|event| event["kind"] == kind)
         .map(|event| {
-            let stream = event["stream"]
-                .as_str()
-                .unwrap()
-                .trim_start_matches("device-")
-                .to_owned();
+            // `device-GUID` or `presence-GUID`.
+            let (_, guid) = event["stream"].as_str().unwrap().split_once('-').unwrap();
             let at = event["at_ms"].as_i64().unwrap();
-            (stream, at)
+            (guid.to_owned(), at)
         })
         .collect()
 }
