@@ -277,6 +277,7 @@ impl Shell {
             Output::Append { .. } => {}
             Output::Reply { to, reply } => self.speaker.answer(to, &reply).await,
             Output::SendHello(signed) => self.speaker.hello(&signed),
+            Output::AskTime => self.renewal.hurry(),
             Output::KeepKeySet(signed) => {
                 if let Err(error) = self.keeper.key_set(&signed) {
                     tracing::error!(error, "a newer key set cannot be kept");

@@ -212,7 +212,11 @@ impl Agent {
                 .write_line(&bootstrap_line("the server does not know this device any more"));
             if self.code.is_some() {
                 match self.enrol(&files, stop.clone()).await {
-                    Ok(Some(fresh)) => device = fresh,
+                    Ok(Some(fresh)) => {
+                        device = fresh;
+                        backoff.reset();
+                        continue;
+                    }
                     Ok(None) => return Ok(()),
                     Err(error) => tracing::error!(error = %chain(&error), "this machine cannot enrol again"),
                 }

@@ -126,7 +126,7 @@ impl Core {
         };
         let order = signed.verify(set, expected).map_err(|error| {
             let by_time = matches!(error.code(), Code::OrderExpired | Code::OrderNotYetValid);
-            let code = if by_time && !self.clock.is_set() {
+            let code = if by_time && !self.clock.is_settled() {
                 Code::ClockSkew
             } else {
                 error.code()

@@ -128,7 +128,10 @@ impl Core {
         }
         match answer {
             Ok(welcome) => {
-                self.clock.set(welcome.server_time, now);
+                if self.clock.hear(welcome.server_time, now) {
+                    tracing::warn!("the bus's time is behind this device's: the server is asked over HTTPS");
+                    self.out.push(Output::AskTime);
+                }
                 self.told_quarantined(welcome.quarantined);
                 self.offered_key_set(welcome.key_set, now);
                 self.challenged(welcome.challenge, now);

@@ -11,16 +11,21 @@ pub struct Now {
     pub mono_ms: u64,
 }
 
+/// Is by how much the device may be ahead of the bus's word before it asks over HTTPS, in milliseconds.
+const TOLERANCE_MS: i64 = 30_000;
+
 /// Estimates the server's clock.
 ///
-/// A word of the server sets it; from then on the monotonic clock carries it, so that a jump of the wall clock moves
-/// nothing. It never goes below the newest instant that a signed order has proved, so that a bus that lies about the time
-/// cannot bring back an order that is over.
+/// The bus's word moves it forward only: one that lies about the time cannot bring back an order that is over. A word over
+/// HTTPS sets it. From then on the monotonic clock carries it, so that a jump of the wall clock moves nothing. It never goes
+/// below the newest instant that a signed order has proved.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerClock {
     fixed: Option<(Timestamp, u64)>,
     floor: Timestamp,
     skew_ms: Option<i64>,
+    is_settled: bool,
+    has_asked: bool,
 }
 
 impl ServerClock {
@@ -30,13 +35,32 @@ impl ServerClock {
             fixed: None,
             floor,
             skew_ms: None,
+            is_settled: false,
+            has_asked: false,
         }
     }
 
-    /// Takes the server's word for the time.
+    /// Takes the server's word for the time, as it came over HTTPS.
     pub fn set(&mut self, server: Timestamp, now: Now) {
         self.fixed = Some((server, now.mono_ms));
         self.skew_ms = Some(now.wall.since_ms(server));
+        self.is_settled = true;
+    }
+
+    /// Takes the bus's word for the time, forward only; returns whether the time must be asked for over HTTPS, since the
+    /// device's clock or the bus is wrong.
+    pub fn hear(&mut self, server: Timestamp, now: Now) -> bool {
+        let own = self.at(now);
+        let ahead_ms = own.since_ms(server);
+        if ahead_ms > TOLERANCE_MS {
+            self.is_settled = false;
+            return !std::mem::replace(&mut self.has_asked, true);
+        }
+        self.fixed = Some((own.max(server), now.mono_ms));
+        self.skew_ms = Some(now.wall.since_ms(server));
+        self.is_settled = true;
+        self.has_asked = false;
+        false
     }
 
     /// Raises the floor to an instant that a signature proves to be over.
@@ -60,9 +84,9 @@ impl ServerClock {
         self.floor
     }
 
-    /// Tells whether the server has said its time since this program began.
-    pub const fn is_set(&self) -> bool {
-        self.fixed.is_some()
+    /// Tells whether the estimate is the server's time; not before a first word, nor while the bus's word is in doubt.
+    pub const fn is_settled(&self) -> bool {
+        self.is_settled
     }
 
     /// Returns by how much the device's clock is ahead of the server's, once known.
@@ -89,6 +113,36 @@ mod tests {
         clock.set(Timestamp::from_unix_ms(9_000), now(5_000, 1));
         assert_eq!(clock.skew_ms(), Some(-4_000));
         assert_eq!(clock.at(now(1, 101)).unix_ms(), 9_100);
+    }
+
+    #[test]
+    fn given_a_bus_that_turns_the_time_back_then_the_estimate_stays_and_https_is_asked_once() {
+        let mut clock = ServerClock::new(Timestamp::from_unix_ms(0));
+        assert!(!clock.hear(Timestamp::from_unix_ms(100_000), now(5_000, 1)), "forward");
+        assert!(clock.is_settled());
+        let back = Timestamp::from_unix_ms(100_000 - TOLERANCE_MS);
+        assert!(!clock.hear(back, now(5_000, 1)), "as clocks drift");
+        assert_eq!(clock.at(now(5_000, 1)).unix_ms(), 100_000);
+        let lie = Timestamp::from_unix_ms(100_000 - TOLERANCE_MS - 1);
+        assert!(clock.hear(lie, now(5_000, 1)));
+        assert!(!clock.is_settled());
+        assert!(!clock.hear(lie, now(5_000, 1)), "it is asked once");
+        assert_eq!(clock.at(now(5_000, 1)).unix_ms(), 100_000);
+        clock.set(lie, now(5_000, 1));
+        assert_eq!(clock.at(now(5_000, 1)), lie, "the word over HTTPS counts");
+        assert!(clock.is_settled());
+    }
+
+    #[test]
+    fn given_a_device_whose_clock_is_ahead_when_the_bus_speaks_first_then_it_is_in_doubt_until_https_has_spoken() {
+        let mut clock = ServerClock::new(Timestamp::from_unix_ms(0));
+        let year = 365 * 86_400_000;
+        assert!(clock.hear(Timestamp::from_unix_ms(9_000), now(year, 1)));
+        assert_eq!(clock.at(now(year, 1)).unix_ms(), year);
+        clock.set(Timestamp::from_unix_ms(9_001), now(year, 2));
+        assert!(!clock.hear(Timestamp::from_unix_ms(9_002), now(year, 3)));
+        assert_eq!(clock.at(now(year, 3)).unix_ms(), 9_002);
+        assert_eq!(clock.skew_ms(), Some(year - 9_002));
     }
 
     #[test]

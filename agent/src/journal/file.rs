@@ -49,7 +49,8 @@ pub enum JournalError {
     /// A record in the middle is damaged.
     #[error(
         "the journal {} is damaged at byte {offset} although sound records stand behind it; runs may have been \
-         acknowledged that are not known any more: move the file away to begin anew, and check the disk", path.display()
+         acknowledged that are not known any more: check the disk; a device that begins without this file is quarantined \
+         as a copy until an operator releases it, and a run of it may start again", path.display()
     )]
     Damaged {
         /// The journal.
@@ -60,7 +61,8 @@ pub enum JournalError {
     /// A record is whole, but this version cannot read it.
     #[error(
         "the journal {} holds at byte {offset} a whole record that this version cannot read, so another version wrote \
-         it: start that version again, or move the file away to begin anew", path.display()
+         it: start that version again; a device that begins without this file is quarantined as a copy until an operator \
+         releases it, and a run of it may start again", path.display()
     )]
     Unreadable {
         /// The journal.
@@ -222,14 +224,14 @@ impl Journal for FileJournal {
             file.write_all(&bytes)?;
             file.sync_all()?;
             std::fs::rename(&beside, &self.path)?;
-            sync_entry(&self.path)?;
             Ok(file)
         })();
+        // From here on the path means the new file, whatever becomes of the folder.
         self.file = replaced.map_err(|source| self.io(source))?;
         self.len = bytes.len() as u64;
         self.base_len = self.len;
         self.set_aside = 0;
-        Ok(())
+        sync_entry(&self.path).map_err(|source| self.io(source))
     }
 }
 

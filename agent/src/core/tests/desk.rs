@@ -152,13 +152,18 @@ impl Desk {
     /// Connects, is welcomed, and throws away what that causes.
     pub fn online(&mut self) {
         self.give(Input::Connected);
+        self.welcomed_at(self.now.wall);
+    }
+
+    /// Is welcomed by a bus that says a time of its own.
+    pub fn welcomed_at(&mut self, server_time: Timestamp) -> Vec<Output> {
         let welcome = Welcome {
-            server_time: self.now.wall,
+            server_time,
             key_set: signed_key_set(&key_set(1)),
             challenge: None,
             quarantined: false,
         };
-        self.give(Input::Welcomed(Ok(welcome)));
+        self.give(Input::Welcomed(Ok(welcome)))
     }
 
     /// Is asked by the server to answer a challenge.

@@ -206,6 +206,30 @@ fn given_a_server_that_turns_its_clock_back_then_what_is_over_stays_over() {
 }
 
 #[test]
+fn given_a_bus_that_lies_about_the_time_then_no_order_runs_twice_and_none_that_is_over() {
+    let mut desk = Desk::new();
+    desk.online();
+    let withheld = desk.script();
+    let (order, key) = desk.running();
+    desk.exited(key, Ending::Code(0));
+    desk.give(Input::ResultAnswered { key, answer: Ok(()) });
+    let truth = desk.now.wall;
+    desk.welcomed_at(truth.plus_ms(30 * 24 * HOUR_MS));
+    let outputs = desk.welcomed_at(truth);
+    assert!(outputs.contains(&Output::AskTime), "the bus's word is in doubt");
+    desk.give(Input::ServerTime(truth));
+    let (reply, outputs) = desk.deliver(&order);
+    assert_eq!(reply.unwrap().state, RunState::Succeeded, "it is remembered");
+    assert!(started(&outputs).is_empty());
+
+    desk.pass(2 * HOUR_MS);
+    desk.welcomed_at(truth);
+    assert_eq!(desk.code_of(&withheld), Code::ClockSkew, "it stays over");
+    let fresh = desk.script();
+    assert!(desk.deliver(&fresh).0.is_ok(), "what is in time is taken all the same");
+}
+
+#[test]
 fn given_another_order_for_a_known_run_and_attempt_then_it_repeats_or_is_a_replay() {
     let mut desk = Desk::new();
     let (order, _) = desk.running();
@@ -284,9 +308,19 @@ fn given_the_longest_expiry_and_a_day_then_a_run_is_forgotten_and_not_before() {
     let (order, key) = desk.running();
     desk.exited(key, Ending::Code(0));
     desk.give(Input::ResultAnswered { key, answer: Ok(()) });
+    let prove = |desk: &mut Desk| {
+        let ping = desk.order(OrderBody::Ping);
+        assert!(desk.deliver(&ping).0.is_ok());
+    };
     desk.pass(8 * 24 * HOUR_MS);
+    prove(&mut desk);
     assert!(desk.deliver(&order).0.is_ok(), "the order's own hour is not over");
     desk.pass(HOUR_MS);
+    assert!(
+        desk.deliver(&order).0.is_ok(),
+        "no signature has proved that time passed"
+    );
+    prove(&mut desk);
     assert_eq!(
         desk.code_of(&order),
         Code::OrderExpired,
