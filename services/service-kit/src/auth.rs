@@ -24,7 +24,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use biscuit_auth::builder::{AuthorizerBuilder, BiscuitBuilder, BlockBuilder, Fact, Term, fact, string};
+use biscuit_auth::builder::{
+    AuthorizerBuilder, BiscuitBuilder, BlockBuilder, Fact, Rule, Term, fact, pred, rule, string, var,
+};
 use biscuit_auth::error::{FailedCheck, Logic, RunLimit, Token};
 use biscuit_auth::{Algorithm, Authorizer, AuthorizerLimits, Biscuit, KeyPair, PrivateKey, UnverifiedBiscuit};
 use borealis_bus_schema::codes::Code;
@@ -701,9 +703,14 @@ fn refused(error: &Token, held: &Reach, need: Need) -> WireError {
     }
 }
 
+/// Asks for all facts of a name; made without text, since parsing it would cost more than the answer.
+fn every(name: &str, terms: &[&str]) -> Rule {
+    let terms: Vec<Term> = terms.iter().map(|term| var(term)).collect();
+    rule("data", &terms, &[pred(name, &terms)])
+}
+
 fn one_text(world: &mut Authorizer, name: &str) -> Result<Option<String>, AuthError> {
-    let rule = format!("data($x) <- {name}($x)");
-    let found: Vec<(String,)> = world.query_with_limits(rule.as_str(), LIMITS).map_err(failed("read"))?;
+    let found: Vec<(String,)> = world.query(every(name, &["x"])).map_err(failed("read"))?;
     let mut found = found.into_iter();
     match (found.next(), found.next()) {
         (first, None) => Ok(first.map(|(text,)| text)),
@@ -713,8 +720,7 @@ fn one_text(world: &mut Authorizer, name: &str) -> Result<Option<String>, AuthEr
 
 /// Reads a number; none is 0.
 fn one_number(world: &mut Authorizer, name: &str) -> Result<u64, AuthError> {
-    let rule = format!("data($x) <- {name}($x)");
-    let found: Vec<(i64,)> = world.query_with_limits(rule.as_str(), LIMITS).map_err(failed("read"))?;
+    let found: Vec<(i64,)> = world.query(every(name, &["x"])).map_err(failed("read"))?;
     match found.as_slice() {
         [] => Ok(0),
         [(number,)] => u64::try_from(*number).map_err(|_| AuthError::Facts),
@@ -743,18 +749,14 @@ fn read_caller(world: &mut Authorizer) -> Result<(Caller, u64), AuthError> {
         (None, None) => None,
         _ => return Err(AuthError::Facts),
     };
-    let expires: Vec<Fact> = world
-        .query_with_limits("data($x) <- expires($x)", LIMITS)
-        .map_err(failed("read"))?;
+    let expires: Vec<Fact> = world.query(every("expires", &["x"])).map_err(failed("read"))?;
     let expires_at = match expires.first().and_then(|f| f.predicate.terms.first()) {
         Some(Term::Date(seconds)) => {
             Timestamp::from_unix_ms(i64::try_from(*seconds).unwrap_or(i64::MAX).saturating_mul(1000))
         }
         _ => return Err(AuthError::Facts),
     };
-    let pairs: Vec<(String, String)> = world
-        .query_with_limits("data($s, $r) <- right($s, $r)", LIMITS)
-        .map_err(failed("read"))?;
+    let pairs: Vec<(String, String)> = world.query(every("right", &["s", "r"])).map_err(failed("read"))?;
     let mut reach = Reach::new();
     for (site, right) in pairs {
         // A right of a newer version is none of this one's.

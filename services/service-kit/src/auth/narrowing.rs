@@ -89,11 +89,15 @@ impl Narrowing {
 ///
 /// Errors: [`AuthError::Biscuit`], [`AuthError::Facts`] for a narrowing that cannot be read.
 pub(super) fn apply(biscuit: &Biscuit, caller: &mut Caller) -> Result<(), AuthError> {
+    // A block may use the words of those before it; where nobody has brought such a word yet, nothing needs reading.
+    let mut is_worded = false;
     for index in 0..biscuit.block_count() {
-        let source = biscuit.print_block_source(index).map_err(failed("read"))?;
-        if !source.contains(PREFIX) {
+        let words = biscuit.block_symbols(index).map_err(failed("read"))?;
+        is_worded |= words.iter().any(|word| word.starts_with(PREFIX));
+        if !is_worded {
             continue;
         }
+        let source = biscuit.print_block_source(index).map_err(failed("read"))?;
         let block = BlockBuilder::new().code(&source).map_err(failed("read"))?;
         // A rule could say more than its block shows.
         if block.rules.iter().any(|rule| rule.head.name.starts_with(PREFIX)) {
