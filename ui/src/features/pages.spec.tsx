@@ -288,10 +288,29 @@ describe("enrolment", () => {
     expect(within(row).getByText(/known as old-host/)).toBeTruthy();
     expect(within(row).queryByRole("button", { name: "Approve" })).toBeNull();
     expect(await violations(container)).toEqual([]);
-    await user.click(within(row).getByRole("button", { name: "Take over the device" }));
+    await user.click(within(row).getByRole("button", { name: "Overwrite the device" }));
     await waitFor(() => expect(sent.some((each) => each.method === "POST")).toBe(true));
     const post = sent.filter((each) => each.method === "POST");
     expect(post.map((each) => each.body)).toEqual([{ conflict: "overwrite" }]);
+  });
+
+  it("leaves a device whose key asks from another site where it is", async () => {
+    const moved = {
+      ...approval,
+      reason: "this key is old-host, and no enrolment moves a device to another site",
+      conflicts: [{ kind: "other_site", guid: GUID, hostname: "old-host", site: "oslo" }],
+    };
+    const { sent } = await renderApp("/enrolment", {
+      "GET /codes": { items: [] },
+      "GET /approvals": { items: [moved] },
+      "POST /approvals/a1/approve": { ...moved, state: "approved" },
+    });
+    const user = userEvent.setup();
+    const row = await screen.findByRole("listitem", { name: "new-host" }, WAIT);
+    await user.click(within(row).getByRole("button", { name: "Leave it in oslo" }));
+    await waitFor(() => expect(sent.some((each) => each.method === "POST")).toBe(true));
+    const post = sent.filter((each) => each.method === "POST");
+    expect(post.map((each) => each.body)).toEqual([{ site: "oslo" }]);
   });
 
   it("approves, and denies with a reason", async () => {

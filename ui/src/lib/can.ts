@@ -1,6 +1,6 @@
 // Capability checks stand here only. The server decides; this only avoids offering what it would refuse.
 
-import { DEVICE_CHANGES, type Approval, type Device, type DeviceChange, type InstallerCode, type Job, type Session } from "../api/types";
+import { DEVICE_CHANGES, type Approval, type Conflict, type Device, type DeviceChange, type InstallerCode, type Job, type Session } from "../api/types";
 
 export type Right =
   | "devices.read"
@@ -28,6 +28,9 @@ export const approvalCan = {
   decide: (approval: Approval): boolean => approval.state === "pending",
   /** Whether an approval has to say what becomes of a device that is known for the machine. */
   mustResolve: (approval: Approval): boolean => approval.conflicts.some((each) => each.kind === "known_machine"),
+  /** The device that this key is in another site; no approval moves it. */
+  livesElsewhere: (approval: Approval): Conflict | undefined =>
+    approval.conflicts.find((each) => each.kind === "other_site"),
 };
 
 export const codeCan = {

@@ -6,15 +6,13 @@ import { useState, type FormEvent } from "react";
 import { describe } from "../../api/errors";
 import type { Device, DeviceChange } from "../../api/types";
 import { deviceCan } from "../../lib/can";
+import { REASON_CHARS } from "../../lib/limits";
 import { Dialog } from "../../ui/Dialog";
 import { ErrorPanel } from "../../ui/ErrorPanel";
 import { notify } from "../../ui/notify";
 import { sessionQuery } from "../session/queries";
 import { useChangeStatus } from "./queries";
 import { words } from "./words";
-
-/** As long as the server takes. */
-const REASON_CHARS = 400;
 
 const RED: ReadonlySet<DeviceChange> = new Set(["revoke", "decommission"]);
 

@@ -49,7 +49,10 @@ export function deviceQuery(guid: string) {
   });
 }
 
-/** Changes a device's status. The answer is shown at once; the device is read again behind it. */
+/**
+ * Changes a device's status. The answer is shown at once; inventory, from which the device is read, hears of it a moment
+ * later and says so on the live socket, so only the lists are read again.
+ */
 export function useChangeStatus(guid: string) {
   const client = useQueryClient();
   return useMutation({
@@ -67,6 +70,10 @@ export function useChangeStatus(guid: string) {
             }
           : device,
       ),
-    onSettled: () => client.invalidateQueries({ queryKey: deviceKeys.all }),
+    onSettled: (_, error) =>
+      client.invalidateQueries({
+        queryKey: deviceKeys.all,
+        predicate: ({ queryKey }) => error !== null || queryKey[1] !== deviceKeys.one(guid)[1],
+      }),
   });
 }

@@ -4,6 +4,7 @@ import { useState, type FormEvent } from "react";
 import { describe } from "../../api/errors";
 import type { Approval, Resolution } from "../../api/types";
 import { approvalCan, refusal } from "../../lib/can";
+import { REASON_CHARS } from "../../lib/limits";
 import { Dialog } from "../../ui/Dialog";
 import { EmptyState } from "../../ui/EmptyState";
 import { ErrorPanel } from "../../ui/ErrorPanel";
@@ -45,9 +46,11 @@ function ApprovalRow({ approval }: { approval: Approval }) {
   const open = approvalCan.decide(approval) && !why;
   const wordList = Array.isArray(approval.words) ? approval.words.join(" ") : approval.words;
 
-  const approve = (conflict?: Resolution): void =>
+  const elsewhere = approvalCan.livesElsewhere(approval);
+
+  const approve = (how: { conflict?: Resolution; site?: string } = {}): void =>
     decide.mutate(
-      { id: approval.id, approve: true, ...(conflict ? { conflict } : {}) },
+      { id: approval.id, approve: true, ...how },
       { onSuccess: () => notify(words.approved(approval.hostname)) },
     );
   const deny = (reason: string): void =>
@@ -74,21 +77,21 @@ function ApprovalRow({ approval }: { approval: Approval }) {
           </Button>
           {approvalCan.mustResolve(approval) ? (
             <>
-              <Button variant="default" disabled={!open || decide.isPending} title={why} onClick={() => approve("co_exist")}>
+              <Button variant="default" disabled={!open || decide.isPending} title={why} onClick={() => approve({ conflict: "co_exist" })}>
                 {words.coExist}
               </Button>
-              <Button disabled={!open || decide.isPending} title={why} onClick={() => approve("overwrite")}>
+              <Button disabled={!open || decide.isPending} title={why} onClick={() => approve({ conflict: "overwrite" })}>
                 {words.overwrite}
               </Button>
             </>
           ) : (
             <Button
-              disabled={!open}
-              title={why}
+              disabled={!open || (elsewhere !== undefined && !elsewhere.site)}
+              title={elsewhere && !elsewhere.site ? words.hiddenSite : why}
               loading={decide.isPending && decide.variables?.approve === true}
-              onClick={() => approve()}
+              onClick={() => approve(elsewhere?.site ? { site: elsewhere.site } : {})}
             >
-              {words.approve}
+              {elsewhere?.site ? words.leaveIn(elsewhere.site) : words.approve}
             </Button>
           )}
         </div>
@@ -156,7 +159,7 @@ function DenyDialog({ approval, busy, onDeny, onClose }: DenyDialogProps) {
         <TextInput
           label={words.reason}
           description={words.reasonHint}
-          maxLength={200}
+          maxLength={REASON_CHARS}
           data-autofocus
           value={reason}
           onChange={(event) => setReason(event.currentTarget.value)}

@@ -45,11 +45,14 @@ export function useDecide() {
   const client = useQueryClient();
   return useMutation({
     mutationFn: (
-      decision: { id: string; approve: true; conflict?: Resolution } | { id: string; approve: false; reason: string },
-    ) =>
-      decision.approve
-        ? change<Approval>(paths.approve(decision.id), decision.conflict ? { conflict: decision.conflict } : undefined)
-        : change<Approval>(paths.deny(decision.id), { reason: decision.reason }),
+      decision:
+        | { id: string; approve: true; conflict?: Resolution; site?: string }
+        | { id: string; approve: false; reason: string },
+    ) => {
+      if (!decision.approve) return change<Approval>(paths.deny(decision.id), { reason: decision.reason });
+      const { conflict, site } = decision;
+      return change<Approval>(paths.approve(decision.id), conflict || site ? { conflict, site } : undefined);
+    },
     onSettled: () =>
       Promise.all([
         client.invalidateQueries({ queryKey: enrolmentKeys.approvals }),
