@@ -59,7 +59,7 @@ async fn main() {
     fleet.agents.clear();
 
     eprintln!("footprint: enrolling and connecting {size} simulated devices");
-    let devices = simulated::start(&fleet, size);
+    let devices = simulated::start_with_facts(&fleet, size, "small");
     settle().await;
     let (before, began) = (server_cpu(&fleet), Instant::now());
     tokio::time::sleep(WATCH).await;

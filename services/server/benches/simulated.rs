@@ -27,8 +27,13 @@ impl Drop for Simulated {
     }
 }
 
-/// Enrols and connects simulated devices; returns once all are on.
+/// Enrols and connects simulated devices that tell no facts; returns once all are on.
 pub fn start(fleet: &Fleet, size: usize) -> Simulated {
+    start_with_facts(fleet, size, "none")
+}
+
+/// Enrols and connects simulated devices that tell facts of a size; returns once all are on.
+pub fn start_with_facts(fleet: &Fleet, size: usize, facts: &str) -> Simulated {
     let uses = size.to_string();
     let code = fleet.json(&["codes", "create", "--uses", &uses, "--auto-approve", "--json"]);
     let root = TempDir::with_prefix("borealis-simulated-").unwrap();
@@ -39,6 +44,8 @@ pub fn start(fleet: &Fleet, size: usize) -> Simulated {
             &uses,
             "--server-url",
             &fleet.server.ready().url,
+            "--facts",
+            facts,
             "--root",
         ])
         .arg(root.path())

@@ -22,6 +22,8 @@ use borealis_service_kit::{
     paths::{Paths, Ports},
     trust::TrustFile,
 };
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use sha2::{Digest as _, Sha256};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -274,7 +276,12 @@ impl Up {
         let mut lines = vec![String::new()];
         match (self.parts, &content.nats_url, &content.url) {
             (Parts::Bus, Some(nats), _) => lines.push(format!("The bus listens: {nats}")),
-            (_, _, Some(url)) => lines.push(format!("The web page:  {url}")),
+            (_, _, Some(url)) => {
+                lines.push(format!("The web page:  {url}"));
+                if let Some(fingerprint) = self.served_fingerprint() {
+                    lines.push(format!("Its certificate (SHA-256):  {fingerprint}"));
+                }
+            }
             _ => {}
         }
         if let Some(warning) = self.key_set_warning() {
@@ -286,6 +293,13 @@ impl Up {
         lines.push("Ctrl-C stops everything.".to_owned());
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         screen::tell(&serde_json::to_value(&content).unwrap_or_default(), &lines);
+    }
+
+    /// Returns the SHA-256 of the certificate that browsers are shown, as they write it; none while it cannot be read.
+    fn served_fingerprint(&self) -> Option<String> {
+        let leaf = CertificateDer::from_pem_file(self.paths.leaf_pem("gateway")).ok()?;
+        let pairs: Vec<String> = Sha256::digest(&leaf).iter().map(|byte| format!("{byte:02X}")).collect();
+        Some(pairs.join(":"))
     }
 
     /// Says when the code-signing keys have to be signed anew, if that is soon.

@@ -9,6 +9,8 @@ use std::{
 
 use borealis_test_support::{eventually_within, programs};
 use rustix::process::{Pid, Signal, kill_process};
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -62,6 +64,7 @@ async fn a_first_script_runs_and_a_second_start_finds_the_device() {
     let shown = screen(root.path());
     for part in [
         "becomes the first device",
+        "A session of 15 minutes was minted and recorded",
         "Approved: key ",
         "system:  Linux",
         "Exit code 0, succeeded after",
@@ -93,6 +96,12 @@ async fn a_first_script_runs_and_a_second_start_finds_the_device() {
     ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
+    let leaf = root.path().join("Certificates/Server/gateway/leaf.pem");
+    let pairs: Vec<String> = Sha256::digest(CertificateDer::from_pem_file(leaf).unwrap())
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect();
+    assert!(shown.contains(&pairs.join(":")), "{shown}");
     assert_eq!(std::fs::read_to_string(identity("guid.txt")).unwrap(), guid);
     let began = Instant::now();
     let pid = Pid::from_raw(i32::try_from(second.0.id()).unwrap()).unwrap();
