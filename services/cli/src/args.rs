@@ -320,6 +320,9 @@ pub enum CodesCommand {
         /// Enrols its devices without asking anyone
         #[arg(long)]
         auto_approve: bool,
+        /// Prints the lines for a device's shell instead: they enrol it and run its agent
+        #[arg(long)]
+        show_install: bool,
     },
     /// Lists codes, masked
     List,

@@ -2,6 +2,7 @@
 
 use borealis_bus_schema::messages::enrollment::{CodeView, CreateCode};
 use borealis_bus_schema::messages::scheduler::Page;
+use serde::Serialize;
 
 use crate::api::Api;
 use crate::args::CodesCommand;
@@ -9,6 +10,26 @@ use crate::error::CliError;
 use crate::print::Printer;
 
 const PATH: &str = "/api/v1/codes";
+
+/// Is a minted code with what a device's shell is told.
+#[derive(Serialize)]
+struct Minted<'a> {
+    #[serde(flatten)]
+    code: &'a CodeView,
+    install: &'a [String],
+}
+
+/// Returns the lines that enrol a device and run its agent; nothing in them is anything but text to a shell.
+///
+/// The code goes through the environment, where other users cannot read it, and the space before it keeps it out of the
+/// shell's history. Source: POSIX.1-2017, Shell Command Language 2.2.2.
+fn install_lines(url: &str, code: &str) -> Vec<String> {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+    vec![
+        format!(" export BOREALIS_INSTALLER_CODE={}", quoted(code)),
+        format!("borealis-agent run --server-url {} --root /opt/borealis", quoted(url)),
+    ]
+}
 
 /// Mints, lists or revokes.
 pub async fn run(api: &Api, printer: &Printer, command: CodesCommand) -> Result<(), CliError> {
@@ -18,6 +39,7 @@ pub async fn run(api: &Api, printer: &Printer, command: CodesCommand) -> Result<
             uses,
             lifetime,
             auto_approve,
+            show_install,
         } => {
             let body = CreateCode {
                 site,
@@ -26,7 +48,16 @@ pub async fn run(api: &Api, printer: &Printer, command: CodesCommand) -> Result<
                 auto_approve,
             };
             let code: CodeView = api.change(PATH, &body).await?;
-            printer.value(&code, || code.code.clone().unwrap_or_default())
+            let secret = code.code.clone().unwrap_or_default();
+            if !show_install {
+                return printer.value(&code, || secret);
+            }
+            let lines = install_lines(api.url(), &secret);
+            let shown = Minted {
+                code: &code,
+                install: &lines,
+            };
+            printer.value(&shown, || lines.join("\n"))
         }
         CodesCommand::List => {
             let page: Page<CodeView> = api.get(PATH).await?;
@@ -48,5 +79,37 @@ pub async fn run(api: &Api, printer: &Printer, command: CodesCommand) -> Result<
             let code: CodeView = api.change(&path, &serde_json::json!({})).await?;
             printer.value(&code, || format!("The installer code {id} is revoked."))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::install_lines;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::Command;
+
+    #[test]
+    fn a_shell_takes_the_lines_as_text_whatever_stands_in_them() {
+        let url = "https://a'$(echo b)`echo c`;\"&|\\ d:5000";
+        let lines = install_lines(url, "BRL1-A'B$HOME");
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("borealis-agent");
+        std::fs::write(
+            &program,
+            "#!/bin/sh\nprintf '%s\\n' \"$BOREALIS_INSTALLER_CODE\" \"$@\"\n",
+        )
+        .unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let mut shell = Command::new("sh");
+        let path = format!("{}:/usr/bin:/bin", folder.path().display());
+        let out = shell
+            .arg("-c")
+            .arg(lines.join("\n"))
+            .env("PATH", path)
+            .output()
+            .unwrap();
+        let wanted = format!("BRL1-A'B$HOME\nrun\n--server-url\n{url}\n--root\n/opt/borealis\n");
+        assert_eq!(String::from_utf8(out.stdout).unwrap(), wanted);
+        assert!(lines[0].starts_with(' '), "a shell's history leaves it out");
     }
 }

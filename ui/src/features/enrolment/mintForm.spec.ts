@@ -23,6 +23,11 @@ describe("the form for a code", () => {
   it("never puts the code into arguments", () => {
     const lines = installCommands("https://host:5000", "BRL1-SECRET").split("\n");
     expect(lines[0]).toBe(" export BOREALIS_INSTALLER_CODE='BRL1-SECRET'");
-    expect(lines[1]).toBe("borealis-agent run --server-url https://host:5000 --root /opt/borealis");
+    expect(lines[1]).toBe("borealis-agent run --server-url 'https://host:5000' --root /opt/borealis");
+  });
+
+  it("stays text to a shell whatever the address holds", () => {
+    const lines = installCommands("https://a';b", "BRL1-SECRET").split("\n");
+    expect(lines[1]).toBe(String.raw`borealis-agent run --server-url 'https://a'\'';b' --root /opt/borealis`);
   });
 });

@@ -28,10 +28,15 @@ export function readMintForm(form: MintForm): { request: MintRequest } | { error
   };
 }
 
-/** The commands for the device. The code goes through the environment, never through arguments. */
+/** Makes a word of a POSIX shell that stands for the text itself. */
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
+}
+
+/** The commands for the device, as `borealis codes create --show-install` prints them. */
 export function installCommands(serverUrl: string, code: string): string {
   return [
-    ` export BOREALIS_INSTALLER_CODE='${code}'`,
-    `borealis-agent run --server-url ${serverUrl} --root /opt/borealis`,
+    ` export BOREALIS_INSTALLER_CODE=${quoted(code)}`,
+    `borealis-agent run --server-url ${quoted(serverUrl)} --root /opt/borealis`,
   ].join("\n");
 }
