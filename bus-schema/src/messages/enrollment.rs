@@ -292,7 +292,8 @@ pub struct Approve {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resolution {
-    /// It goes on under the new key; its old key is worthless from then on.
+    /// It goes on under the new key, with its history; its old key is worthless from then on. `merge` means the same.
+    #[serde(alias = "merge")]
     Overwrite,
     /// It stays as it is; the new key is another device.
     CoExist,
@@ -302,9 +303,9 @@ impl std::str::FromStr for Resolution {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "overwrite" => Ok(Resolution::Overwrite),
+            "overwrite" | "merge" => Ok(Resolution::Overwrite),
             "co-exist" | "co_exist" => Ok(Resolution::CoExist),
-            _ => Err("overwrite or co-exist".to_owned()),
+            _ => Err("overwrite (or merge) or co-exist".to_owned()),
         }
     }
 }
@@ -315,6 +316,8 @@ impl std::str::FromStr for Resolution {
 pub enum ConflictKind {
     /// The machine is a device under another key: whoever approves says what becomes of that device.
     KnownMachine,
+    /// The machine was a device under another key and was revoked or decommissioned: whoever approves says what it is now.
+    ShutOutMachine,
     /// The key is a device that was revoked: an approval admits it again.
     RevokedDevice,
     /// The key is a device of another site: it is never moved by an enrolment.

@@ -351,8 +351,8 @@ pub enum ApprovalsCommand {
         /// Site to which the devices belong [default: that of their installer code]
         #[arg(long, value_name = "SITE", value_parser = site)]
         site: Option<SiteName>,
-        /// What becomes of the device that is known for the same machine under another key: overwrite (it goes on under
-        /// the new key, its old one is worthless) or co-exist (the new key is another device)
+        /// What becomes of the device that is, or was, known for the same machine under another key: overwrite or merge
+        /// (it goes on under the new key, its old one is worthless) or co-exist (the new key is another device)
         #[arg(long, value_name = "HOW")]
         conflict: Option<Resolution>,
     },
@@ -385,7 +385,7 @@ pub enum DevicesCommand {
     /// Quarantines devices: they may report and get no orders; what waits for them waits on
     Quarantine(StatusArgs),
     /// Releases devices from quarantine: what waits for them goes out
-    Release(StatusArgs),
+    Release(ReleaseArgs),
     /// Revokes devices: they are cut off until an operator approves a new enrolment of them
     Revoke(StatusArgs),
     /// Decommissions devices for good: their keys never make a device again
@@ -398,6 +398,23 @@ pub struct StatusArgs {
     /// GUID or name; may be repeated
     #[arg(value_name = "DEVICE", required = true)]
     pub devices: Vec<String>,
+    /// Why, for the log and whoever looks at the device
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+}
+
+/// Says which devices are released, and why.
+#[derive(Debug, Args)]
+pub struct ReleaseArgs {
+    /// GUID or name; may be repeated
+    #[arg(value_name = "DEVICE", required_unless_present = "quarantined_since", conflicts_with = "quarantined_since")]
+    pub devices: Vec<String>,
+    /// All that were quarantined at this instant or later: 2026-11-22T10:00:00Z, or a time ago: 30m, 24h, 7d
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub quarantined_since: Option<Timestamp>,
+    /// Of these only those that the server quarantined by itself
+    #[arg(long, requires = "quarantined_since")]
+    pub by_server: bool,
     /// Why, for the log and whoever looks at the device
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
@@ -657,11 +674,14 @@ mod tests {
             "approvals approve 0123456789abcdef0123456789abcdef 1123456789abcdef0123456789abcdef --site lyon",
             "approvals approve 0123456789abcdef0123456789abcdef --conflict overwrite",
             "approvals approve 0123456789abcdef0123456789abcdef --conflict co-exist",
+            "approvals approve 0123456789abcdef0123456789abcdef --conflict merge",
             "approvals deny 0123456789abcdef0123456789abcdef --reason no",
             "devices list --json",
             "devices show somewhere",
             "devices quarantine a b --reason odd --json",
-            "devices release a",
+            "devices release a b",
+            "devices release --quarantined-since 10m --by-server --reason checked",
+            "devices release --quarantined-since 2026-11-22T10:00:00Z",
             "devices revoke a --reason stolen",
             "devices decommission a",
             "run --device a --device b --lang bash --context currentuser --timeout 10m --follow -- uname -a",
@@ -684,8 +704,11 @@ mod tests {
     fn what_cannot_be_meant_is_refused() {
         for line in [
             "approvals approve",
-            "approvals approve 0123456789abcdef0123456789abcdef --conflict merge",
+            "approvals approve 0123456789abcdef0123456789abcdef --conflict rename",
             "devices revoke",
+            "devices release",
+            "devices release a --quarantined-since 10m",
+            "devices release a --by-server",
             "devices decommission --reason x",
             "run -- uname",
             "run --all",

@@ -1,18 +1,20 @@
 //! What the handlers share: the ledger, the issuer of credentials, the throttles, and a lock per key.
 
+use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use borealis_bus_schema::causes::Chain;
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{ApprovalId, Guid};
 use borealis_bus_schema::messages::enrollment::{Approve, Resolution};
 use borealis_bus_schema::messages::shared_events::{Actor, DeviceEnrolled};
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::random;
-use data_encoding::BASE64URL_NOPAD;
 
 use crate::aggregate::approval::{Approval, ApprovalEvent, Asked};
 use crate::aggregate::device::{Change, Device, DeviceEvent, DeviceRejection, Why};
 use crate::challenges::Challenges;
+use crate::findings::Findings;
 use crate::credentials::Issuer;
 use crate::error::Refusal;
 use crate::ledger::{Ledger, Outcome, Stamp};
@@ -20,7 +22,7 @@ use crate::state::State;
 use crate::stored::Event;
 use crate::throttle::{FAILURES_PER_ADDRESS, REQUESTS_PER_KEY, Throttle, peer_address};
 
-/// Is how many locks the keys share, and how many the codes.
+/// Is how many locks the keys share, how many the codes, and how many the devices' hellos.
 const LOCKS: usize = 64;
 
 /// Holds what the handlers share.
@@ -35,7 +37,9 @@ pub struct App {
     requests: Mutex<Throttle>,
     key_locks: Vec<tokio::sync::Mutex<()>>,
     code_locks: Vec<tokio::sync::Mutex<()>>,
+    hello_locks: Vec<tokio::sync::Mutex<()>>,
     challenges: Mutex<Challenges>,
+    findings: Mutex<Findings>,
 }
 
 impl App {
@@ -49,7 +53,9 @@ impl App {
             requests: Mutex::new(Throttle::new(REQUESTS_PER_KEY)),
             key_locks: locks(),
             code_locks: locks(),
-            challenges: Mutex::default(),
+            hello_locks: locks(),
+            challenges: Mutex::new(Challenges::new(random::bytes())),
+            findings: Mutex::default(),
         })
     }
 
@@ -96,14 +102,59 @@ impl App {
         Ok(())
     }
 
-    /// Gives a device something to answer in its next hello; what it was given before is worth nothing any more.
-    pub fn challenge(&self, guid: Guid, now: Timestamp) -> String {
-        lock(&self.challenges).give(guid, BASE64URL_NOPAD.encode(&random::bytes::<16>()), now)
+    /// Lets one hello of a device be taken at a time: the numbers of hellos are written in the order in which the answers to
+    /// challenges were taken.
+    pub async fn one_hello_at_a_time(&self, guid: &Guid) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        turn(&self.hello_locks, guid.as_bytes()).await
     }
 
-    /// Tells whether a hello answers what its device was given last; it does so once.
+    /// Gives a device something to answer in its next hello.
+    pub fn challenge(&self, guid: &Guid, now: Timestamp) -> String {
+        lock(&self.challenges).give(guid, now)
+    }
+
+    /// Tells whether a hello answers an open challenge; nothing is used up.
+    pub fn may_answer_challenge(&self, guid: &Guid, answer: &str, now: Timestamp) -> bool {
+        lock(&self.challenges).is_open(guid, answer, now)
+    }
+
+    /// Tells whether a hello answers an open challenge; then none that was given out until now is open any more.
     pub fn answers_challenge(&self, guid: &Guid, answer: &str, now: Timestamp) -> bool {
         lock(&self.challenges).take(guid, answer, now)
+    }
+
+    /// Takes in that a copy of a device is at work; the quarantine is written by [`App::follow_findings`].
+    pub fn find_copy(&self, guid: Guid, reason: String) {
+        lock(&self.findings).add(guid, reason);
+    }
+
+    /// Tells whether a finding waits to be written.
+    pub fn has_findings(&self) -> bool {
+        !lock(&self.findings).open().is_empty()
+    }
+
+    /// Quarantines the devices of which a copy was found; what cannot be written now stays for the next time.
+    ///
+    /// Returns the devices that are quarantined since.
+    pub async fn follow_findings(&self, now: Timestamp) -> Vec<Guid> {
+        let open = lock(&self.findings).open();
+        let mut quarantined = Vec::new();
+        for (guid, reason) in open {
+            match self.change_status(guid, Change::Quarantine, &reason, now).await {
+                Ok(()) => {
+                    tracing::warn!(%guid, reason, "a device is quarantined");
+                    quarantined.push(guid);
+                }
+                // It is quarantined or shut out already.
+                Err(Refusal::Device(_) | Refusal::NotFound { .. }) => {}
+                Err(error) => {
+                    tracing::error!(%guid, error = %Chain(&error), "a copied device could not be quarantined; it is tried again");
+                    continue;
+                }
+            }
+            lock(&self.findings).settle(&guid);
+        }
+        quarantined
     }
 
     /// Changes a device's status by enrollment's own decision; the warden then shuts it out of the bus, or lets it in again.
@@ -160,7 +211,17 @@ pub fn admission(
         None if state.is_retired(&asked.public_key) => return Err(DeviceRejection::Replaced.into()),
         known => known,
     };
-    let back = match (known, by) {
+    let continued = match (rivals(state, asked).first(), wanted.conflict) {
+        (None, _) => known,
+        (Some(_), None) => return Err(Refusal::Conflict { what: UNDECIDED }),
+        (Some(_), Some(Resolution::CoExist)) => None,
+        (Some(rival), Some(Resolution::Overwrite)) => Some(*rival),
+    };
+    let site = wanted.site.as_ref().unwrap_or(&asked.site);
+    if continued.is_some_and(|device| device.enrolled.site != *site) {
+        return Err(Refusal::Conflict { what: OTHER_SITE });
+    }
+    let back = match (continued, by) {
         (None, _) => None,
         (Some(device), Approver::Code) => {
             device.admitted()?;
@@ -172,20 +233,6 @@ pub fn admission(
             now,
         })?,
     };
-    let rival = match known {
-        Some(_) => None,
-        None => conflict(state, asked),
-    };
-    let continued = match (rival, wanted.conflict) {
-        (None, _) => known,
-        (Some(_), None) => return Err(Refusal::Conflict { what: UNDECIDED }),
-        (Some(_), Some(Resolution::CoExist)) => None,
-        (Some(rival), Some(Resolution::Overwrite)) => Some(rival),
-    };
-    let site = wanted.site.as_ref().unwrap_or(&asked.site);
-    if continued.is_some_and(|device| device.enrolled.site != *site) {
-        return Err(Refusal::Conflict { what: OTHER_SITE });
-    }
     let guid = continued.map_or(fresh, Device::guid);
     let enrolled = DeviceEnrolled {
         guid,
@@ -206,14 +253,30 @@ pub fn admission(
     Ok(events)
 }
 
-const UNDECIDED: &str = "this machine is a device under another key; say whether the new key takes over that device (overwrite) or is another one (co-exist)";
+const UNDECIDED: &str = "this machine is, or was, a device under another key; say whether the new key takes over that device (overwrite) or is another one (co-exist)";
 const OTHER_SITE: &str = "the device belongs to another site; no enrolment moves it";
 
-/// Finds the device that is known for the machine of a request under another key and still counts.
-pub fn conflict<'s>(state: &'s State, asked: &Asked) -> Option<&'s Device> {
-    state
-        .device_by_machine(&asked.facts.machine_hash)
-        .filter(|device| device.public_key() != asked.public_key && device.admitted().is_ok())
+/// Lists the devices that are known for the machine of a request, when the request's key is none: the one that an operator
+/// may overwrite comes first.
+///
+/// Whoever was shut out counts for good: a fresh key does not make another machine of the one that an operator revoked. A
+/// device that is let in counts while it lives on this machine.
+pub fn rivals<'s>(state: &'s State, asked: &Asked) -> Vec<&'s Device> {
+    if state.device_by_key(&asked.public_key).is_some() {
+        return Vec::new();
+    }
+    let machine = &asked.facts.machine_hash;
+    let mut rivals: Vec<&Device> = state
+        .devices_of_machine(machine)
+        .filter(|device| device.admitted().is_err() || device.enrolled.facts.machine_hash == *machine)
+        .collect();
+    let rank = |device: &Device| match device.admitted() {
+        Ok(()) => 0,
+        Err(DeviceRejection::Revoked) => 1,
+        Err(_) => 2,
+    };
+    rivals.sort_by_key(|device| (rank(device), Reverse(device.enrolled.approved_at)));
+    rivals
 }
 
 /// Completes the request of a device that showed its identity; nothing when it was completed before.
@@ -226,8 +289,8 @@ fn locks() -> Vec<tokio::sync::Mutex<()>> {
     (0..LOCKS).map(|_| tokio::sync::Mutex::new(())).collect()
 }
 
-async fn turn<'l>(locks: &'l [tokio::sync::Mutex<()>], name: &[u8; 32]) -> Option<tokio::sync::MutexGuard<'l, ()>> {
-    let [first, ..] = name;
+async fn turn<'l>(locks: &'l [tokio::sync::Mutex<()>], name: &[u8]) -> Option<tokio::sync::MutexGuard<'l, ()>> {
+    let first = name.first()?;
     Some(locks.get(usize::from(*first) % LOCKS)?.lock().await)
 }
 

@@ -29,6 +29,7 @@ pub mod derive;
 pub mod credentials;
 
 pub mod challenges;
+pub mod findings;
 
 pub mod throttle;
 

@@ -126,7 +126,7 @@ struct Leaving {
 pub struct Presence {
     here: BTreeMap<Guid, Here>,
     leaving: BTreeMap<Guid, Leaving>,
-    early_ends: BTreeMap<(Guid, u64), (Connection, Timestamp)>,
+    early_ends: BTreeMap<(Guid, Arc<str>, u64), Timestamp>,
     rivals: BTreeMap<Guid, Rivals>,
 }
 
@@ -143,8 +143,13 @@ impl Presence {
     /// Takes in that a connection began.
     pub fn opened(&mut self, guid: Guid, connection: Connection, now: Timestamp) -> Vec<Act> {
         let mut acts = Vec::new();
-        let early = self.early_ends.remove(&(guid, connection.number));
-        if early.is_some_and(|(ended, _)| same(&ended, &connection)) {
+        let early = (guid, Arc::clone(&connection.server), connection.number);
+        if self.early_ends.remove(&early).is_some() {
+            return acts;
+        }
+        if self.here.get(&guid).is_some_and(|here| older(&connection, &here.connection)) {
+            // A word that comes late: the newer one stays, whatever was heard first.
+            acts.push(Act::Kick(guid, connection));
             return acts;
         }
         let announced = self.leaving.remove(&guid).is_some();
@@ -177,10 +182,10 @@ impl Presence {
     pub fn closed(&mut self, guid: Guid, connection: &Connection, reason: String, now: Timestamp) {
         match self.here.get(&guid) {
             Some(here) if same(&here.connection, connection) => self.leave(guid, reason, now, GRACE_MS),
-            Some(here) if here.connection.number > connection.number => {}
             _ => {
-                self.early_ends
-                    .insert((guid, connection.number), (connection.clone(), now));
+                // Its beginning may come later, also that of one which was replaced.
+                let early = (guid, Arc::clone(&connection.server), connection.number);
+                self.early_ends.insert(early, now);
             }
         }
     }
@@ -223,7 +228,7 @@ impl Presence {
 
     /// Takes in that time passed: whoever's grace is over has left.
     pub fn passed(&mut self, now: Timestamp) -> Vec<Act> {
-        self.early_ends.retain(|_, (_, at)| now.since_ms(*at) < EARLY_END_MS);
+        self.early_ends.retain(|_, at| now.since_ms(*at) < EARLY_END_MS);
         self.rivals.retain(|_, rivals| {
             rivals.forget(now);
             !rivals.is_forgotten()
@@ -283,6 +288,11 @@ impl Presence {
 
 fn same(one: &Connection, other: &Connection) -> bool {
     one.number == other.number && one.server == other.server
+}
+
+/// Tells whether a connection began before another; only of one server's is that known.
+fn older(one: &Connection, other: &Connection) -> bool {
+    one.server == other.server && one.number < other.number
 }
 
 #[cfg(test)]
@@ -389,6 +399,76 @@ mod tests {
             presence.opened(guid(1), connection(9), NOW),
             vec![Act::Kick(guid(1), connection(5))]
         );
+    }
+
+    #[test]
+    fn in_whatever_order_words_come_it_ends_right() {
+        #[derive(Clone, Copy)]
+        enum Word {
+            Opened(u64),
+            Closed(u64),
+        }
+        fn orders(words: &[Word]) -> Vec<Vec<Word>> {
+            if words.is_empty() {
+                return vec![Vec::new()];
+            }
+            let mut all = Vec::new();
+            for first in 0..words.len() {
+                let mut rest = words.to_vec();
+                let word = rest.remove(first);
+                all.extend(orders(&rest).into_iter().map(|tail| [vec![word], tail].concat()));
+            }
+            all
+        }
+        use Word::{Closed, Opened};
+        let lives = [Opened(1), Closed(1), Opened(2)];
+        let left = [Opened(1), Closed(1), Opened(2), Closed(2)];
+        for (words, is_there) in [(&lives[..], true), (&left[..], false)] {
+            for order in orders(words) {
+                let mut presence = Presence::default();
+                let (mut told, mut ended) = (Vec::new(), Vec::new());
+                for word in &order {
+                    match *word {
+                        Opened(number) => told.extend(presence.opened(guid(1), connection(number), NOW)),
+                        Closed(number) => presence.closed(guid(1), &connection(number), "Client Closed".into(), NOW),
+                    }
+                }
+                told.extend(presence.passed(NOW.plus_ms(GRACE_MS)));
+                for act in &told {
+                    match act {
+                        Act::Kick(_, connection) => ended.push(connection.number),
+                        Act::Clone(_) => panic!("no clone is at work"),
+                        Act::Connected(_) | Act::Disconnected(_) => {}
+                    }
+                }
+                let heard: Vec<String> = order
+                    .iter()
+                    .map(|word| match word {
+                        Opened(number) => format!("+{number}"),
+                        Closed(number) => format!("-{number}"),
+                    })
+                    .collect();
+                assert_eq!(presence.connection(&guid(1)).is_some(), is_there, "{heard:?}");
+                assert!(!ended.contains(&2), "the newest is ended: {heard:?}");
+                let last = told.iter().rev().find(|act| !matches!(act, Act::Kick(..)));
+                let is_told = matches!(last, Some(Act::Connected(_)));
+                assert_eq!(is_told, is_there, "{heard:?}: {told:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_lower_number_of_another_server_is_no_older_connection() {
+        let mut presence = Presence::default();
+        presence.opened(guid(1), connection(900), NOW);
+        let elsewhere = Connection {
+            server: "M".into(),
+            ..connection(3)
+        };
+        let acts = presence.opened(guid(1), elsewhere.clone(), NOW);
+        assert_eq!(acts, vec![Act::Kick(guid(1), connection(900))]);
+        presence.closed(guid(1), &connection(900), "Kicked".into(), NOW);
+        assert_eq!(presence.connection(&guid(1)), Some(&elsewhere));
     }
 
     #[test]

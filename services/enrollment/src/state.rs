@@ -2,7 +2,7 @@
 //!
 //! The log is the truth; this is held in memory (about two kilobytes per device) and made anew at each start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use borealis_bus_schema::audit;
 use borealis_bus_schema::forms::PublicKey;
@@ -44,7 +44,7 @@ pub struct State {
     approvals_by_key: BTreeMap<PublicKey, ApprovalId>,
     devices: BTreeMap<Guid, Versioned<Device>>,
     devices_by_key: BTreeMap<PublicKey, Guid>,
-    devices_by_machine: BTreeMap<String, Guid>,
+    devices_by_machine: BTreeMap<String, BTreeSet<Guid>>,
     seen: BTreeMap<Guid, Versioned<Seen>>,
     revoked: BTreeMap<Guid, Timestamp>,
     retired: BTreeMap<PublicKey, Timestamp>,
@@ -109,8 +109,8 @@ impl State {
                     self.retired.insert(old, enrolled.approved_at);
                 }
                 self.devices_by_key.insert(enrolled.public_key, guid);
-                self.devices_by_machine
-                    .insert(enrolled.facts.machine_hash.clone(), guid);
+                let machine = enrolled.facts.machine_hash.clone();
+                self.devices_by_machine.entry(machine).or_default().insert(guid);
                 let fresh = || Versioned {
                     value: Device::new((**enrolled).clone()),
                     version,
@@ -182,9 +182,10 @@ impl State {
     pub fn device_by_key(&self, key: &PublicKey) -> Option<&Device> {
         self.device(self.devices_by_key.get(key)?)
     }
-    /// Finds the device that was enrolled last on a machine.
-    pub fn device_by_machine(&self, machine_hash: &str) -> Option<&Device> {
-        self.device(self.devices_by_machine.get(machine_hash)?)
+    /// Lists every device that was ever enrolled on a machine, also those that live on another one since.
+    pub fn devices_of_machine(&self, machine_hash: &str) -> impl Iterator<Item = &Device> {
+        let guids = self.devices_by_machine.get(machine_hash);
+        guids.into_iter().flatten().filter_map(|guid| self.device(guid))
     }
     /// Tells whether a key was a device's before a newer one took its place.
     pub fn is_retired(&self, key: &PublicKey) -> bool {

@@ -8,11 +8,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use borealis_bus_schema::audit::{self, Actor};
 use borealis_bus_schema::causes::Chain;
+use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::Guid;
 use borealis_bus_schema::messages::device::AGENT_LABEL_CHARS;
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
+use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::audit::{Act as Underway, AuditedLog};
 use borealis_service_kit::bus::{BusError, Connection as BusConnection, ConnectionEvent, ConnectionEvents, Sys};
 use borealis_service_kit::clock::Clock;
 use borealis_service_kit::nats_jwt::{self, AccountClaims, JwtError};
@@ -25,11 +29,11 @@ use serde::Deserialize;
 use thiserror::Error;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::aggregate::device::Change;
 use crate::app::{App, completion};
 use crate::credentials::BUS_JWT_LIFE_MS;
 use crate::error::Refusal;
 use crate::ledger::{Outcome, Stamp};
+use crate::findings::{Alarm, Brake};
 use crate::presence::{Act, Connection, Presence, TAKE_OVERS};
 use crate::state::State;
 use crate::stored::Event;
@@ -40,6 +44,8 @@ const TICK: Duration = Duration::from_millis(250);
 const RECONCILE: Duration = Duration::from_secs(60);
 /// Is the pause before something that failed is tried again.
 const RETRY: Duration = Duration::from_secs(2);
+/// Is the pause before findings that could not be written are tried again.
+const FINDINGS_RETRY: Duration = Duration::from_secs(1);
 /// Is how many words of the bus are taken together.
 const BATCH: usize = 256;
 /// Is how long a revocation stays in the account after the last JWT that it could stop has ended.
@@ -68,6 +74,7 @@ pub struct Warden {
     clock: Arc<dyn Clock>,
     account: AccountClaims,
     operator_signer: KeyPair,
+    records: AuditedLog,
     shutdown: Shutdown,
 }
 
@@ -86,11 +93,13 @@ impl Warden {
         operator_signer: KeyPair,
         shutdown: Shutdown,
     ) -> Self {
+        let records = AuditedLog::for_refusals(Arc::clone(app.ledger.log()));
         Self {
             app,
             clock,
             account,
             operator_signer,
+            records,
             shutdown,
         }
     }
@@ -125,6 +134,8 @@ impl Warden {
             releases: self.app.ledger.state().releases(),
             reconcile_at: Instant::now(),
             push_at: Instant::now(),
+            findings_at: Instant::now(),
+            brake: Brake::default(),
         };
         watch.run().await;
         Err(WardenError::Closed)
@@ -163,6 +174,8 @@ struct Watch<'w> {
     releases: u64,
     reconcile_at: Instant,
     push_at: Instant,
+    findings_at: Instant,
+    brake: Brake,
 }
 
 /// Is what the bus holds of the account, as far as that is known.
@@ -206,6 +219,8 @@ impl Watch<'_> {
                 acts.extend(self.reconcile().await);
             }
             self.perform(acts).await;
+            self.follow_findings().await;
+            self.raise_alarm().await;
         }
     }
 
@@ -353,14 +368,14 @@ impl Watch<'_> {
     }
 
     /// Writes what changed, and kicks connections that a newer one replaced.
-    async fn perform(&self, acts: Vec<Act>) {
+    async fn perform(&mut self, acts: Vec<Act>) {
         let mut events = Vec::new();
         for act in acts {
             match act {
                 Act::Connected(connected) => events.push(Event::Connected(connected)),
                 Act::Disconnected(left) => events.push(Event::Disconnected(left)),
                 Act::Kick(guid, connection) => self.kick(guid, &connection).await,
-                Act::Clone(guid) => self.quarantine(guid).await,
+                Act::Clone(guid) => self.found(guid),
             }
         }
         for chunk in events.chunks(BATCH) {
@@ -371,22 +386,56 @@ impl Watch<'_> {
         }
     }
 
-    /// Quarantines a device whose key two agents use, and ends its connection, so that both come back and are told.
-    async fn quarantine(&self, guid: Guid) {
-        let reason = format!(
-            "two connections with its key took each other's place {TAKE_OVERS} times within a minute: a copy of the device is at work"
-        );
-        let (app, now) = (&self.warden.app, self.warden.clock.now());
-        match app.change_status(guid, Change::Quarantine, &reason, now).await {
-            Ok(()) => tracing::warn!(%guid, "a device is quarantined: a copy of it is at work"),
-            // It is quarantined or shut out already.
-            Err(Refusal::Device(_)) => return,
-            Err(error) => tracing::error!(%guid, error = %Chain(&error), "a copied device could not be quarantined"),
+    /// Takes in that two agents use a device's key, as far as the bus says so.
+    fn found(&mut self, guid: Guid) {
+        if self.brake.admit(guid, self.warden.clock.now()) {
+            let reason = format!(
+                "two connections with its key took each other's place {TAKE_OVERS} times within a minute: a copy of the device is at work"
+            );
+            self.warden.app.find_copy(guid, reason);
+            self.findings_at = Instant::now();
         }
-        if let Some(connection) = self.presence.connection(&guid)
-            && let Err(error) = self.sys.kick(&connection.server, connection.number).await
-        {
-            tracing::debug!(%guid, error = %Chain(&error), "the newer connection could not be ended");
+    }
+
+    /// Writes the quarantines that findings ask for, again and again until they are written, and ends those devices'
+    /// connections, so that both come back and are told.
+    async fn follow_findings(&mut self) {
+        let (app, now) = (&self.warden.app, self.warden.clock.now());
+        if Instant::now() < self.findings_at || !app.has_findings() {
+            return;
+        }
+        for guid in app.follow_findings(now).await {
+            if let Some(connection) = self.presence.connection(&guid)
+                && let Err(error) = self.sys.kick(&connection.server, connection.number).await
+            {
+                tracing::debug!(%guid, error = %Chain(&error), "the newer connection could not be ended");
+            }
+        }
+        self.findings_at = Instant::now() + FINDINGS_RETRY;
+    }
+
+    /// Says aloud that the bus says of more devices that they are copied than can be believed, and keeps a record of it.
+    async fn raise_alarm(&mut self) {
+        let now = self.warden.clock.now();
+        let Some(Alarm { held, named }) = self.brake.alarm(now) else {
+            return;
+        };
+        let devices: Vec<String> = named.iter().map(ToString::to_string).collect();
+        tracing::error!(
+            held,
+            ?devices,
+            "the bus says of many devices at once that they are copied; these are not quarantined for it: look whether somebody else holds the bus's system account"
+        );
+        let act = Underway::new(now, "find copied devices on the bus", "devices-quarantine", random::id());
+        let mut record = act.record();
+        record.actor = Actor::service(Service::Enrollment);
+        record.outcome = audit::Outcome::Refused(Code::Throttled);
+        record.more = held.saturating_sub(1);
+        for guid in &devices {
+            record.add_object("device", guid);
+        }
+        if let Err(error) = self.warden.records.append_records(&[record], random::bytes()).await {
+            tracing::error!(error = %Chain(&error), "the alarm could not be kept in the audit");
         }
     }
 

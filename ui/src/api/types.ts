@@ -68,7 +68,7 @@ export interface MintRequest {
   auto_approve: boolean;
 }
 
-export const CONFLICT_KINDS = ["known_machine", "revoked_device", "other_site", "same_hostname"] as const;
+export const CONFLICT_KINDS = ["known_machine", "shut_out_machine", "revoked_device", "other_site", "same_hostname"] as const;
 export type ConflictKind = (typeof CONFLICT_KINDS)[number];
 
 /** What stands in a site that the operator may not see is null. */

@@ -26,8 +26,9 @@ export function refusal(session: Session | undefined, right: Right): string | un
 
 export const approvalCan = {
   decide: (approval: Approval): boolean => approval.state === "pending",
-  /** Whether an approval has to say what becomes of a device that is known for the machine. */
-  mustResolve: (approval: Approval): boolean => approval.conflicts.some((each) => each.kind === "known_machine"),
+  /** Whether an approval has to say what becomes of a device that is, or was, known for the machine. */
+  mustResolve: (approval: Approval): boolean =>
+    approval.conflicts.some((each) => each.kind === "known_machine" || each.kind === "shut_out_machine"),
   /** The device that this key is in another site; no approval moves it. */
   livesElsewhere: (approval: Approval): Conflict | undefined =>
     approval.conflicts.find((each) => each.kind === "other_site"),

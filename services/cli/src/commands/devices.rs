@@ -5,9 +5,11 @@ use borealis_bus_schema::ids::Guid;
 use borealis_bus_schema::messages::enrollment::{ChangeStatus, DeviceStanding};
 use borealis_bus_schema::messages::inventory::{DeviceDetail, DeviceView, Presence};
 use borealis_bus_schema::messages::scheduler::Page;
+use borealis_bus_schema::messages::shared_events::DeviceStatus;
+use borealis_bus_schema::time::Timestamp;
 
 use crate::api::{self, Api};
-use crate::args::{DevicesCommand, StatusArgs};
+use crate::args::{DevicesCommand, ReleaseArgs, StatusArgs};
 use crate::error::CliError;
 use crate::print::{self, Printer};
 
@@ -37,7 +39,7 @@ pub async fn run(api: &Api, printer: &Printer, command: DevicesCommand) -> Resul
             printer.value(&detail, || sheet(&detail))
         }
         DevicesCommand::Quarantine(args) => change(api, printer, "quarantine", args).await,
-        DevicesCommand::Release(args) => change(api, printer, "release", args).await,
+        DevicesCommand::Release(args) => release(api, printer, args).await,
         DevicesCommand::Revoke(args) => change(api, printer, "revoke", args).await,
         DevicesCommand::Decommission(args) => change(api, printer, "decommission", args).await,
     }
@@ -52,7 +54,40 @@ async fn change(api: &Api, printer: &Printer, act: &str, args: StatusArgs) -> Re
             guids.push(guid);
         }
     }
-    let body = ChangeStatus { reason: args.reason };
+    change_all(api, printer, act, &guids, args.reason).await
+}
+
+/// Releases the devices that are named, or all that were quarantined since some time.
+async fn release(api: &Api, printer: &Printer, args: ReleaseArgs) -> Result<(), CliError> {
+    let ReleaseArgs {
+        devices,
+        quarantined_since,
+        by_server,
+        reason,
+    } = args;
+    let Some(since) = quarantined_since else {
+        return change(api, printer, "release", StatusArgs { devices, reason }).await;
+    };
+    let all = all(api, None).await?;
+    let guids: Vec<Guid> = all
+        .iter()
+        .filter(|device| is_quarantined_since(device, since, by_server))
+        .map(|device| device.guid)
+        .collect();
+    if guids.is_empty() {
+        printer.aside("No device was quarantined since then.")?;
+    }
+    change_all(api, printer, "release", &guids, reason).await
+}
+
+fn is_quarantined_since(device: &DeviceView, since: Timestamp, by_server: bool) -> bool {
+    device.status == DeviceStatus::Quarantined.as_str()
+        && device.status_at.is_some_and(|at| at >= since)
+        && !(by_server && device.status_by.is_some())
+}
+
+async fn change_all(api: &Api, printer: &Printer, act: &str, guids: &[Guid], reason: String) -> Result<(), CliError> {
+    let body = ChangeStatus { reason };
     let change_one = async |guid: &Guid| {
         let path = format!("{PATH}/{guid}/{act}");
         let now: DeviceStanding = api.change(&path, &body).await?;
@@ -60,7 +95,7 @@ async fn change(api: &Api, printer: &Printer, act: &str, args: StatusArgs) -> Re
             format!("{} is {}.", print::plain(&now.hostname), now.status.as_str())
         })
     };
-    super::each(printer, &guids, change_one).await
+    super::each(printer, guids, change_one).await
 }
 
 const fn presence(presence: Presence) -> &'static str {
@@ -198,6 +233,26 @@ mod tests {
         assert_eq!(choose("WEB", &devices).unwrap(), devices[0].guid);
         assert_eq!(choose("db", &devices).unwrap(), devices[2].guid);
         assert_eq!(choose("mail", &devices).unwrap_err().code(), "not_found");
+    }
+
+    #[test]
+    fn those_that_were_quarantined_since_some_time_are_told_from_the_others() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let quarantined = |by: Option<&str>| DeviceView {
+            status_by: by.map(ToOwned::to_owned),
+            status_at: Some(at("2026-11-22T10:00:00Z")),
+            ..device(1, "web", "quarantined")
+        };
+        let active = DeviceView {
+            status: "active".into(),
+            ..quarantined(None)
+        };
+        let (before, after) = (at("2026-11-22T10:00:00Z"), at("2026-11-22T10:00:01Z"));
+        assert!(is_quarantined_since(&quarantined(None), before, true));
+        assert!(is_quarantined_since(&quarantined(Some("ada")), before, false));
+        assert!(!is_quarantined_since(&quarantined(Some("ada")), before, true));
+        assert!(!is_quarantined_since(&quarantined(None), after, false));
+        assert!(!is_quarantined_since(&active, before, false));
     }
 
     #[test]

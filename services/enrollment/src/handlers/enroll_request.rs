@@ -12,7 +12,7 @@ use data_encoding::BASE64URL_NOPAD;
 use super::public_body;
 use crate::aggregate::approval::{Approval, Asked, Decision};
 use crate::aggregate::device::{Device, DeviceRejection};
-use crate::app::{App, Approver, admission, conflict};
+use crate::app::{App, Approver, admission, rivals};
 use crate::error::Refusal;
 use crate::ledger::{Outcome, Stamp};
 use crate::state::State;
@@ -27,7 +27,8 @@ const MAX_TEXT_CHARS: usize = 255;
 /// Takes a request for enrolment.
 ///
 /// The same key again is the same request while it is open, and the same device when it is one already. A revoked device may
-/// ask as well, and waits for an operator whatever the code says; a decommissioned one is refused.
+/// ask as well, and waits for an operator whatever the code says; a decommissioned one is refused. A fresh key on a machine
+/// that is a device, or was one before it was shut out, waits for an operator too.
 ///
 /// Errors: `throttled`, `malformed`, `invalid_field`, `proof_invalid`, `code_invalid`, `code_expired`, `code_used`,
 /// `code_revoked`, `device_decommissioned`.
@@ -117,7 +118,7 @@ fn decide(
         at: fresh.now,
         conflict: None,
     };
-    asked.conflict = conflict(state, &asked).map(Device::guid);
+    asked.conflict = rivals(state, &asked).first().map(|rival| rival.guid());
 
     let mut events = Vec::new();
     let mut approval = match open {

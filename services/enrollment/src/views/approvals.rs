@@ -10,7 +10,7 @@ use borealis_service_kit::auth::Caller;
 
 use crate::aggregate::approval::{Approval, Asked, Decision};
 use crate::aggregate::device::Device;
-use crate::app::conflict;
+use crate::app::rivals;
 use crate::state::State;
 
 /// Shows a request to a caller.
@@ -58,7 +58,13 @@ fn conflicts(state: &State, asked: &Asked, caller: &Caller) -> Vec<Conflict> {
             let elsewhere = device.enrolled.site != asked.site;
             found.extend(elsewhere.then(|| with(device, ConflictKind::OtherSite, caller)));
         }
-        None => found.extend(conflict(state, asked).map(|rival| with(rival, ConflictKind::KnownMachine, caller))),
+        None => found.extend(rivals(state, asked).into_iter().map(|rival| {
+            let kind = match rival.admitted() {
+                Ok(()) => ConflictKind::KnownMachine,
+                Err(_) => ConflictKind::ShutOutMachine,
+            };
+            with(rival, kind, caller)
+        })),
     }
     let namesake = state.devices().find(|device| {
         let facts = &device.enrolled.facts;
@@ -95,6 +101,11 @@ fn in_words(conflict: &Conflict) -> String {
         ConflictKind::KnownMachine => {
             format!(
                 "this machine is known as {device} under another key; whoever approves says what becomes of that device"
+            )
+        }
+        ConflictKind::ShutOutMachine => {
+            format!(
+                "this machine was {device}, which was shut out, and asks with another key; whoever approves says what it is now"
             )
         }
         ConflictKind::RevokedDevice => format!("this key is the revoked device {device}; approving admits it again"),

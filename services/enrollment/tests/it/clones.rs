@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use borealis_bus_schema::audit::{self, Actor, AuditRecord, Outcome};
 use borealis_bus_schema::codec;
 use borealis_bus_schema::forms::{Form, Signed};
 use borealis_bus_schema::messages::device::{Hello, Welcome};
@@ -13,13 +14,17 @@ use borealis_bus_schema::order::Context;
 use borealis_bus_schema::reply;
 use borealis_bus_schema::subjects::inbox_prefix;
 use borealis_enrollment::aggregate::device::Device;
+use borealis_enrollment::findings::QUARANTINES;
+use borealis_event_store::EventRecord;
 use borealis_test_support::{User, eventually, eventually_within, user_key_pair};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use crate::rig::{Machine, Rig, now};
+use crate::gate::{Gate, Rule};
+use crate::rig::{ENROLLMENT, Machine, Rig, now};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -35,6 +40,12 @@ async fn say(
     counter: u64,
     answer: Option<&str>,
 ) -> (Vec<u8>, Welcome) {
+    let body = hello(machine, identity, counter, answer);
+    let welcome = send(user, identity, &body).await;
+    (body, welcome)
+}
+
+fn hello(machine: &Machine, identity: &Identity, counter: u64, answer: Option<&str>) -> Vec<u8> {
     let hello = Hello {
         guid: identity.guid,
         agent_version: "0.1.0".into(),
@@ -44,10 +55,7 @@ async fn say(
         at: now(),
         challenge: answer.map(ToOwned::to_owned),
     };
-    let signed = Signed::seal(&machine.key, Form::Hello, &hello).unwrap();
-    let body = codec::encode(&signed).unwrap();
-    let welcome = send(user, identity, &body).await;
-    (body, welcome)
+    codec::encode(&Signed::seal(&machine.key, Form::Hello, &hello).unwrap()).unwrap()
 }
 
 async fn send(user: &User, identity: &Identity, body: &[u8]) -> Welcome {
@@ -86,9 +94,10 @@ async fn a_hello_that_went_back_quarantines_and_one_that_is_repeated_on_the_bus_
     let open = say(&user, &machine, &identity, 6, None).await.1.challenge.unwrap();
     send(&thief, &identity, captured.last().unwrap()).await;
     assert_eq!(device(&rig, &identity).hello_counter, Some(6));
-    // The repetition asked for a challenge itself, which ended the open one: the device asks again.
-    let late = say(&user, &machine, &identity, 7, Some(&open)).await.1;
-    assert!(late.challenge.is_some());
+    // The repetition was given a challenge itself, which takes nothing from the device.
+    let answered = say(&user, &machine, &identity, 7, Some(&open)).await.1;
+    assert!(answered.challenge.is_none(), "a stranger keeps the device from answering");
+    assert_eq!(device(&rig, &identity).hello_counter, Some(7));
     let (_, welcome) = greet(&user, &machine, &identity, 8).await;
     assert!(welcome.challenge.is_none());
     assert_eq!(
@@ -124,6 +133,102 @@ async fn a_hello_that_went_back_quarantines_and_one_that_is_repeated_on_the_bus_
     assert!(!welcome.quarantined);
     let (_, welcome) = greet(&user, &machine, &identity, 4).await;
     assert!(welcome.quarantined, "the same number twice is two devices");
+}
+
+#[tokio::test]
+async fn hellos_are_counted_in_the_order_in_which_they_were_taken() {
+    let gate = Gate::new();
+    let rig = Rig::start_behind(&gate).await;
+    let machine = Machine::draw("web-1");
+    let identity = rig.enrol(&machine).await;
+    let user = Arc::new(rig.connect(&machine, &identity).await);
+    gate.set(Rule::HoldFirst("DeviceSaidHello"));
+    let spoken = |counter: u64| {
+        let (user, machine, identity) = (Arc::clone(&user), machine.clone(), identity.clone());
+        async move { greet(&user, &machine, &identity, counter).await.1 }
+    };
+    // The log is slow; the device does not wait for the answer and says hello again.
+    let first = tokio::spawn(spoken(5));
+    eventually("the first hello is being written", async || {
+        (gate.stopped() == 1).then_some(())
+    })
+    .await
+    .unwrap();
+    let mut second = tokio::spawn(spoken(6));
+    // Whoever does not wait for the first is done by then.
+    let early = tokio::time::timeout(Duration::from_millis(500), &mut second).await;
+    gate.set(Rule::Open);
+    assert!(first.await.unwrap().challenge.is_none());
+    if early.is_err() {
+        assert!(second.await.unwrap().challenge.is_none());
+    }
+    let now_is = device(&rig, &identity);
+    assert_eq!(
+        (now_is.status, now_is.hello_counter, rig.count("DeviceStatusChanged")),
+        (DeviceStatus::Active, Some(6), 0)
+    );
+}
+
+#[tokio::test]
+async fn a_copy_that_was_found_while_the_log_took_nothing_is_quarantined_afterwards() {
+    let gate = Gate::new();
+    let rig = Rig::start_behind(&gate).await;
+    let (machine, other) = (Machine::draw("web-1"), Machine::draw("web-2"));
+    let (identity, fought) = (rig.enrol(&machine).await, rig.enrol(&other).await);
+    let user = rig.connect(&machine, &identity).await;
+    greet(&user, &machine, &identity, 4).await;
+    gate.set(Rule::Refuse("DeviceStatusChanged"));
+
+    // Two devices with one number: the second is told nothing, since nothing could be written.
+    let challenge = say(&user, &machine, &identity, 3, None).await.1.challenge.unwrap();
+    let answer = hello(&machine, &identity, 4, Some(&challenge));
+    let subject = format!("borealis.v1.device.{}.tell.agent.hello", identity.guid);
+    let told = user.request(&subject, &answer, DEADLINE).await.unwrap();
+    assert!(reply::decode::<Welcome>(&told).is_err());
+
+    // Two agents with one key, until they were found; then one of them goes away.
+    let first = agent(&rig, &other, &fought, "aaaaaaaaaaaaaaaa", &rig.bus.url()).await;
+    rig.wait_for("DeviceConnected", 2).await;
+    let before = gate.stopped();
+    let second = agent(&rig, &other, &fought, "bbbbbbbbbbbbbbbb", &rig.bus.url()).await;
+    eventually_within("both are found", Duration::from_secs(60), async || {
+        (gate.stopped() >= before + 4).then_some(())
+    })
+    .await
+    .unwrap();
+    drop(second);
+    assert_eq!(rig.count("DeviceStatusChanged"), 0);
+    gate.set(Rule::Open);
+    rig.wait_for("DeviceStatusChanged", 2).await;
+    for found in [&identity, &fought] {
+        assert_eq!(device(&rig, found).status, DeviceStatus::Quarantined);
+    }
+    drop(first);
+}
+
+#[tokio::test]
+async fn only_some_devices_a_minute_are_quarantined_for_what_the_bus_says() {
+    const DEVICES: usize = QUARANTINES + 3;
+    let rig = Rig::start().await;
+    let mut agents = Vec::new();
+    for number in 0..DEVICES {
+        let machine = Machine::draw(&format!("web-{number}"));
+        let identity = rig.enrol(&machine).await;
+        for label in ["aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb"] {
+            agents.push(agent(&rig, &machine, &identity, label, &rig.bus.url()).await);
+        }
+    }
+    let alarm = eventually_within("the alarm", Duration::from_secs(60), async || {
+        let records = rig.service.log.read_all(0, 10_000).unwrap();
+        let read = |event: EventRecord| codec::decode::<AuditRecord>(&event.body?).ok();
+        let mut audited = records.into_iter().filter(|event| event.kind == audit::KIND).filter_map(read);
+        audited.find(|record| record.verb == "devices-quarantine" && record.outcome != Outcome::Accepted)
+    })
+    .await
+    .unwrap();
+    assert_eq!(alarm.actor, Actor::service(ENROLLMENT));
+    assert!(alarm.objects.iter().all(|object| object.starts_with("device/")) && !alarm.objects.is_empty());
+    assert_eq!(rig.count("DeviceStatusChanged"), QUARANTINES);
 }
 
 /// Connects with the device's key under the name that an agent with this label gives.
@@ -178,6 +283,7 @@ async fn two_agents_with_one_key_are_quarantined_within_a_minute_and_again_after
 struct Proxy {
     url: String,
     swallow: watch::Sender<u64>,
+    accepting: JoinHandle<()>,
     /// How many dead connections the bus has closed.
     closed: Arc<Mutex<usize>>,
 }
@@ -194,7 +300,7 @@ impl Proxy {
         let (swallow, cuts) = watch::channel(0);
         let closed = Arc::new(Mutex::new(0));
         let counted = Arc::clone(&closed);
-        tokio::spawn(async move {
+        let accepting = tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
                 let (mut cuts, counted) = (cuts.clone(), Arc::clone(&counted));
                 cuts.mark_unchanged();
@@ -215,12 +321,19 @@ impl Proxy {
         Self {
             url: format!("tls://localhost:{port}"),
             swallow,
+            accepting,
             closed,
         }
     }
 
     fn swallow(&self) {
         self.swallow.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Swallows, and lets nobody connect again.
+    fn swallow_for_good(&self) {
+        self.accepting.abort();
+        self.swallow();
     }
 }
 
@@ -248,20 +361,49 @@ async fn a_device_that_comes_back_over_dead_connections_is_no_clone() {
         let (_, welcome) = greet(&user, &machine, &identity, counter).await;
         assert!(!welcome.quarantined, "after {cut} cuts");
     }
-    // An update or a restart connects under another label, over a dead connection as well.
+    // An update or a restart connects under another label, over a dead connection as well: the agent before has ended, and
+    // the bus does not know it yet.
+    let mut last = proxy;
+    last.swallow_for_good();
     drop(user);
     for start in 0..6 {
-        let user = agent(&rig, &machine, &identity, &format!("{start:016x}"), &proxy.url).await;
+        let user = start_over_the_dead(&rig, &machine, &identity, &format!("{start:016x}"), &mut last).await;
         counter += 1;
         let (_, welcome) = greet(&user, &machine, &identity, counter).await;
         assert!(!welcome.quarantined, "after {start} restarts");
-        proxy.swallow();
-        drop(user);
+        last.swallow_for_good();
     }
     assert_eq!(
         (device(&rig, &identity).status, rig.count("DeviceStatusChanged")),
         (DeviceStatus::Active, 0)
     );
+    // The same again, but for those who come back after another took their place: they are two, and the warden sees it.
+    for label in ["a", "b", "a", "b", "a"] {
+        start_over_the_dead(&rig, &machine, &identity, &label.repeat(16), &mut last).await;
+        last.swallow_for_good();
+    }
+    rig.wait_for("DeviceStatusChanged", 1).await;
+    assert_eq!(device(&rig, &identity).status, DeviceStatus::Quarantined);
+}
+
+/// Connects an agent while the bus still holds the connection of the one before, and waits until the warden ended that one.
+async fn start_over_the_dead(
+    rig: &Rig,
+    machine: &Machine,
+    identity: &Identity,
+    label: &str,
+    last: &mut Proxy,
+) -> User {
+    let closed = *last.closed.lock().unwrap();
+    let proxy = Proxy::before(&rig.bus.url()).await;
+    let user = agent(rig, machine, identity, label, &proxy.url).await;
+    eventually("the warden takes the new connection for the newest", async || {
+        (*last.closed.lock().unwrap() > closed).then_some(())
+    })
+    .await
+    .unwrap();
+    *last = proxy;
+    user
 }
 
 #[tokio::test]

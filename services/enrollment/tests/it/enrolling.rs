@@ -182,8 +182,8 @@ async fn another_key_on_a_known_machine_waits_for_an_operator_whatever_the_code_
     let id = challenge.reference.to_string();
     let undecided: Reply<ApprovalView> = rig.ask("approvals-approve", &id, &json!({})).await;
     assert_eq!(undecided.unwrap_err().code, Code::MachineConflict);
-    let merged: Reply<ApprovalView> = rig.ask("approvals-approve", &id, &json!({"conflict": "merge"})).await;
-    assert_eq!(merged.unwrap_err().code, Code::Malformed);
+    let unknown: Reply<ApprovalView> = rig.ask("approvals-approve", &id, &json!({"conflict": "rename"})).await;
+    assert_eq!(unknown.unwrap_err().code, Code::Malformed);
     assert_eq!(rig.events().len(), events, "nothing was written");
     let _: ApprovalView = rig
         .ask("approvals-approve", &id, &json!({"conflict": "co_exist"}))

@@ -30,6 +30,8 @@ use ed25519_dalek::SigningKey;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::gate::Gate;
+
 pub const ENROLLMENT: Service = Service::Enrollment;
 
 /// Is a running deployment.
@@ -48,12 +50,18 @@ pub fn now() -> Timestamp {
 impl Rig {
     pub async fn start() -> Self {
         let bus = TestBus::start().await.unwrap();
-        Self::on(bus).await
+        Self::on(bus, &Gate::new()).await
     }
 
-    async fn on(bus: TestBus) -> Self {
+    /// Starts it on a log behind a gate.
+    pub async fn start_behind(gate: &Gate) -> Self {
+        Self::on(TestBus::start().await.unwrap(), gate).await
+    }
+
+    async fn on(bus: TestBus, gate: &Gate) -> Self {
         let mut built = None;
-        let build = async |deps: Deps| {
+        let build = async |mut deps: Deps| {
+            deps.log = gate.before(deps.log);
             let (builder, app) = borealis_enrollment::service::build(&deps)?;
             built = Some(app);
             Ok(builder.into())
@@ -73,7 +81,7 @@ impl Rig {
         let Rig { bus, service, app, .. } = self;
         drop(app);
         service.stop().await.unwrap();
-        Self::on(bus).await
+        Self::on(bus, &Gate::new()).await
     }
 
     pub fn call_by(&self, operator: &Operator, verb: &str, id: &str, body: &str, command: CommandId) -> OperatorCall {
@@ -176,6 +184,7 @@ pub fn narrowed(operator: &Operator, verb: &str, ago_ms: i64) -> Option<String> 
 }
 
 /// Is a machine that wants to become a device.
+#[derive(Clone)]
 pub struct Machine {
     pub key: SigningKey,
     pub exchange_key: PublicKey,
@@ -200,6 +209,15 @@ impl Machine {
                 machine_hash: random::bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect(),
             },
             peer: "192.0.2.9:50000".into(),
+        }
+    }
+
+    /// Is the same machine whose agent drew new keys.
+    pub fn with_fresh_keys(&self) -> Self {
+        let facts = self.facts.clone();
+        Self {
+            facts,
+            ..Self::draw("")
         }
     }
 

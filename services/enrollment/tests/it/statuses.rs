@@ -3,7 +3,7 @@
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::CommandId;
-use borealis_bus_schema::messages::enrollment::{ApprovalView, DeviceStanding, Identity};
+use borealis_bus_schema::messages::enrollment::{ApprovalView, ConflictKind, DeviceStanding, Identity};
 use borealis_bus_schema::messages::shared_events::{DeviceStatus, DeviceStatusChanged, SharedEvent as _};
 use borealis_bus_schema::reply::Reply;
 use borealis_service_kit::random;
@@ -181,4 +181,89 @@ async fn a_decommissioned_device_never_comes_back() {
         state.device_by_key(&PublicKey::of(&waiting.key)).map(|d| d.status),
         Some(DeviceStatus::Decommissioned)
     );
+}
+
+#[tokio::test]
+async fn a_machine_that_was_shut_out_waits_for_an_operator_also_under_a_fresh_key() {
+    let rig = Rig::start().await;
+    let auto = rig.mint(json!({"auto_approve": true, "uses": 50})).await.code.unwrap();
+    let approve = async |id: &str, body: serde_json::Value| -> Reply<ApprovalView> {
+        rig.ask("approvals-approve", id, &body).await
+    };
+    for (act, hostname) in [("revoke", "web-1"), ("decommission", "web-2")] {
+        let machine = Machine::draw(hostname);
+        let device = rig.enrol(&machine).await;
+        make(&rig, &device, act).await.unwrap();
+
+        // The agent of the machine draws new keys; the code would let any new machine in.
+        let fresh = machine.with_fresh_keys();
+        let challenge = fresh.request(&rig, &auto).await.unwrap();
+        assert_eq!(fresh.poll(&rig, &challenge).await.unwrap().text(), "pending", "{act}");
+        let waiting = rig.approvals("pending").await;
+        let shown = waiting.iter().find(|request| request.id == challenge.reference).unwrap();
+        assert_eq!(
+            shown.conflicts.iter().map(|c| (c.kind, c.guid)).collect::<Vec<_>>(),
+            [(ConflictKind::ShutOutMachine, Some(device.guid))]
+        );
+        assert!(shown.reason.as_deref().unwrap().contains("shut out"), "{:?}", shown.reason);
+        let id = challenge.reference.to_string();
+        let undecided = approve(&id, json!({})).await.map(|_| ());
+        assert_eq!(undecided.unwrap_err().code, Code::MachineConflict);
+
+        let overwritten = approve(&id, json!({"conflict": "overwrite"})).await;
+        let state = || rig.app.ledger.state().device(&device.guid).unwrap().status;
+        if act == "revoke" {
+            assert_eq!(overwritten.unwrap().guid, Some(device.guid), "it goes on under its new key");
+            assert_eq!(state(), DeviceStatus::Active);
+            let back = fresh.poll(&rig, &challenge).await.unwrap().identity();
+            assert_eq!(back.guid, device.guid);
+        } else {
+            assert_eq!(overwritten.map(|_| ()).unwrap_err().code, Code::DeviceDecommissioned);
+            let other = approve(&id, json!({"conflict": "co_exist"})).await.unwrap();
+            assert_ne!(other.guid, Some(device.guid));
+            assert_eq!(state(), DeviceStatus::Decommissioned, "what is gone stays gone");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_device_of_a_machine_is_remembered() {
+    let rig = Rig::start().await;
+    let auto = rig.mint(json!({"auto_approve": true, "uses": 50})).await.code.unwrap();
+    let first = Machine::draw("web-1");
+    let (known, second) = (rig.enrol(&first).await, first.with_fresh_keys());
+    let challenge = second.request(&rig, &auto).await.unwrap();
+    let beside: ApprovalView = rig
+        .ask(
+            "approvals-approve",
+            &challenge.reference.to_string(),
+            &json!({"conflict": "co_exist"}),
+        )
+        .await
+        .unwrap();
+    let beside_id = beside.guid.unwrap();
+    second.poll(&rig, &challenge).await.unwrap().identity();
+    let _: DeviceStanding = rig
+        .ask("devices-decommission", &beside_id.to_string(), &json!({}))
+        .await
+        .unwrap();
+
+    // The device that came last is gone; the one before it lives, and comes first. Also after a restart.
+    let rig = rig.restart().await;
+    let third = first.with_fresh_keys();
+    let challenge = third.request(&rig, &auto).await.unwrap();
+    assert_eq!(third.poll(&rig, &challenge).await.unwrap().text(), "pending");
+    let waiting = rig.approvals("pending").await;
+    assert_eq!(
+        waiting[0].conflicts.iter().map(|c| (c.kind, c.guid)).collect::<Vec<_>>(),
+        [
+            (ConflictKind::KnownMachine, Some(known.guid)),
+            (ConflictKind::ShutOutMachine, Some(beside_id))
+        ]
+    );
+    // The one that lives is the same device when its own key asks again: nothing is in conflict.
+    let mut again = first;
+    again.client_nonce = crate::rig::nonce::<32>();
+    let challenge = again.request(&rig, &auto).await.unwrap();
+    assert_eq!(again.poll(&rig, &challenge).await.unwrap().identity().guid, known.guid);
 }

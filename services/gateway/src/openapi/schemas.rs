@@ -44,7 +44,7 @@ const APPROVAL: Fields = &[
     ("conflicts", "[Conflict]"),
 ];
 const CONFLICT: Fields = &[
-    ("kind", "known_machine|revoked_device|other_site|same_hostname"),
+    ("kind", "known_machine|shut_out_machine|revoked_device|other_site|same_hostname"),
     ("guid", "guid?"),
     ("hostname", "text?"),
     ("site", "text?"),
@@ -360,7 +360,7 @@ const SHAPES: &[(&str, Fields)] = &[
     ("Approval", APPROVAL),
     ("Approvals", &[("items", "[Approval]")]),
     ("Conflict", CONFLICT),
-    ("Approve", &[("~site", "text"), ("~conflict", "overwrite|co_exist")]),
+    ("Approve", &[("~site", "text"), ("~conflict", "overwrite|merge|co_exist")]),
     ("Deny", &[("~reason", "text")]),
     ("Device", DEVICE),
     ("ChangeStatus", &[("~reason", "text")]),

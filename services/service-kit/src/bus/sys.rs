@@ -134,15 +134,9 @@ impl Sys {
     ///
     /// Errors: [`BusError::Client`].
     pub async fn events(&self, account: &str) -> Result<ConnectionEvents, BusError> {
-        let connects = self
-            .link
-            .subscribe(format!("$SYS.ACCOUNT.{account}.CONNECT"), None)
-            .await?;
-        let disconnects = self
-            .link
-            .subscribe(format!("$SYS.ACCOUNT.{account}.DISCONNECT"), None)
-            .await?;
-        Ok(ConnectionEvents { connects, disconnects })
+        // One subscription: the bus's words come in the order in which it said them.
+        let words = self.link.subscribe(format!("$SYS.ACCOUNT.{account}.*"), None).await?;
+        Ok(ConnectionEvents { words })
     }
 
     async fn ask(&self, what: &'static str, subject: String, body: Vec<u8>) -> Result<bytes::Bytes, BusError> {
@@ -253,17 +247,18 @@ fn read<T: serde::de::DeserializeOwned>(what: &'static str, body: &[u8]) -> Resu
 
 /// Is a stream of connects and disconnects.
 pub struct ConnectionEvents {
-    connects: Incomings,
-    disconnects: Incomings,
+    words: Incomings,
 }
 
 impl ConnectionEvents {
     /// Waits for the next; `None` once the connection was closed. What cannot be read is left out.
     pub async fn next(&mut self) -> Option<ConnectionEvent> {
         loop {
-            let (message, connected) = tokio::select! {
-                message = self.connects.next() => (message?, true),
-                message = self.disconnects.next() => (message?, false),
+            let message = self.words.next().await?;
+            let connected = match message.subject().rsplit('.').next() {
+                Some("CONNECT") => true,
+                Some("DISCONNECT") => false,
+                _ => continue,
             };
             let Ok(event) = codec::decode_json::<WireEvent>(message.body(), 64 << 10) else {
                 tracing::warn!(
