@@ -407,7 +407,11 @@ pub struct StatusArgs {
 #[derive(Debug, Args)]
 pub struct ReleaseArgs {
     /// GUID or name; may be repeated
-    #[arg(value_name = "DEVICE", required_unless_present = "quarantined_since", conflicts_with = "quarantined_since")]
+    #[arg(
+        value_name = "DEVICE",
+        required_unless_present = "quarantined_since",
+        conflicts_with = "quarantined_since"
+    )]
     pub devices: Vec<String>,
     /// All that were quarantined at this instant or later: 2026-11-22T10:00:00Z, or a time ago: 30m, 24h, 7d
     #[arg(long, value_name = "TIME", value_parser = instant)]

@@ -136,7 +136,10 @@ mod tests {
         for bad in ["", "x", &given[1..], &challenges.give(&guid(2), NOW)] {
             assert!(!challenges.take(&guid(1), bad, NOW), "{bad}");
         }
-        assert!(!Challenges::new([8; KEY_BYTES]).is_open(&guid(1), &given, NOW), "it is of an earlier start");
+        assert!(
+            !Challenges::new([8; KEY_BYTES]).is_open(&guid(1), &given, NOW),
+            "it is of an earlier start"
+        );
         assert!(challenges.take(&guid(1), &given, NOW.plus_ms(CHALLENGE_LIFE_MS - 1)));
         assert!(!challenges.take(&guid(1), &given, NOW), "it was answered");
         let given = challenges.give(&guid(1), NOW);
@@ -168,7 +171,10 @@ mod tests {
         for number in 0..3 * u64::try_from(CLEAR_AT).unwrap() {
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&number.to_le_bytes());
-            let (guid, now) = (Guid::from_random(bytes), NOW.plus_ms(i64::try_from(number).unwrap() * 100));
+            let (guid, now) = (
+                Guid::from_random(bytes),
+                NOW.plus_ms(i64::try_from(number).unwrap() * 100),
+            );
             let given = challenges.give(&guid, now);
             assert!(challenges.take(&guid, &given, now));
         }

@@ -109,7 +109,10 @@ mod tests {
     #[test]
     fn what_is_beyond_some_a_minute_is_an_alarm_and_no_quarantine() {
         let mut brake = Brake::default();
-        assert_eq!((0..100).filter(|seed| brake.admit(guid(*seed), NOW)).count(), QUARANTINES);
+        assert_eq!(
+            (0..100).filter(|seed| brake.admit(guid(*seed), NOW)).count(),
+            QUARANTINES
+        );
         let alarm = brake.alarm(NOW).unwrap();
         assert_eq!((alarm.held, alarm.named.len()), (90, NAMED));
         assert_eq!(alarm.named.first(), Some(&guid(QUARANTINES)));
@@ -118,7 +121,13 @@ mod tests {
         assert!(!brake.admit(guid(1), NOW.plus_ms(WINDOW_MS - 1)));
         assert_eq!(brake.alarm(NOW.plus_ms(WINDOW_MS - 1)), None, "one alarm a minute");
         let later = NOW.plus_ms(WINDOW_MS);
-        assert_eq!(brake.alarm(later), Some(Alarm { held: 1, named: vec![guid(1)] }));
+        assert_eq!(
+            brake.alarm(later),
+            Some(Alarm {
+                held: 1,
+                named: vec![guid(1)]
+            })
+        );
         assert!(brake.admit(guid(2), later));
         assert!(brake.admit(guid(3), later.plus_ms(-60)), "the clock was set back");
     }

@@ -147,7 +147,11 @@ impl Presence {
         if self.early_ends.remove(&early).is_some() {
             return acts;
         }
-        if self.here.get(&guid).is_some_and(|here| older(&connection, &here.connection)) {
+        if self
+            .here
+            .get(&guid)
+            .is_some_and(|here| older(&connection, &here.connection))
+        {
             // A word that comes late: the newer one stays, whatever was heard first.
             acts.push(Act::Kick(guid, connection));
             return acts;

@@ -32,8 +32,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::app::{App, completion};
 use crate::credentials::BUS_JWT_LIFE_MS;
 use crate::error::Refusal;
-use crate::ledger::{Outcome, Stamp};
 use crate::findings::{Alarm, Brake};
+use crate::ledger::{Outcome, Stamp};
 use crate::presence::{Act, Connection, Presence, TAKE_OVERS};
 use crate::state::State;
 use crate::stored::Event;
@@ -426,7 +426,12 @@ impl Watch<'_> {
             ?devices,
             "the bus says of many devices at once that they are copied; these are not quarantined for it: look whether somebody else holds the bus's system account"
         );
-        let act = Underway::new(now, "find copied devices on the bus", "devices-quarantine", random::id());
+        let act = Underway::new(
+            now,
+            "find copied devices on the bus",
+            "devices-quarantine",
+            random::id(),
+        );
         let mut record = act.record();
         record.actor = Actor::service(Service::Enrollment);
         record.outcome = audit::Outcome::Refused(Code::Throttled);

@@ -96,7 +96,10 @@ async fn a_hello_that_went_back_quarantines_and_one_that_is_repeated_on_the_bus_
     assert_eq!(device(&rig, &identity).hello_counter, Some(6));
     // The repetition was given a challenge itself, which takes nothing from the device.
     let answered = say(&user, &machine, &identity, 7, Some(&open)).await.1;
-    assert!(answered.challenge.is_none(), "a stranger keeps the device from answering");
+    assert!(
+        answered.challenge.is_none(),
+        "a stranger keeps the device from answering"
+    );
     assert_eq!(device(&rig, &identity).hello_counter, Some(7));
     let (_, welcome) = greet(&user, &machine, &identity, 8).await;
     assert!(welcome.challenge.is_none());
@@ -221,7 +224,10 @@ async fn only_some_devices_a_minute_are_quarantined_for_what_the_bus_says() {
     let alarm = eventually_within("the alarm", Duration::from_secs(60), async || {
         let records = rig.service.log.read_all(0, 10_000).unwrap();
         let read = |event: EventRecord| codec::decode::<AuditRecord>(&event.body?).ok();
-        let mut audited = records.into_iter().filter(|event| event.kind == audit::KIND).filter_map(read);
+        let mut audited = records
+            .into_iter()
+            .filter(|event| event.kind == audit::KIND)
+            .filter_map(read);
         audited.find(|record| record.verb == "devices-quarantine" && record.outcome != Outcome::Accepted)
     })
     .await
@@ -387,13 +393,7 @@ async fn a_device_that_comes_back_over_dead_connections_is_no_clone() {
 }
 
 /// Connects an agent while the bus still holds the connection of the one before, and waits until the warden ended that one.
-async fn start_over_the_dead(
-    rig: &Rig,
-    machine: &Machine,
-    identity: &Identity,
-    label: &str,
-    last: &mut Proxy,
-) -> User {
+async fn start_over_the_dead(rig: &Rig, machine: &Machine, identity: &Identity, label: &str, last: &mut Proxy) -> User {
     let closed = *last.closed.lock().unwrap();
     let proxy = Proxy::before(&rig.bus.url()).await;
     let user = agent(rig, machine, identity, label, &proxy.url).await;

@@ -58,12 +58,20 @@ struct GatedLog {
 
 impl GatedLog {
     async fn pass(&self, append: Append) -> Result<Appended, AppendError> {
-        let holds = |kind: &str| append.writes.iter().flat_map(|write| &write.events).any(|e| e.kind == kind);
+        let holds = |kind: &str| {
+            append
+                .writes
+                .iter()
+                .flat_map(|write| &write.events)
+                .any(|e| e.kind == kind)
+        };
         let rule = *self.gate.rule.borrow();
         match rule {
             Rule::Refuse(kind) if holds(kind) => {
                 self.gate.stopped.fetch_add(1, Ordering::SeqCst);
-                return Err(AppendError::Invalid { reason: "the gate is shut" });
+                return Err(AppendError::Invalid {
+                    reason: "the gate is shut",
+                });
             }
             Rule::HoldFirst(kind) if holds(kind) && !std::mem::replace(&mut *self.held.lock().unwrap(), true) => {
                 self.gate.stopped.fetch_add(1, Ordering::SeqCst);

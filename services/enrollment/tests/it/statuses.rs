@@ -200,12 +200,19 @@ async fn a_machine_that_was_shut_out_waits_for_an_operator_also_under_a_fresh_ke
         let challenge = fresh.request(&rig, &auto).await.unwrap();
         assert_eq!(fresh.poll(&rig, &challenge).await.unwrap().text(), "pending", "{act}");
         let waiting = rig.approvals("pending").await;
-        let shown = waiting.iter().find(|request| request.id == challenge.reference).unwrap();
+        let shown = waiting
+            .iter()
+            .find(|request| request.id == challenge.reference)
+            .unwrap();
         assert_eq!(
             shown.conflicts.iter().map(|c| (c.kind, c.guid)).collect::<Vec<_>>(),
             [(ConflictKind::ShutOutMachine, Some(device.guid))]
         );
-        assert!(shown.reason.as_deref().unwrap().contains("shut out"), "{:?}", shown.reason);
+        assert!(
+            shown.reason.as_deref().unwrap().contains("shut out"),
+            "{:?}",
+            shown.reason
+        );
         let id = challenge.reference.to_string();
         let undecided = approve(&id, json!({})).await.map(|_| ());
         assert_eq!(undecided.unwrap_err().code, Code::MachineConflict);
@@ -213,7 +220,11 @@ async fn a_machine_that_was_shut_out_waits_for_an_operator_also_under_a_fresh_ke
         let overwritten = approve(&id, json!({"conflict": "overwrite"})).await;
         let state = || rig.app.ledger.state().device(&device.guid).unwrap().status;
         if act == "revoke" {
-            assert_eq!(overwritten.unwrap().guid, Some(device.guid), "it goes on under its new key");
+            assert_eq!(
+                overwritten.unwrap().guid,
+                Some(device.guid),
+                "it goes on under its new key"
+            );
             assert_eq!(state(), DeviceStatus::Active);
             let back = fresh.poll(&rig, &challenge).await.unwrap().identity();
             assert_eq!(back.guid, device.guid);
@@ -255,7 +266,11 @@ async fn every_device_of_a_machine_is_remembered() {
     assert_eq!(third.poll(&rig, &challenge).await.unwrap().text(), "pending");
     let waiting = rig.approvals("pending").await;
     assert_eq!(
-        waiting[0].conflicts.iter().map(|c| (c.kind, c.guid)).collect::<Vec<_>>(),
+        waiting[0]
+            .conflicts
+            .iter()
+            .map(|c| (c.kind, c.guid))
+            .collect::<Vec<_>>(),
         [
             (ConflictKind::KnownMachine, Some(known.guid)),
             (ConflictKind::ShutOutMachine, Some(beside_id))
