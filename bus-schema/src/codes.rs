@@ -110,6 +110,12 @@ codes! {
     IdempotencyKeyMissing = "idempotency_key_missing", Caller, Never, 400;
     /// User name and password do not fit.
     LoginFailed = "login_failed", Caller, Never, 401;
+    /// The password fits, and a code of the second factor is needed besides.
+    FactorRequired = "factor_required", Caller, Never, 403;
+    /// The code of the second factor does not fit, or was used before.
+    FactorInvalid = "factor_invalid", Caller, Never, 401;
+    /// The act needs a proof of the password that is not older than ten minutes.
+    StepUpRequired = "step_up_required", Caller, Never, 403;
     /// Too many attempts from here or for this user.
     Throttled = "throttled", Caller, Later, 429;
     /// The set-up link is not the current one, or set-up is over.

@@ -22,6 +22,12 @@ pub enum Form {
     Request,
     /// The binding of a session key to a log-in (an HMAC, not a signature).
     SessionBinding,
+    /// The proof of a second factor's code within a log-in (an HMAC, not a signature).
+    FactorProof,
+    /// The secret of an authenticator app, made from an exchange (an HMAC, not a signature).
+    TotpSecret,
+    /// A recovery code, made from an exchange (an HMAC, not a signature).
+    RecoveryCode,
     /// A device's proof at enrolment, by its identity key.
     Enroll,
     /// A device's X25519 key, by its identity key.
@@ -42,11 +48,14 @@ pub enum Form {
 
 impl Form {
     /// Lists every form.
-    pub const ALL: [Form; 12] = [
+    pub const ALL: [Form; 15] = [
         Form::OrderBatch,
         Form::KeySet,
         Form::Request,
         Form::SessionBinding,
+        Form::FactorProof,
+        Form::TotpSecret,
+        Form::RecoveryCode,
         Form::Enroll,
         Form::ExchangeKey,
         Form::Renew,
@@ -64,6 +73,9 @@ impl Form {
             Form::KeySet => "borealis/key-set/v1",
             Form::Request => "borealis/request/v1",
             Form::SessionBinding => "borealis/session-binding/v1",
+            Form::FactorProof => "borealis/factor-proof/v1",
+            Form::TotpSecret => "borealis/totp-secret/v1",
+            Form::RecoveryCode => "borealis/recovery-code/v1",
             Form::Enroll => "borealis/enroll/v1",
             Form::ExchangeKey => "borealis/exchange-key/v1",
             Form::Renew => "borealis/renew/v1",

@@ -35,6 +35,8 @@ pub mod installer_code;
 
 pub mod operator;
 
+pub mod factor;
+
 pub mod routes;
 
 pub mod audit;

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
+use borealis_bus_schema::factor::{Factor, otpauth, recovery_codes, totp_secret};
 use borealis_bus_schema::forms::{Form, PublicKey, sha256};
 use borealis_bus_schema::ids::{CommandId, SessionId};
 use borealis_bus_schema::operator::{OperatorCall, Proof};
@@ -15,6 +16,23 @@ const FILE: &str = include_str!("../../ui/src/api/signing.vector.json");
 #[derive(Deserialize)]
 struct Vectors {
     requests: Vec<Request>,
+    factor: SecondFactor,
+}
+
+#[derive(Deserialize)]
+struct SecondFactor {
+    opaque_session_key: String,
+    totp_secret: String,
+    address: String,
+    recovery_codes: Vec<String>,
+    totp: ProvedCode,
+    recovery: ProvedCode,
+}
+
+#[derive(Deserialize)]
+struct ProvedCode {
+    code: String,
+    tag: String,
 }
 
 #[derive(Deserialize)]
@@ -114,4 +132,19 @@ fn the_header_of_the_page_is_taken_and_only_for_its_own_request() {
         };
         assert!(changed.verify(&proof, &public).is_err(), "{}", request.name);
     }
+}
+
+#[test]
+fn both_sides_make_the_same_second_factor() {
+    let vectors: Vectors = serde_json::from_str(FILE).unwrap();
+    let given = vectors.factor;
+    let exchange = hex::decode(&given.opaque_session_key).unwrap();
+    let secret = totp_secret(&exchange);
+    assert_eq!(hex::encode(secret), given.totp_secret);
+    assert_eq!(otpauth(&secret, "ada", "fleet.example:5000"), given.address);
+    assert_eq!(recovery_codes(&exchange), given.recovery_codes);
+    let totp = Factor::totp(&given.totp.code).unwrap();
+    let recovery = Factor::recovery(&given.recovery.code).unwrap();
+    assert_eq!(totp.prove(&exchange).tag, given.totp.tag);
+    assert_eq!(recovery.prove(&exchange).tag, given.recovery.tag);
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Request;
+use crate::factor::{FactorKind, FactorProof};
 use crate::forms::PublicKey;
 use crate::ids::{GrantId, Guid, OperatorId, OperatorRoleName, SessionId, SiteName};
 use crate::operator::OperatorCall;
@@ -71,6 +72,13 @@ pub enum Login {
         /// HMAC-SHA256 with the OPAQUE session key over the form `session-binding` of the session's public key, base64url.
         key_binding: String,
     },
+    /// Proves the second factor, where the operator has one.
+    Factor {
+        /// What the second step answered.
+        login_id: SessionId,
+        /// The code's proof.
+        factor: FactorProof,
+    },
 }
 
 /// Answers [`Login`].
@@ -83,6 +91,13 @@ pub enum LoginAnswer {
         login_id: SessionId,
         /// The OPAQUE credential response, base64url.
         login_response: String,
+    },
+    /// The password fits; the second factor has to be proved as well.
+    FactorNeeded {
+        /// Names the log-in from now on.
+        login_id: SessionId,
+        /// What serves.
+        factors: Vec<FactorKind>,
     },
     /// The session exists.
     Finished {
@@ -115,6 +130,85 @@ pub struct SessionInfo {
     /// The same, right by right.
     #[serde(default)]
     pub reach: Vec<RightOnSites>,
+    /// Whether the operator's log-ins take a second factor.
+    #[serde(default)]
+    pub second_factor: bool,
+    /// How many recovery codes are left.
+    #[serde(default)]
+    pub recovery_codes_left: usize,
+}
+
+/// Is the body of the routes on which whoever is logged in proves the password once more, and the second factor where there
+/// is one: `POST /api/v1/totp/enrol` and `POST /api/v1/recovery-codes`.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum ProveAgain {
+    /// Begins the proof (OPAQUE).
+    Start {
+        /// The OPAQUE credential request, base64url.
+        login_request: String,
+    },
+    /// Ends it.
+    Finish {
+        /// What the start answered.
+        exchange_id: SessionId,
+        /// The OPAQUE credential finalization, base64url.
+        login_finalization: String,
+        /// The proof of a code, where the operator has a second factor.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        factor: Option<FactorProof>,
+    },
+}
+
+/// Answers [`ProveAgain::Start`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProofStarted {
+    /// Names the exchange.
+    pub exchange_id: SessionId,
+    /// The OPAQUE credential response, base64url.
+    pub login_response: String,
+    /// What serves as the second factor; empty where the operator has none.
+    pub factors: Vec<FactorKind>,
+}
+
+/// Answers `POST /api/v1/totp/enrol`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EnrolTotpAnswer {
+    /// The proof goes on.
+    Started(ProofStarted),
+    /// Both sides know the app's secret; it counts once a code of it was confirmed.
+    Offered {
+        /// Until when a code of it can be confirmed.
+        confirm_until: Timestamp,
+    },
+}
+
+/// Answers `POST /api/v1/recovery-codes`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RecoveryCodesAnswer {
+    /// The proof goes on.
+    Started(ProofStarted),
+    /// Both sides know the new codes; earlier ones are void.
+    Made(FactorStanding),
+}
+
+/// Is the body of `POST /api/v1/totp/confirm`.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmTotp {
+    /// A code that the app shows; it is used up by this.
+    pub code: String,
+}
+
+/// Says what an operator has besides the password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FactorStanding {
+    /// Whether log-ins take a second factor.
+    pub second_factor: bool,
+    /// How many recovery codes are left.
+    pub recovery_codes_left: usize,
 }
 
 /// Is a session as its operator and those who manage operators see it.
@@ -253,6 +347,9 @@ pub struct UserView {
     pub last_login_at: Option<Timestamp>,
     /// Until when the operator's link works, while there is one.
     pub link_expires_at: Option<Timestamp>,
+    /// Whether the operator's log-ins take a second factor.
+    #[serde(default)]
+    pub second_factor: bool,
     /// The secret of the link, shown once: it stands behind `#` in `https://host:port/setup#…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,

@@ -19,12 +19,14 @@ use borealis_service_kit::auth::{Reach, Sites, reach};
 
 pub mod roles;
 
+mod factors;
 mod people;
 mod tokens;
 
 #[cfg(test)]
 mod tests;
 
+pub use factors::{FactorCommand, FactorUse, Factors, OFFER_LIFE_MS, PROOF_FRESH_MS, Proved};
 pub use people::{LINK_LIFE_MS, Link, LinkFor, Status, UserCommand};
 pub use roles::{Role, RoleCommand, Site};
 pub use tokens::{ApiToken, Asker, TOKEN_LIFE_MS, TokenCommand, TokenFacts};
@@ -98,6 +100,8 @@ pub struct Operator {
     pub epoch: u64,
     /// What a password is checked against; none before one is set.
     pub record: Option<Vec<u8>>,
+    /// What the operator has besides the password.
+    pub factors: Factors,
     /// The link by which a password can be set, while there is one.
     pub link: Option<Link>,
     /// Addresses from which this operator proved the password; a log-in from there keeps some of the attempts.
@@ -293,12 +297,14 @@ pub enum Command {
     Role(RoleCommand),
     /// Makes and revokes API tokens.
     Token(TokenCommand),
+    /// Changes second factors.
+    Factor(FactorCommand),
     /// Begins the session of an operator who proved the password.
     StartSession {
         /// The operator.
         operator: OperatorId,
-        /// The digest of what the password was checked against; another password may have been set meanwhile.
-        proved: Digest,
+        /// What was proved.
+        proved: Proved,
         /// The key that the log-in bound.
         session_key: PublicKey,
         /// From where.
@@ -495,6 +501,64 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// There is the secret of an authenticator app. Its body never leaves access.
+    TotpOffered {
+        /// Whose.
+        operator: OperatorId,
+        /// The session in which it was made.
+        session: SessionId,
+        /// The secret, sealed.
+        sealed: Vec<u8>,
+        /// When.
+        at: Timestamp,
+        /// Until when a code of it can be confirmed.
+        until: Timestamp,
+    },
+    /// The app is the second factor from now on.
+    TotpConfirmed {
+        /// Whose.
+        operator: OperatorId,
+        /// The period of the code that confirmed it.
+        step: u64,
+        /// When.
+        at: Timestamp,
+    },
+    /// A code of the app was used.
+    TotpUsed {
+        /// Whose.
+        operator: OperatorId,
+        /// Its period.
+        step: u64,
+        /// When.
+        at: Timestamp,
+    },
+    /// There is no second factor any more, and no recovery code.
+    FactorRemoved {
+        /// Whose.
+        operator: OperatorId,
+        /// By whom.
+        by: OperatorId,
+        /// When.
+        at: Timestamp,
+    },
+    /// There are recovery codes in place of earlier ones. Its body never leaves access.
+    RecoveryCodesMade {
+        /// Whose.
+        operator: OperatorId,
+        /// Their digests.
+        codes: BTreeSet<Digest>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A recovery code was used.
+    RecoveryCodeUsed {
+        /// Whose.
+        operator: OperatorId,
+        /// Its digest.
+        code: Digest,
+        /// When.
+        at: Timestamp,
+    },
     /// An operator logged in.
     SessionStarted {
         /// The session.
@@ -575,6 +639,18 @@ pub enum Rejection {
     /// The link is another operator's.
     #[error("the link is for another user name")]
     LinkOfAnother,
+    /// The password alone is not enough.
+    #[error("a code of the second factor is needed besides the password")]
+    FactorRequired,
+    /// The code does not fit, or was used before.
+    #[error("the code does not fit, or was used before")]
+    FactorWrong,
+    /// There is no app to confirm.
+    #[error("there is no authenticator app to confirm; enrol it again, in the same session")]
+    NothingOffered,
+    /// The act needs a fresh proof of the password.
+    #[error("this needs a proof of the password that is not older than ten minutes")]
+    ProofTooOld,
     /// There is no such role.
     #[error("there is no such role")]
     RoleUnknown,
@@ -667,6 +743,7 @@ pub fn decide(state: &State, command: Command, facts: &Facts) -> Result<Vec<Even
         Command::User(command) => people::decide(state, command, facts),
         Command::Role(command) => roles::decide(state, command, facts),
         Command::Token(command) => tokens::decide(state, command, facts),
+        Command::Factor(command) => factors::decide(state, command, facts),
         Command::StartSession {
             operator,
             proved,
@@ -674,18 +751,16 @@ pub fn decide(state: &State, command: Command, facts: &Facts) -> Result<Vec<Even
             peer,
         } => {
             let account = state.operators.get(&operator).ok_or(Rejection::OperatorUnknown)?;
-            let is_proved = account.record.as_deref().map(Digest::of) == Some(proved);
-            if account.status != Status::Active || !is_proved {
-                return Err(Rejection::OperatorUnknown);
-            }
-            Ok(vec![Event::SessionStarted {
+            let used = account.prove(operator, proved, at)?;
+            let started = Event::SessionStarted {
                 session: SessionId::from_bytes(facts.id),
                 operator,
                 session_key,
                 peer,
                 at,
                 expires_at: at.plus_ms(SESSION_LIFE_MS),
-            }])
+            };
+            Ok(std::iter::once(started).chain(used).collect())
         }
         Command::StartBootstrap {
             session_key,
@@ -793,6 +868,12 @@ pub fn evolve(mut state: State, event: &Event) -> State {
         | Event::OperatorEnabled { .. }
         | Event::PasswordCleared { .. } => people::evolve(&mut state, event),
         Event::RoleSet { .. } | Event::SiteSet { .. } => roles::evolve(&mut state, event),
+        Event::TotpOffered { .. }
+        | Event::TotpConfirmed { .. }
+        | Event::TotpUsed { .. }
+        | Event::FactorRemoved { .. }
+        | Event::RecoveryCodesMade { .. }
+        | Event::RecoveryCodeUsed { .. } => factors::evolve(&mut state, event),
         Event::SessionStarted {
             session,
             operator,
@@ -850,7 +931,7 @@ pub fn evolve(mut state: State, event: &Event) -> State {
 }
 
 impl Operator {
-    const fn new(
+    fn new(
         username: Username,
         roles: BTreeSet<OperatorRoleName>,
         created_at: Timestamp,
@@ -862,6 +943,7 @@ impl Operator {
             status: Status::Active,
             epoch: 0,
             record: None,
+            factors: Factors::default(),
             link: None,
             known_peers: BTreeSet::new(),
             created_at,

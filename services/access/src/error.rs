@@ -10,6 +10,7 @@ use borealis_service_kit::operator::{store_error, wire_error};
 use crate::aggregate::Rejection;
 use crate::opaque::OpaqueError;
 use crate::stored::StoredError;
+use crate::totp::SealBroken;
 
 /// Says why access could not do what it was asked, or could not start.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,9 @@ pub enum AccessError {
     /// The stored OPAQUE set-up is damaged.
     #[error("the stored OPAQUE set-up is damaged")]
     OpaqueSetup(#[source] OpaqueError),
+    /// The secret of an authenticator app cannot be opened.
+    #[error("the secret of an authenticator app cannot be opened")]
+    Seal(#[from] SealBroken),
     /// The file of the set-up secret cannot be removed.
     #[error("the file of the set-up secret cannot be removed")]
     SecretFile(#[source] std::io::Error),
@@ -80,6 +84,10 @@ const fn code_of(rejection: Rejection) -> Code {
         Rejection::WrongStatus(_) => Code::WrongState,
         Rejection::ExceedsOwnRights => Code::ExceedsOwnRights,
         Rejection::LastAdministrator => Code::LastAdministrator,
+        Rejection::FactorRequired => Code::FactorRequired,
+        Rejection::FactorWrong => Code::FactorInvalid,
+        Rejection::NothingOffered => Code::WrongState,
+        Rejection::ProofTooOld => Code::StepUpRequired,
         Rejection::LinkUsed => Code::LinkUsed,
         Rejection::LinkExpired => Code::LinkExpired,
         Rejection::RoleUnknown => Code::RoleUnknown,

@@ -1,7 +1,9 @@
-//! One file per verb, and one for the verbs of operators, of roles and of sites each: decode, check, command, reply.
+//! One file per verb, and one for the verbs of operators, of second factors, of roles and of sites each: decode, check, command, reply.
 
 mod change;
+mod proof;
 
+pub mod factors;
 pub mod grant_mint;
 pub mod login;
 pub mod logout;

@@ -4,12 +4,13 @@
 //! API tokens, grants, and the key under which every biscuit of the deployment is minted. Other services verify biscuits themselves and
 //! learn from access's log what ended, who is disabled and which rights were taken away.
 //!
-//! **Subjects.** In: the operators' verbs `setup`, `login`, `logout`, `session`, `sessions-…`, `password`, `tokens-…`, `users-…`, `roles-…`, `sites-…`;
+//! **Subjects.** In: the operators' verbs `setup`, `login`, `logout`, `session`, `sessions-…`, `password`, `totp-…`, `recovery-codes`, `tokens-…`, `users-…`, `roles-…`, `sites-…`;
 //! `grant-mint`, asked by the scheduler; `events-read`. Out: its signed head. Besides, questions of its supervisor over an inherited pipe ([`bootstrap`]).
 //!
 //! **On disk.** `Server/State/access/`: the event store, and `setup_secret` while there is no operator (0600).
 //! `Certificates/Server/access/`: `biscuit_root.ed25519`, and `opaque_setup`, which it makes at its first start; without
-//! the latter no password can be proved any more. A password's record is an event whose body never leaves this service.
+//! the latter no password can be proved any more, and no authenticator app's secret opened. A password's record is an event
+//! whose body never leaves this service.
 //!
 //! **How it fails.** A damaged log or key file ends the process, before anything is answered. Log-ins between their two
 //! steps, when a session was last in use and the count of attempts are in memory; a restart costs one more try. Nobody learns which names exist.
@@ -19,6 +20,7 @@ pub mod stored;
 
 pub mod opaque;
 pub mod throttle;
+pub mod totp;
 
 mod error;
 mod logins;
@@ -89,6 +91,10 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         .operator("sessions-list", in_use!(handlers::sessions::list))
         .operator("sessions-end", in_use!(handlers::sessions::end))
         .operator("password", in_use!(handlers::password::handle))
+        .operator("totp-enrol", in_use!(handlers::factors::enrol))
+        .operator("totp-confirm", in_use!(handlers::factors::confirm))
+        .operator("totp-remove", in_use!(handlers::factors::remove))
+        .operator("recovery-codes", in_use!(handlers::factors::recovery_codes))
         .operator("tokens-list", in_use!(handlers::tokens::list))
         .operator("tokens-create", in_use!(handlers::tokens::create))
         .operator("tokens-revoke", in_use!(handlers::tokens::revoke))
@@ -98,6 +104,7 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         .operator("users-disable", in_use!(handlers::users::disable))
         .operator("users-enable", in_use!(handlers::users::enable))
         .operator("users-reset", in_use!(handlers::users::reset))
+        .operator("users-reset-factor", in_use!(handlers::factors::reset))
         .operator("roles-list", in_use!(handlers::roles::list))
         .operator("roles-create", in_use!(handlers::roles::create))
         .operator("roles-update", in_use!(handlers::roles::update))

@@ -1,4 +1,4 @@
-//! Log-ins between their two steps: few, short, and each good for one try.
+//! Log-ins between their steps: few, short, and each good for one try; of a second factor's code for a few.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use borealis_bus_schema::ids::{OperatorId, SessionId};
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::time::Timestamp;
 
-use crate::opaque::Pending;
+use crate::opaque::{Pending, SessionSecret};
 use crate::throttle::{Attempt, Throttle};
 
 /// Is how long the second step may take, in milliseconds: stretching a password takes seconds on a slow machine.
@@ -16,6 +16,12 @@ const LIFE_MS: i64 = 60_000;
 /// Is how many log-ins may be between their steps.
 const MAX_PENDING: usize = 2_048;
 
+/// Is how long the code of the second factor may take, in milliseconds: a phone has to be found.
+const CODE_LIFE_MS: i64 = 5 * 60_000;
+
+/// Is how many codes may be tried before the password has to be proved again.
+const CODE_TRIES: u8 = 5;
+
 /// Says what a password is proved for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -23,6 +29,10 @@ pub enum Purpose {
     LogIn,
     /// Whoever has this session sets another password.
     Change(SessionId),
+    /// Whoever has this session makes the secret of an authenticator app.
+    Enrol(SessionId),
+    /// Whoever has this session makes recovery codes.
+    Codes(SessionId),
 }
 
 /// Is a log-in after its first step.
@@ -45,12 +55,31 @@ pub struct Login {
     pub began_at: Timestamp,
 }
 
+/// Is a log-in whose password fits, and which waits for the code of the second factor.
+pub struct Waiting {
+    /// Whose it is.
+    pub operator: OperatorId,
+    /// The digest of what the password was checked against.
+    pub proved: Digest,
+    /// The key that the session is to be bound to.
+    pub session_key: PublicKey,
+    /// What the code is proved with.
+    pub secret: SessionSecret,
+    /// How many codes were tried.
+    pub tries: u8,
+    /// When the password was proved.
+    pub began_at: Timestamp,
+}
+
 /// Holds what log-ins need between requests; lost at a restart, which costs a user one more try.
 #[derive(Default)]
 pub struct Logins {
-    /// Counts attempts.
+    /// Counts attempts at passwords.
     pub throttle: Throttle,
+    /// Counts attempts at codes of second factors.
+    pub codes: Throttle,
     pending: BTreeMap<SessionId, Login>,
+    waiting: BTreeMap<SessionId, Waiting>,
 }
 
 /// Says that too many log-ins are between their steps.
@@ -79,6 +108,34 @@ impl Logins {
         self.pending
             .remove(id)
             .filter(|login| login.purpose == purpose && now.since_ms(login.began_at) < LIFE_MS)
+    }
+
+    /// Keeps a log-in whose password fits until its code comes.
+    ///
+    /// Errors: [`Full`].
+    pub fn keep_waiting(&mut self, id: SessionId, waiting: Waiting, now: Timestamp) -> Result<(), Full> {
+        self.waiting
+            .retain(|_, other| now.since_ms(other.began_at) < CODE_LIFE_MS);
+        if self.waiting.len() >= MAX_PENDING {
+            return Err(Full);
+        }
+        self.waiting.insert(id, waiting);
+        Ok(())
+    }
+
+    /// Takes such a log-in out for a try of a code; none when it is unknown or took too long.
+    pub fn take_waiting(&mut self, id: &SessionId, now: Timestamp) -> Option<Waiting> {
+        self.waiting
+            .remove(id)
+            .filter(|waiting| now.since_ms(waiting.began_at) < CODE_LIFE_MS)
+    }
+
+    /// Puts such a log-in back after a code that did not fit, unless there were too many.
+    pub fn tried(&mut self, id: SessionId, mut waiting: Waiting) {
+        waiting.tries = waiting.tries.saturating_add(1);
+        if waiting.tries < CODE_TRIES {
+            self.waiting.insert(id, waiting);
+        }
     }
 }
 
@@ -141,6 +198,8 @@ mod tests {
             (change(7), Purpose::LogIn),
             (Purpose::LogIn, change(7)),
             (change(7), change(8)),
+            (change(7), Purpose::Enrol(id(7))),
+            (Purpose::Enrol(id(7)), Purpose::Codes(id(7))),
         ] {
             let login = Login {
                 purpose: kept,
@@ -149,6 +208,39 @@ mod tests {
             logins.keep(id(1), login).unwrap();
             assert!(logins.take(&id(1), taken, at(1)).is_none());
         }
+    }
+
+    fn waiting(began_at: Timestamp) -> Waiting {
+        Waiting {
+            operator: OperatorId::from_bytes([1; 16]),
+            proved: Digest([2; 32]),
+            session_key: PublicKey::from_bytes([1; 32]),
+            secret: SessionSecret::of(b"exchange"),
+            tries: 0,
+            began_at,
+        }
+    }
+
+    #[test]
+    fn a_code_may_be_tried_five_times_within_five_minutes() {
+        let mut logins = Logins::default();
+        logins.keep_waiting(id(1), waiting(at(0)), at(0)).unwrap();
+        for _ in 0..CODE_TRIES {
+            let taken = logins.take_waiting(&id(1), at(1)).unwrap();
+            assert!(logins.take_waiting(&id(1), at(1)).is_none(), "one try at a time");
+            logins.tried(id(1), taken);
+        }
+        assert!(logins.take_waiting(&id(1), at(1)).is_none());
+        logins.keep_waiting(id(2), waiting(at(0)), at(0)).unwrap();
+        assert!(logins.take_waiting(&id(2), at(CODE_LIFE_MS)).is_none());
+        for n in 0..u32::try_from(MAX_PENDING).unwrap() {
+            logins.keep_waiting(id(n), waiting(at(0)), at(0)).unwrap();
+        }
+        assert_eq!(logins.keep_waiting(id(9_999), waiting(at(1)), at(1)), Err(Full));
+        assert_eq!(
+            logins.keep_waiting(id(9_999), waiting(at(CODE_LIFE_MS)), at(CODE_LIFE_MS)),
+            Ok(())
+        );
     }
 
     #[test]

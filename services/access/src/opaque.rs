@@ -7,10 +7,14 @@
 //!
 //! Source: RFC 9807.
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use borealis_bus_schema::factor::{Factor, FactorProof, recovery_codes, totp_secret};
 use borealis_bus_schema::forms::{Form, PublicKey};
 use borealis_bus_schema::ids::CommandId;
+use borealis_bus_schema::order::Digest;
 use hmac::{Hmac, Mac};
 use opaque_ke::argon2::Argon2;
 use opaque_ke::key_exchange::tripledh::TripleDh;
@@ -21,6 +25,8 @@ use opaque_ke::{
 use rand::{CryptoRng, RngCore};
 use sha2::{Sha256, Sha512};
 use zeroize::Zeroizing;
+
+use crate::totp::{Sealer, TotpSecret};
 
 /// Is the server's identifier in every exchange.
 pub const SERVER_IDENTIFIER: &str = "borealis";
@@ -56,6 +62,12 @@ pub type Pending = ServerLogin<Suite>;
 pub struct SessionSecret(Zeroizing<Vec<u8>>);
 
 impl SessionSecret {
+    /// Takes a secret as it is; for tests.
+    #[cfg(test)]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Zeroizing::new(bytes.to_vec()))
+    }
+
     /// Tells whether the client, who knows the secret, bound this session key.
     ///
     /// Shape: HMAC-SHA256 with the secret over the form `session-binding` of the raw key, base64url.
@@ -68,6 +80,26 @@ impl SessionSecret {
         };
         mac.update(&Form::SessionBinding.bytes(&[session_key.as_bytes()]));
         mac.verify_slice(&tag).is_ok()
+    }
+
+    /// Tells whether the client, who knows the secret, proved a code.
+    pub fn proves(&self, code: &Factor, proof: &FactorProof) -> bool {
+        code.is_proved_by(&self.0, proof)
+    }
+
+    /// Makes the secret of an authenticator app, which the client makes as well.
+    pub fn totp_secret(&self) -> TotpSecret {
+        Zeroizing::new(totp_secret(&self.0))
+    }
+
+    /// Returns the digests of the recovery codes that the client makes as well.
+    pub fn recovery_digests(&self) -> BTreeSet<Digest> {
+        let codes = Zeroizing::new(recovery_codes(&self.0));
+        let digests = codes.iter().filter_map(|code| match Factor::recovery(code) {
+            Some(Factor::Recovery(digest)) => Some(digest),
+            _ => None,
+        });
+        digests.collect()
     }
 }
 
@@ -114,6 +146,16 @@ impl Opaque {
         let bytes = Zeroizing::new(self.setup.serialize().to_vec());
         let key = Zeroizing::new(tag(&bytes, b"borealis link secrets"));
         Zeroizing::new(URL_SAFE_NO_PAD.encode(tag(key.as_slice(), command.as_bytes())))
+    }
+
+    /// Makes what seals the secrets of authenticator apps; only this set-up can.
+    pub fn sealer(&self) -> Sealer {
+        let bytes = Zeroizing::new(self.setup.serialize().to_vec());
+        let mut key = Zeroizing::new([0; 32]);
+        for (to, from) in key.iter_mut().zip(tag(&bytes, b"borealis second factors")) {
+            *to = from;
+        }
+        Sealer::new(&key)
     }
 
     /// Answers the first message of a registration.

@@ -107,7 +107,7 @@ mod tests {
     use borealis_service_kit::revocation::RevocationSet;
     use borealis_service_kit::{keys, random};
 
-    use crate::aggregate::{Event, Username};
+    use crate::aggregate::{Event, Proved, Username};
     use borealis_bus_schema::order::Digest;
 
     const BEGIN: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
@@ -116,7 +116,10 @@ mod tests {
         let operator = *access.state().await.operators.keys().next().unwrap();
         let command = Command::StartSession {
             operator,
-            proved: Digest::of(&[1]),
+            proved: Proved {
+                password: Digest::of(&[1]),
+                factor: None,
+            },
             session_key: PublicKey::from_bytes([1; 32]),
             peer: "192.0.2.1".into(),
         };

@@ -24,6 +24,7 @@ use crate::opaque::Opaque;
 use crate::presence::Presence;
 use crate::setup_link::SetupLink;
 use crate::stored::{self, StoredError};
+use crate::totp::Sealer;
 
 /// Is how many events are read at once when the state is rebuilt.
 const PAGE_EVENTS: usize = 1_000;
@@ -71,6 +72,8 @@ pub struct Access {
     pub opaque: Opaque,
     /// Remembers which sessions are in use.
     pub presence: Presence,
+    /// Seals the secrets of authenticator apps.
+    pub sealer: Sealer,
     link: SetupLink,
     root: BiscuitRoot,
     revoked: Arc<RevocationSet>,
@@ -104,6 +107,7 @@ impl Access {
             presence: Presence::new(parts.clock.now()),
             log: parts.log,
             clock: parts.clock,
+            sealer: parts.opaque.sealer(),
             opaque: parts.opaque,
             link: parts.link,
             root: parts.root,

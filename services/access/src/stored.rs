@@ -18,10 +18,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::aggregate::{Event, GrantFacts, Username};
 
+mod factors;
 mod people;
 
 /// Lists the kinds whose bodies never leave access.
-pub const SECRET_KINDS: &[&str] = &["PasswordSet"];
+pub const SECRET_KINDS: &[&str] = &["PasswordSet", "TotpOffered", "RecoveryCodesMade", "RecoveryCodeUsed"];
 
 /// Says why a stored event cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -235,6 +236,12 @@ pub fn encode(event: &Event) -> Result<(StreamId, NewEvent), StoredError> {
             };
             (stream, "GrantMinted", codec::encode(&body))
         }
+        of_factors @ (Event::TotpOffered { .. }
+        | Event::TotpConfirmed { .. }
+        | Event::TotpUsed { .. }
+        | Event::FactorRemoved { .. }
+        | Event::RecoveryCodesMade { .. }
+        | Event::RecoveryCodeUsed { .. }) => factors::encode(of_factors),
         of_people => people::encode(of_people),
     };
     let body = body.map_err(|source| StoredError::Body {
@@ -305,6 +312,9 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, StoredError> {
                 devices: stored.devices,
                 by_token: stored.by_token,
             })
+        }
+        "TotpOffered" | "TotpConfirmed" | "TotpUsed" | "FactorRemoved" | "RecoveryCodesMade" | "RecoveryCodeUsed" => {
+            factors::decode(kind, body)?
         }
         _ => people::decode(kind, body)?,
     })
@@ -406,6 +416,7 @@ pub(crate) mod tests {
         ]
         .into_iter()
         .chain(people::tests::one_of_each())
+        .chain(factors::tests::one_of_each())
         .collect()
     }
 
@@ -431,6 +442,8 @@ pub(crate) mod tests {
             "BootstrapSessionStarted" => json_of::<BootstrapSessionStartedV1>(body),
             "SessionEnded" => json_of::<SessionEnded>(body),
             "GrantMinted" => json_of::<GrantMintedV1>(body),
+            kind @ ("TotpOffered" | "TotpConfirmed" | "TotpUsed" | "FactorRemoved" | "RecoveryCodesMade"
+            | "RecoveryCodeUsed") => factors::tests::fields(kind, body),
             other => people::tests::fields(other, body),
         }
     }

@@ -64,12 +64,18 @@ pub enum Command {
         /// The operator's name.
         #[command(flatten)]
         who: WhoArgs,
+        /// The second factor of an operator whose password was reset.
+        #[command(flatten)]
+        factor: FactorArgs,
     },
     /// Logs in; prints the token, and stores it when a root is given
     Login {
         /// The operator's name.
         #[command(flatten)]
         who: WhoArgs,
+        /// The second factor.
+        #[command(flatten)]
+        factor: FactorArgs,
     },
     /// Ends the session
     Logout,
@@ -84,6 +90,12 @@ pub enum Command {
         #[arg(long, required = true)]
         password_stdin: bool,
     },
+    /// Makes an authenticator app your second factor, or takes it away
+    #[command(subcommand)]
+    Totp(TotpCommand),
+    /// Makes recovery codes for the day on which the authenticator app is lost
+    #[command(subcommand)]
+    RecoveryCodes(RecoveryCodesCommand),
     /// Makes, lists, revokes, narrows and shows API tokens
     #[command(subcommand)]
     Token(TokenCommand),
@@ -130,6 +142,66 @@ pub struct WhoArgs {
     /// Reads the password from the first line of stdin
     #[arg(long, required = true)]
     pub password_stdin: bool,
+}
+
+/// Says where the code of the second factor comes from.
+#[derive(Debug, Clone, Default, Args)]
+#[group(multiple = false)]
+pub struct FactorArgs {
+    /// Code that the authenticator app shows, or @FILE
+    #[arg(long, value_name = "CODE", env = "BOREALIS_TOTP", hide_env_values = true)]
+    pub totp: Option<String>,
+    /// Reads that code from stdin, from the line behind the passwords
+    #[arg(long)]
+    pub totp_stdin: bool,
+    /// A recovery code, or @FILE; it is used up
+    #[arg(long, value_name = "CODE", env = "BOREALIS_RECOVERY_CODE", hide_env_values = true)]
+    pub recovery_code: Option<String>,
+}
+
+/// Lists what can be done with an authenticator app.
+#[derive(Debug, Subcommand)]
+pub enum TotpCommand {
+    /// Makes the secret for an app and shows it as a QR code: confirm a code of it within 15 minutes
+    Enrol {
+        /// Reads the password from the first line of stdin
+        #[arg(long, required = true)]
+        password_stdin: bool,
+        /// The second factor that there is, if any.
+        #[command(flatten)]
+        factor: FactorArgs,
+    },
+    /// Makes the app your second factor, by a code that it shows
+    Confirm {
+        /// Code that the authenticator app shows, or @FILE
+        #[arg(
+            long,
+            value_name = "CODE",
+            env = "BOREALIS_TOTP",
+            hide_env_values = true,
+            required_unless_present = "totp_stdin"
+        )]
+        totp: Option<String>,
+        /// Reads that code from the first line of stdin
+        #[arg(long, conflicts_with = "totp")]
+        totp_stdin: bool,
+    },
+    /// Takes your second factor away, and its recovery codes
+    Remove,
+}
+
+/// Lists what can be done with recovery codes.
+#[derive(Debug, Subcommand)]
+pub enum RecoveryCodesCommand {
+    /// Makes ten codes in place of earlier ones and prints them: they are shown once, and each serves once
+    Create {
+        /// Reads the password from the first line of stdin
+        #[arg(long, required = true)]
+        password_stdin: bool,
+        /// The second factor.
+        #[command(flatten)]
+        factor: FactorArgs,
+    },
 }
 
 /// Lists what can be done with sessions.
@@ -235,6 +307,12 @@ pub enum UsersCommand {
     },
     /// Enables a disabled operator
     Enable {
+        /// Name or id of the operator
+        #[arg(value_name = "USER")]
+        user: String,
+    },
+    /// Takes the second factor away from an operator who lost it, and the recovery codes
+    ResetFactor {
         /// Name or id of the operator
         #[arg(value_name = "USER")]
         user: String,
@@ -648,6 +726,16 @@ mod tests {
         for line in [
             "setup --link https://h/setup#s --username ada --password-stdin",
             "login --username ada --password-stdin --json",
+            "login --username ada --password-stdin --totp-stdin",
+            "login --username ada --password-stdin --totp @code",
+            "login --username ada --password-stdin --recovery-code @code",
+            "totp enrol --password-stdin --json",
+            "totp enrol --password-stdin --totp-stdin",
+            "totp confirm --totp @code",
+            "totp confirm --totp-stdin",
+            "totp remove",
+            "recovery-codes create --password-stdin --totp-stdin",
+            "users reset-factor bob",
             "logout",
             "session --json",
             "sessions list --json",
@@ -721,6 +809,10 @@ mod tests {
             "run --all --lang cobol -- uname",
             "run --all --timeout 0 -- uname",
             "login --username ada",
+            "login --username ada --password-stdin --totp-stdin --totp 123456",
+            "totp enrol",
+            "totp confirm",
+            "recovery-codes create",
             "token create --name backup --right jobs.run",
             "token create --name backup --expires 1d",
             "token attenuate",

@@ -3,7 +3,7 @@
 use clap::CommandFactory;
 
 use crate::api::Api;
-use crate::args::{Cli, Command, TokenCommand};
+use crate::args::{Cli, Command, RecoveryCodesCommand, TokenCommand};
 use crate::connection::Connection;
 use crate::error::CliError;
 use crate::exit;
@@ -14,6 +14,7 @@ mod approvals;
 mod audit;
 mod codes;
 mod devices;
+mod factor;
 mod jobs;
 mod people;
 mod run;
@@ -25,8 +26,10 @@ mod token;
 pub async fn run(cli: Cli, printer: &Printer) -> Result<u8, CliError> {
     let args = &cli.server;
     match cli.command {
-        Command::Setup { link, who } => account::setup(args, printer, &link, &who.username).await?,
-        Command::Login { who } => account::login(args, printer, &who.username).await?,
+        Command::Setup { link, who, factor } => {
+            account::setup(args, printer, &link, &who.username, &factor).await?;
+        }
+        Command::Login { who, factor } => account::login(args, printer, &who.username, &factor).await?,
         Command::Token(TokenCommand::Attenuate(to)) => token::attenuate(args, printer, &to)?,
         Command::Token(TokenCommand::Inspect) => token::inspect(args, printer)?,
         Command::Logout => account::logout(args, printer).await?,
@@ -41,6 +44,10 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<u8, CliError> {
                 Command::Session => account::session(&api, printer).await?,
                 Command::Sessions(command) => account::sessions(&api, printer, command).await?,
                 Command::Password { .. } => account::password(&api, printer).await?,
+                Command::Totp(command) => factor::totp(&api, printer, command).await?,
+                Command::RecoveryCodes(RecoveryCodesCommand::Create { factor, .. }) => {
+                    factor::recovery_codes(&api, printer, &factor).await?;
+                }
                 Command::Token(command) => token::run(&api, printer, command).await?,
                 Command::Users(command) => people::users(&api, printer, command).await?,
                 Command::Roles(command) => people::roles(&api, printer, command).await?,

@@ -47,6 +47,9 @@ pub enum CliError {
     /// User name and password do not fit; told by this program itself.
     #[error("user name and password do not fit")]
     WrongPassword,
+    /// The log-in takes a second factor, and none was given; told by this program itself.
+    #[error("a code of the second factor is needed: --totp-stdin, --totp or --recovery-code")]
+    FactorMissing,
     /// A file cannot be read or written.
     #[error("{} cannot be {did}: {source}", path.display())]
     File {
@@ -127,6 +130,7 @@ impl CliError {
             CliError::Token(_) => Code::TokenInvalid,
             CliError::Unreachable { .. } => Code::Unavailable,
             CliError::WrongPassword => Code::LoginFailed,
+            CliError::FactorMissing => Code::FactorRequired,
             CliError::Answer(_) | CliError::File { .. } | CliError::Stream { .. } => Code::Internal,
         };
         code.to_string()
@@ -162,7 +166,9 @@ impl CliError {
         match self {
             CliError::Usage(_) => exit::USAGE,
             CliError::Unreachable { .. } => exit::UNREACHABLE,
-            CliError::TokenMissing | CliError::Token(_) | CliError::WrongPassword => exit::NOT_PERMITTED,
+            CliError::TokenMissing | CliError::FactorMissing | CliError::Token(_) | CliError::WrongPassword => {
+                exit::NOT_PERMITTED
+            }
             CliError::Refused { .. } => self.known_code().map_or(exit::FAILED, exit::of_code),
             CliError::Answer(_) | CliError::File { .. } | CliError::Stream { .. } => exit::FAILED,
         }

@@ -107,6 +107,8 @@ pub struct LogIn {
 
 /// Is what proves a log-in.
 pub struct LogInProof {
+    /// What both sides know from now on; it never leaves this program.
+    pub secret: Zeroizing<Vec<u8>>,
     /// The last message, base64url.
     pub finalization: String,
     /// The HMAC that binds the session key to this log-in, base64url.
@@ -149,6 +151,7 @@ impl LogIn {
         Ok(LogInProof {
             finalization: URL_SAFE_NO_PAD.encode(finished.message.serialize()),
             key_binding: URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()),
+            secret,
         })
     }
 }

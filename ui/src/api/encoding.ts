@@ -43,6 +43,25 @@ export function fromBase64(text: string): Bytes {
   return Uint8Array.from(binary, (char) => char.charCodeAt(0));
 }
 
+const BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+/** Writes bytes as base32 without padding (RFC 4648). */
+export function base32(bytes: Uint8Array): string {
+  let bits = 0;
+  let held = 0;
+  let out = "";
+  for (const byte of bytes) {
+    held = (held << 8) | byte;
+    bits += 8;
+    while (bits >= 5) {
+      bits -= 5;
+      out += BASE32.charAt((held >> bits) & 31);
+    }
+    held &= (1 << bits) - 1;
+  }
+  return bits === 0 ? out : out + BASE32.charAt((held << (5 - bits)) & 31);
+}
+
 /** Makes a fresh 128-bit id as 32 lower-case hex digits. */
 export function randomId(): string {
   return hex(crypto.getRandomValues(new Uint8Array(16)));

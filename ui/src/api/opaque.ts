@@ -1,7 +1,8 @@
 // The password is proved, not sent (OPAQUE, RFC 9807). The WebAssembly half is loaded when a form needs it.
 
-import { postPublic } from "./client";
-import { base64url, fromBase64 } from "./encoding";
+import { change, postPublic } from "./client";
+import { base64url, fromBase64, type Bytes } from "./encoding";
+import { proveFactor, type Factor, type FactorKind } from "./factor";
 import { makeSessionKey, storeSession } from "./keys";
 import { keyBinding } from "./signing";
 
@@ -51,8 +52,21 @@ export async function setUp(secret: string, name: string, password: string): Pro
 /** The password did not open the envelope: told by the browser itself, before anything more is sent. */
 export class WrongPassword extends Error {}
 
-/** Logs in and binds a fresh session key that never leaves this browser. */
-export async function logIn(name: string, password: string): Promise<void> {
+/** The log-in that waits for a code of the second factor. */
+export interface FactorStep {
+  factors: FactorKind[];
+  /** Proves a code and begins the session. */
+  prove: (factor: Factor) => Promise<void>;
+}
+
+interface LoggedIn {
+  session_id: string;
+  username: string;
+  expires_at: string;
+}
+
+/** Logs in and binds a fresh session key that never leaves this browser; gives the step that is left, if there is one. */
+export async function logIn(name: string, password: string): Promise<FactorStep | null> {
   const { client } = await loadOpaque();
   const username = canonicalUsername(name);
   const { privateKey, publicKey } = await makeSessionKey();
@@ -70,17 +84,63 @@ export async function logIn(name: string, password: string): Promise<void> {
     identifiers: identifiers(username),
   });
   if (!proof) throw new WrongPassword("User name and password do not fit.");
-  const answer = await postPublic<{ session_id: string; username: string; expires_at: string }>("/login", {
+  const secret = fromBase64(proof.sessionKey);
+  const answer = await postPublic<LoggedIn | { login_id: string; factors: FactorKind[] }>("/login", {
     step: "finish",
     login_id,
     login_finalization: proof.finishLoginRequest,
-    key_binding: await keyBinding(fromBase64(proof.sessionKey), publicKey),
+    key_binding: await keyBinding(secret, publicKey),
   });
   // The answer's token is left unread: this page works on the HttpOnly cookie.
-  await storeSession({
-    session_id: answer.session_id,
-    username: answer.username,
-    expires_at: answer.expires_at,
-    privateKey,
+  const keep = (begun: LoggedIn): Promise<void> =>
+    storeSession({
+      session_id: begun.session_id,
+      username: begun.username,
+      expires_at: begun.expires_at,
+      privateKey,
+    });
+  if ("session_id" in answer) {
+    await keep(answer);
+    return null;
+  }
+  return {
+    factors: answer.factors,
+    prove: async (factor) => {
+      const body = { step: "factor", login_id: answer.login_id, factor: await proveFactor(secret, factor) };
+      await keep(await postPublic<LoggedIn>("/login", body));
+    },
+  };
+}
+
+/**
+ * Proves the password once more within the session, and a code where there is a second factor. Gives the answer, and what
+ * both sides know from now on.
+ */
+export async function proveAgain<T>(
+  path: string,
+  username: string,
+  password: string,
+  factor: Factor | null,
+): Promise<{ answer: T; secret: Bytes }> {
+  const { client } = await loadOpaque();
+  const { clientLoginState, startLoginRequest } = client.startLogin({ password });
+  const { exchange_id, login_response } = await change<{ exchange_id: string; login_response: string }>(path, {
+    step: "start",
+    login_request: startLoginRequest,
   });
+  const proof = client.finishLogin({
+    clientLoginState,
+    loginResponse: login_response,
+    password,
+    identifiers: identifiers(username),
+  });
+  if (!proof) throw new WrongPassword("The password does not fit.");
+  const secret = fromBase64(proof.sessionKey);
+  const answer = await change<T>(path, {
+    step: "finish",
+    exchange_id,
+    login_finalization: proof.finishLoginRequest,
+    factor: factor ? await proveFactor(secret, factor) : null,
+  });
+  return { answer, secret };
 }

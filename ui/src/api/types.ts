@@ -41,6 +41,14 @@ export interface Session {
   expires_at: string;
   rights: string[];
   sites: string[];
+  second_factor: boolean;
+  recovery_codes_left: number;
+}
+
+/** What an operator has besides the password. */
+export interface FactorStanding {
+  second_factor: boolean;
+  recovery_codes_left: number;
 }
 
 export interface InstallerCode {

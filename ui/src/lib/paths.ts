@@ -16,6 +16,10 @@ const part = encodeURIComponent;
 export const paths = {
   session: "/session",
   logout: "/logout",
+  enrolTotp: "/totp/enrol",
+  confirmTotp: "/totp/confirm",
+  removeTotp: "/totp/remove",
+  recoveryCodes: "/recovery-codes",
   mintCode: "/codes",
   codes: (cursor: string | null) => withQuery("/codes", { cursor }),
   revokeCode: (id: string) => `/codes/${part(id)}/revoke`,

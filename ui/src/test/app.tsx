@@ -30,6 +30,8 @@ export const session: Session = {
     "approvals.decide",
   ],
   sites: ["*"],
+  second_factor: false,
+  recovery_codes_left: 0,
 };
 
 export interface Sent {

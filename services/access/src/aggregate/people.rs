@@ -13,7 +13,8 @@ use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::auth::{Reach, reach};
 
 use super::{
-    Actor, Event, Facts, Operator, Rejection, Setup, State, Username, hand, narrow_enough, remember, short, within,
+    Actor, Event, Factors, Facts, Operator, Rejection, Setup, State, Username, hand, narrow_enough, remember, short,
+    within,
 };
 
 /// Is how long an invitation's link works, in milliseconds: 24 hours.
@@ -150,7 +151,7 @@ impl State {
         }
     }
 
-    fn user(&self, operator: &OperatorId) -> Result<&Operator, Rejection> {
+    pub(super) fn user(&self, operator: &OperatorId) -> Result<&Operator, Rejection> {
         let account = self.operators.get(operator).ok_or(Rejection::UserUnknown)?;
         match account.status {
             Status::Deleted => Err(Rejection::WrongStatus("the operator was deleted")),
@@ -437,6 +438,7 @@ pub(super) fn evolve(state: &mut State, event: &Event) {
                 account.status = if for_good { Status::Deleted } else { Status::Disabled };
                 if for_good {
                     account.record = None;
+                    account.factors = Factors::default();
                 }
             });
             for token in state.tokens.values_mut().filter(|token| token.facts.author == operator) {

@@ -43,7 +43,10 @@ fn finish() -> (Command, Facts) {
 fn log_in() -> (Command, Facts) {
     let command = Command::StartSession {
         operator: OperatorId::from_bytes([1; 16]),
-        proved: Digest::of(&[1]),
+        proved: Proved {
+            password: Digest::of(&[1]),
+            factor: None,
+        },
         session_key: key(),
         peer: "192.0.2.7".into(),
     };

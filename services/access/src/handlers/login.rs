@@ -1,12 +1,14 @@
-//! `login`: a password is proved by OPAQUE and a session is bound to a key.
+//! `login`: a password is proved by OPAQUE, then a second factor where there is one, and a session is bound to a key.
 //!
-//! Who exists cannot be learnt: an unknown name gets an exchange that fails like one with a wrong password.
+//! Who exists cannot be learnt: an unknown name gets an exchange that fails like one with a wrong password. Whether an
+//! operator has a second factor is told to whoever proved the password. A code is proved, not sent, and each counts.
 
 use std::sync::Arc;
 
 use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::factor::FactorProof;
 use borealis_bus_schema::forms::PublicKey;
-use borealis_bus_schema::ids::SessionId;
+use borealis_bus_schema::ids::{OperatorId, SessionId};
 use borealis_bus_schema::messages::access::{Login, LoginAnswer};
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::reply::{Reply, WireError};
@@ -15,16 +17,18 @@ use borealis_service_kit::operator::PublicCtx;
 use borealis_service_kit::random;
 use rand::rngs::OsRng;
 
-use crate::aggregate::{Command, Event, Rejection, Status, Username};
+use super::proof::{self, kinds};
+use crate::aggregate::{Command, Event, Proved, Rejection, Status, Username};
 use crate::error::{AccessError, malformed};
-use crate::logins::{self, Purpose};
+use crate::logins::{self, Purpose, Waiting};
 use crate::opaque::{Opaque, OpaqueError};
 use crate::service::{Access, CommandKey};
 use crate::throttle::peer_key;
 
 /// Answers a step of a log-in.
 ///
-/// Errors: `login_failed` whatever does not fit, `throttled`, `overloaded`, `invalid_field` for a message that is none.
+/// Errors: `login_failed` whatever does not fit, `factor_invalid` for a code, `throttled`, `overloaded`, `invalid_field` for a
+/// message that is none.
 pub async fn handle(access: Arc<Access>, ctx: PublicCtx) -> Reply<LoginAnswer> {
     match ctx.body()? {
         Login::Start {
@@ -37,6 +41,7 @@ pub async fn handle(access: Arc<Access>, ctx: PublicCtx) -> Reply<LoginAnswer> {
             login_finalization,
             key_binding,
         } => finish(&access, &ctx, &login_id, &login_finalization, &key_binding).await,
+        Login::Factor { login_id, factor } => second(&access, &ctx, login_id, &factor).await,
     }
 }
 
@@ -108,19 +113,84 @@ async fn finish(
         return Err(failed());
     }
     let (operator, proved) = login.operator.zip(login.proved).ok_or_else(failed)?;
-    let command = Command::StartSession {
+    let factors = {
+        let state = access.state().await;
+        state.operators.get(&operator).map(kinds).unwrap_or_default()
+    };
+    if factors.is_empty() {
+        let proved = Proved {
+            password: proved,
+            factor: None,
+        };
+        let begun = begin(access, ctx, operator, proved, login.session_key).await?;
+        access.logins(|logins| logins.throttle.give_back(&login.attempt));
+        return Ok(begun);
+    }
+    let login_id = random::id();
+    let waiting = Waiting {
         operator,
         proved,
         session_key: login.session_key,
+        secret,
+        tries: 0,
+        began_at: ctx.now,
+    };
+    access
+        .logins(|logins| {
+            // The password was proved; from here on codes are counted.
+            logins.throttle.give_back(&login.attempt);
+            logins.keep_waiting(login_id, waiting, ctx.now)
+        })
+        .map_err(|full| WireError::new(Code::Overloaded, full.to_string()))?;
+    Ok(LoginAnswer::FactorNeeded { login_id, factors })
+}
+
+/// Ends a log-in by a code of the second factor.
+async fn second(access: &Access, ctx: &PublicCtx, login_id: SessionId, factor: &FactorProof) -> Reply<LoginAnswer> {
+    let waiting = access
+        .logins(|logins| logins.take_waiting(&login_id, ctx.now))
+        .ok_or_else(failed)?;
+    audit::note_object("operator", waiting.operator);
+    let begun = with_code(access, ctx, &waiting, factor).await;
+    let may_come_again = |error: &WireError| matches!(error.code, Code::FactorInvalid | Code::Throttled);
+    if begun.as_ref().is_err_and(may_come_again) {
+        access.logins(|logins| logins.tried(login_id, waiting));
+    }
+    begun
+}
+
+async fn with_code(access: &Access, ctx: &PublicCtx, waiting: &Waiting, factor: &FactorProof) -> Reply<LoginAnswer> {
+    let peer = peer_key(&ctx.call.peer);
+    let (used, attempt) = proof::code(access, waiting.operator, &peer, &waiting.secret, factor, ctx.now).await?;
+    let proved = Proved {
+        password: waiting.proved,
+        factor: Some(used),
+    };
+    let begun = begin(access, ctx, waiting.operator, proved, waiting.session_key).await?;
+    access.logins(|logins| logins.codes.give_back(&attempt));
+    Ok(begun)
+}
+
+/// Begins the session of whoever proved everything that is needed.
+async fn begin(
+    access: &Access,
+    ctx: &PublicCtx,
+    operator: OperatorId,
+    proved: Proved,
+    session_key: PublicKey,
+) -> Reply<LoginAnswer> {
+    let command = Command::StartSession {
+        operator,
+        proved,
+        session_key,
         peer: peer_key(&ctx.call.peer),
     };
     let begun = access.execute(command, CommandKey::once()).await;
     let (events, _) = begun.map_err(|error| match error {
-        // Disabled, or with another password, between the two steps.
-        AccessError::Rejected(Rejection::OperatorUnknown) => failed(),
+        // Disabled, with another password or with a second factor, between the steps.
+        AccessError::Rejected(Rejection::OperatorUnknown | Rejection::FactorRequired) => failed(),
         other => other.into(),
     })?;
-    access.logins(|logins| logins.throttle.give_back(&login.attempt));
     let Some(Event::SessionStarted {
         session, expires_at, ..
     }) = events.first()
@@ -128,7 +198,7 @@ async fn finish(
         return Err(WireError::new(Code::Internal, "no session was begun"));
     };
     let begun = access
-        .mint_session(*session, operator, login.session_key, *expires_at)
+        .mint_session(*session, operator, session_key, *expires_at)
         .await?;
     tracing::info!(operator = %operator, session = %begun.session, "an operator logged in");
     Ok(LoginAnswer::Finished {

@@ -1,4 +1,4 @@
-//! `session`: who is logged in and with which rights.
+//! `session`: who is logged in, with which rights and which second factor.
 
 use std::sync::Arc;
 
@@ -9,10 +9,15 @@ use borealis_service_kit::operator::OperatorCtx;
 
 use crate::service::Access;
 
-/// Tells what the caller's biscuit says.
+/// Tells what the caller's biscuit says, and what stands beside the password.
 ///
 /// Errors: none of its own.
-pub async fn handle(_: Arc<Access>, ctx: OperatorCtx) -> Reply<SessionInfo> {
+pub async fn handle(access: Arc<Access>, ctx: OperatorCtx) -> Reply<SessionInfo> {
+    let factors = {
+        let state = access.state().await;
+        let account = state.operators.get(&ctx.caller.operator);
+        account.map(|account| account.factors.standing())
+    };
     Ok(SessionInfo {
         session_id: ctx.caller.session,
         operator: ctx.caller.operator,
@@ -26,5 +31,7 @@ pub async fn handle(_: Arc<Access>, ctx: OperatorCtx) -> Reply<SessionInfo> {
             .collect(),
         sites: ctx.caller.sites.names(),
         reach: reach::write(&ctx.caller.reach),
+        second_factor: factors.is_some_and(|factors| factors.second_factor),
+        recovery_codes_left: factors.map_or(0, |factors| factors.recovery_codes_left),
     })
 }

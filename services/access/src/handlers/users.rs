@@ -116,7 +116,7 @@ pub async fn enable(access: Arc<Access>, ctx: OperatorCtx) -> Reply<UserView> {
     Ok(user)
 }
 
-async fn changed(access: &Access, ctx: &OperatorCtx, kept: Kept, command: Command) -> Reply<UserView> {
+pub(super) async fn changed(access: &Access, ctx: &OperatorCtx, kept: Kept, command: Command) -> Reply<UserView> {
     let now = ctx.now;
     let answer = |state: &State, events: &[Event]| show(state, &subject(events)?, now);
     change(access, ctx, kept, command, answer).await
@@ -129,7 +129,8 @@ fn subject(events: &[Event]) -> Option<OperatorId> {
         | Event::RolesAssigned { operator, .. }
         | Event::OperatorDisabled { operator, .. }
         | Event::OperatorEnabled { operator, .. }
-        | Event::PasswordCleared { operator, .. } => Some(*operator),
+        | Event::PasswordCleared { operator, .. }
+        | Event::FactorRemoved { operator, .. } => Some(*operator),
         _ => None,
     })
 }
@@ -159,6 +160,7 @@ fn show(state: &State, id: &OperatorId, now: Timestamp) -> Option<UserView> {
         created_by: account.created_by.and_then(name_of),
         last_login_at: account.last_login_at,
         link_expires_at: account.link.map(|link| link.expires_at).filter(|end| now < *end),
+        second_factor: account.factors.standing().second_factor,
         secret: None,
     })
 }

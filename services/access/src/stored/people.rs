@@ -261,7 +261,7 @@ pub(super) fn encode(event: Event) -> Encoded {
     }
 }
 
-fn unexpected(event: &Event) -> CodecError {
+pub(super) fn unexpected(event: &Event) -> CodecError {
     debug_assert!(false, "{event:?} is encoded elsewhere");
     CodecError::Malformed {
         reason: "the event is none of operators, roles and sites".to_owned(),

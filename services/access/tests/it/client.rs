@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use borealis_access::opaque::{SERVER_IDENTIFIER, Suite};
+use borealis_bus_schema::factor::Factor;
 use borealis_bus_schema::forms::{Form, PublicKey};
 use borealis_bus_schema::messages::access::LoginAnswer;
 use borealis_bus_schema::operator::OperatorCall;
@@ -148,7 +149,7 @@ pub async fn log_in(bus: &Bus, username: &str, password: &str) -> Result<Operato
             key,
             token,
         }),
-        LoginAnswer::Started { .. } => panic!("a second start"),
+        LoginAnswer::Started { .. } | LoginAnswer::FactorNeeded { .. } => panic!("another step"),
     }
 }
 
@@ -175,6 +176,17 @@ pub fn finish(
     password: &str,
     session_key: PublicKey,
 ) -> Option<Value> {
+    finish_knowing(client, started, username, password, session_key).map(|(finish, _)| finish)
+}
+
+/// Builds the second step, and returns what both sides know by it.
+pub fn finish_knowing(
+    client: ClientLogin<Suite>,
+    started: &Value,
+    username: &str,
+    password: &str,
+    session_key: PublicKey,
+) -> Option<(Value, Vec<u8>)> {
     let answer = CredentialResponse::deserialize(&bytes(started, "login_response")).unwrap();
     let stretching = stretching();
     let parameters = ClientLoginFinishParameters::new(None, names(username), Some(&stretching));
@@ -183,8 +195,65 @@ pub fn finish(
         .ok()?;
     let mut mac = Hmac::<Sha256>::new_from_slice(&finished.session_key).unwrap();
     mac.update(&Form::SessionBinding.bytes(&[session_key.as_bytes()]));
-    Some(json!({
+    let finish = json!({
         "step": "finish", "login_id": started["login_id"], "login_finalization": text(finished.message.serialize()),
         "key_binding": text(mac.finalize().into_bytes()),
-    }))
+    });
+    Some((finish, finished.session_key.to_vec()))
+}
+
+/// Proves the password, then perhaps a code, and returns the answer of the last step with who is logged in by it.
+pub async fn log_in_with(
+    bus: &Bus,
+    username: &str,
+    password: &str,
+    factor: Option<&Factor>,
+) -> (Reply<Value>, Option<Operator>) {
+    let key = random::signing_key();
+    let public = PublicKey::of(&key);
+    let (client, started) = start(bus, username, password, public, "192.0.2.1").await.unwrap();
+    let (finish, secret) = finish_knowing(client, &started, username, password, public).unwrap();
+    let answer = post(bus, "login", &finish).await;
+    let answer = match (answer, factor) {
+        (Ok(answer), Some(factor)) => post(bus, "login", &second(&answer, &secret, factor)).await,
+        (answer, _) => answer,
+    };
+    let token = answer.as_ref().ok().and_then(|answer| answer["token"].as_str());
+    let operator = token.map(|token| Operator {
+        session: serde_json::from_value(answer.as_ref().unwrap()["session_id"].clone()).unwrap(),
+        key,
+        token: token.to_owned(),
+    });
+    (answer, operator)
+}
+
+/// Builds the third step of a log-in.
+pub fn second(answer: &Value, secret: &[u8], factor: &Factor) -> Value {
+    json!({"step": "factor", "login_id": answer["login_id"], "factor": factor.prove(secret)})
+}
+
+/// Proves the password once more within a session, and returns the last answer with what both sides know by it.
+pub async fn prove_again(
+    username: &str,
+    password: &str,
+    factor: Option<&Factor>,
+    send: impl AsyncFn(Value) -> Reply<Value>,
+) -> Reply<(Value, Vec<u8>)> {
+    let login = ClientLogin::<Suite>::start(&mut OsRng, password.as_bytes()).unwrap();
+    let start = json!({"step": "start", "login_request": text(login.message.serialize())});
+    let answer = send(start).await?;
+    let response = CredentialResponse::deserialize(&bytes(&answer, "login_response")).unwrap();
+    let stretching = stretching();
+    let parameters = ClientLoginFinishParameters::new(None, names(username), Some(&stretching));
+    let finished = login
+        .state
+        .finish(&mut OsRng, password.as_bytes(), response, parameters);
+    let finished = finished.unwrap();
+    let secret = finished.session_key.to_vec();
+    let finish = json!({
+        "step": "finish", "exchange_id": answer["exchange_id"],
+        "login_finalization": text(finished.message.serialize()),
+        "factor": factor.map(|factor| factor.prove(&secret)),
+    });
+    Ok((send(finish).await?, secret))
 }

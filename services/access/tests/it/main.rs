@@ -11,6 +11,7 @@ mod harness;
 
 mod client;
 
+mod factors;
 mod isolation;
 mod log_in;
 mod opaque;

@@ -15,7 +15,7 @@ use crate::harness::{Operator, Running, World, call_at, code, narrowed, now};
 
 const ACCESS: Service = Service::Access;
 
-async fn founded() -> (World, Running, Bus, Operator) {
+pub async fn founded() -> (World, Running, Bus, Operator) {
     let world = World::start().await;
     let access = world.serve(ACCESS, build).await;
     let gateway = world.connect(Service::Gateway).await;
@@ -26,7 +26,7 @@ async fn founded() -> (World, Running, Bus, Operator) {
 }
 
 /// Asks a verb whose path has a parameter.
-async fn ask_about(bus: &Bus, operator: &Operator, verb: &str, id: &str, body: &Value) -> Reply<Value> {
+pub async fn ask_about(bus: &Bus, operator: &Operator, verb: &str, id: &str, body: &Value) -> Reply<Value> {
     let route = of_verb(ACCESS, verb).unwrap();
     let body = if route.changes { body.to_string() } else { String::new() };
     let mut call = call_at(operator, ACCESS, verb, body.as_bytes(), random::id(), now());
@@ -54,7 +54,7 @@ async fn invite(bus: &Bus, by: &Operator, username: &str, roles: &[&str]) -> Rep
         .map(|answer| serde_json::from_value(answer).unwrap())
 }
 
-async fn joined(bus: &Bus, by: &Operator, username: &str, roles: &[&str]) -> (UserView, Operator) {
+pub async fn joined(bus: &Bus, by: &Operator, username: &str, roles: &[&str]) -> (UserView, Operator) {
     let user = invite(bus, by, username, roles).await.unwrap();
     set_up(bus, user.secret.as_deref().unwrap(), username, "pw")
         .await

@@ -1,5 +1,6 @@
 //! Set-up, log-in, log-out: who this program speaks for.
 
+use borealis_bus_schema::factor::Factor;
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{OperatorId, SessionId};
 use borealis_bus_schema::messages::access::{
@@ -14,7 +15,7 @@ use serde::Serialize;
 
 use super::people;
 use crate::api::Api;
-use crate::args::{ServerArgs, SessionsCommand};
+use crate::args::{FactorArgs, ServerArgs, SessionsCommand};
 use crate::connection::{self, Connection, Stored};
 use crate::error::CliError;
 use crate::opaque::{self, LogIn, Registration};
@@ -41,11 +42,20 @@ fn unexpected() -> CliError {
 }
 
 /// Sets a password through a link, then logs in.
-pub async fn setup(args: &ServerArgs, printer: &Printer, link: &str, username: &str) -> Result<(), CliError> {
+pub async fn setup(
+    args: &ServerArgs,
+    printer: &Printer,
+    link: &str,
+    username: &str,
+    factor: &FactorArgs,
+) -> Result<(), CliError> {
     let link = secret::resolve(link)?;
     let (url, secret) = split_link(&link)?;
     let username = opaque::canonical(username);
-    let password = secret::password(&mut std::io::stdin().lock())?;
+    let (password, factor) = {
+        let mut input = std::io::stdin().lock();
+        (secret::password(&mut input)?, secret::factor(factor, &mut input)?)
+    };
     let mut gathered = Connection::gather(&ServerArgs {
         url: Some(url.to_owned()),
         token: None,
@@ -72,7 +82,7 @@ pub async fn setup(args: &ServerArgs, printer: &Printer, link: &str, username: &
     let SetupAnswer::Finished { operator } = api.post_public("/api/v1/setup", &finish).await? else {
         return Err(unexpected());
     };
-    let mut answer = log_in(&api, &username, &password).await?;
+    let mut answer = log_in(&api, &username, &password, factor.as_ref()).await?;
     answer.operator = Some(operator);
     keep(&api, ca_pem, store.as_deref(), &mut answer)?;
     show(printer, &answer)
@@ -91,9 +101,12 @@ fn split_link(link: &str) -> Result<(&str, &str), CliError> {
 }
 
 /// Logs in; prints the token, and stores it when a root is given.
-pub async fn login(args: &ServerArgs, printer: &Printer, username: &str) -> Result<(), CliError> {
+pub async fn login(args: &ServerArgs, printer: &Printer, username: &str, factor: &FactorArgs) -> Result<(), CliError> {
     let username = opaque::canonical(username);
-    let password = secret::password(&mut std::io::stdin().lock())?;
+    let (password, factor) = {
+        let mut input = std::io::stdin().lock();
+        (secret::password(&mut input)?, secret::factor(factor, &mut input)?)
+    };
     let mut gathered = Connection::gather(&ServerArgs {
         token: None,
         ..args.clone()
@@ -101,12 +114,12 @@ pub async fn login(args: &ServerArgs, printer: &Printer, username: &str) -> Resu
     gathered.token = None;
     let (ca_pem, store) = (gathered.ca_pem.clone(), gathered.store.clone());
     let api = Api::new(gathered)?;
-    let mut answer = log_in(&api, &username, &password).await?;
+    let mut answer = log_in(&api, &username, &password, factor.as_ref()).await?;
     keep(&api, ca_pem, store.as_deref(), &mut answer)?;
     show(printer, &answer)
 }
 
-async fn log_in(api: &Api, username: &str, password: &str) -> Result<LoggedIn, CliError> {
+async fn log_in(api: &Api, username: &str, password: &str, factor: Option<&Factor>) -> Result<LoggedIn, CliError> {
     let key = SigningKey::generate(&mut OsRng);
     let session_public_key = PublicKey::of(&key);
     let attempt = LogIn::start(&mut OsRng, password)?;
@@ -128,12 +141,20 @@ async fn log_in(api: &Api, username: &str, password: &str) -> Result<LoggedIn, C
         login_finalization: proof.finalization,
         key_binding: proof.key_binding,
     };
+    let mut answer: LoginAnswer = api.post_public("/api/v1/login", &finish).await?;
+    if let LoginAnswer::FactorNeeded { login_id, .. } = answer {
+        let second = Login::Factor {
+            login_id,
+            factor: factor.ok_or(CliError::FactorMissing)?.prove(&proof.secret),
+        };
+        answer = api.post_public("/api/v1/login", &second).await?;
+    }
     let LoginAnswer::Finished {
         token,
         session_id,
         username,
         expires_at,
-    } = api.post_public("/api/v1/login", &finish).await?
+    } = answer
     else {
         return Err(unexpected());
     };
@@ -190,10 +211,19 @@ pub async fn session(api: &Api, printer: &Printer) -> Result<(), CliError> {
             ("operator", info.username.clone()),
             ("session", info.session_id.to_string()),
             ("until", info.expires_at.to_string()),
+            ("second factor", second_factor(&info)),
             ("sites", info.sites.join(", ")),
             ("rights", people::rights(&info.reach)),
         ])
     })
+}
+
+fn second_factor(info: &SessionInfo) -> String {
+    if info.second_factor {
+        format!("authenticator app, {} recovery codes left", info.recovery_codes_left)
+    } else {
+        "none".to_owned()
+    }
 }
 
 /// Lists or ends sessions.

@@ -24,13 +24,14 @@ pub async fn users(api: &Api, printer: &Printer, command: UsersCommand) -> Resul
     match command {
         UsersCommand::List => {
             let page: Page<UserView> = api.get(USERS).await?;
-            let head = ["ID", "NAME", "STATE", "ROLES", "LAST LOG-IN", "BY"];
+            let head = ["ID", "NAME", "STATE", "ROLES", "SECOND FACTOR", "LAST LOG-IN", "BY"];
             printer.list(&page.items, "No operators.", &head, |user| {
                 vec![
                     user.id.to_string(),
                     user.username.clone(),
                     user.state.clone(),
                     names(&user.roles),
+                    if user.second_factor { "yes" } else { "no" }.to_owned(),
                     user.last_login_at.map_or_else(|| "-".to_owned(), |at| at.to_string()),
                     user.created_by.clone().unwrap_or_else(|| "-".to_owned()),
                 ]
@@ -40,6 +41,14 @@ pub async fn users(api: &Api, printer: &Printer, command: UsersCommand) -> Resul
             let username = opaque::canonical(&username);
             let user: UserView = api.change(USERS, &InviteUser { username, roles }).await?;
             show_link(api, printer, &user)
+        }
+        UsersCommand::ResetFactor { user } => {
+            let id = find(api, &user).await?;
+            let path = format!("{USERS}/{id}/reset-factor");
+            let user: UserView = api.change(&path, &json!({})).await?;
+            printer.value(&user, || {
+                format!("{} logs in by the password alone from now on.", user.username)
+            })
         }
         UsersCommand::Reset { user } => {
             let id = find(api, &user).await?;

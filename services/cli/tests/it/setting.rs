@@ -85,6 +85,8 @@ impl Setting {
                 right: "jobs.run".to_owned(),
                 sites: vec!["*".to_owned()],
             }],
+            second_factor: false,
+            recovery_codes_left: 0,
         };
         self.serve(Service::Access, move |_, _| Ok(serde_json::to_string(&info).unwrap()))
             .await;

@@ -165,6 +165,8 @@ const SESSION: Fields = &[
     ("rights", "[text]"),
     ("sites", "[text]"),
     ("reach", "[RightOnSites]"),
+    ("second_factor", "flag"),
+    ("recovery_codes_left", "number"),
 ];
 const RIGHT_ON_SITES: Fields = &[("right", "text"), ("sites", "[text]")];
 const SESSION_VIEW: Fields = &[
@@ -220,7 +222,30 @@ const USER: Fields = &[
     ("created_by", "text?"),
     ("last_login_at", "instant?"),
     ("link_expires_at", "instant?"),
+    ("second_factor", "flag"),
     ("~secret", "text"),
+];
+const FACTOR_PROOF: Fields = &[("kind", "totp|recovery"), ("tag", "text")];
+const FACTOR_STANDING: Fields = &[("second_factor", "flag"), ("recovery_codes_left", "number")];
+const PROVE_AGAIN: Fields = &[
+    ("step", "start|finish"),
+    ("~login_request", "text"),
+    ("~exchange_id", "id"),
+    ("~login_finalization", "text"),
+    ("~factor", "FactorProof"),
+];
+const TOTP_ENROLLED: Fields = &[
+    ("~exchange_id", "id"),
+    ("~login_response", "text"),
+    ("~factors", "[text]"),
+    ("~confirm_until", "instant"),
+];
+const RECOVERY_CODES_MADE: Fields = &[
+    ("~exchange_id", "id"),
+    ("~login_response", "text"),
+    ("~factors", "[text]"),
+    ("~second_factor", "flag"),
+    ("~recovery_codes_left", "number"),
 ];
 const ROLE: Fields = &[
     ("name", "text"),
@@ -240,17 +265,19 @@ const PROBLEM: Fields = &[
     ("request_id", "id"),
 ];
 const LOGIN: Fields = &[
-    ("step", "start|finish"),
+    ("step", "start|finish|factor"),
     ("~username", "text"),
     ("~login_request", "text"),
     ("~session_public_key", "text"),
     ("~login_id", "id"),
     ("~login_finalization", "text"),
     ("~key_binding", "text"),
+    ("~factor", "FactorProof"),
 ];
 const LOGIN_ANSWER: Fields = &[
     ("~login_id", "id"),
     ("~login_response", "text"),
+    ("~factors", "[text]"),
     ("~token", "text"),
     ("~session_id", "id"),
     ("~username", "text"),
@@ -329,6 +356,12 @@ const SHAPES: &[(&str, Fields)] = &[
     ("CreateToken", CREATE_TOKEN),
     ("ChangePassword", CHANGE_PASSWORD),
     ("ChangePasswordAnswer", PASSWORD_CHANGED),
+    ("FactorProof", FACTOR_PROOF),
+    ("FactorStanding", FACTOR_STANDING),
+    ("ProveAgain", PROVE_AGAIN),
+    ("EnrolTotpAnswer", TOTP_ENROLLED),
+    ("ConfirmTotp", &[("code", "text")]),
+    ("RecoveryCodesAnswer", RECOVERY_CODES_MADE),
     ("RightOnSites", RIGHT_ON_SITES),
     ("User", USER),
     ("Users", &[("items", "[User]"), ("next_cursor", "text?")]),
@@ -471,6 +504,8 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
         "jobs-create" => "CreateJob",
         "devices-quarantine" | "devices-release" | "devices-revoke" | "devices-decommission" => "ChangeStatus",
         "password" => "ChangePassword",
+        "totp-enrol" | "recovery-codes" => "ProveAgain",
+        "totp-confirm" => "ConfirmTotp",
         "tokens-create" => "CreateToken",
         "users-invite" => "InviteUser",
         "users-roles" => "SetUserRoles",
@@ -480,7 +515,7 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
         "sites-create" => "CreateSite",
         "sites-update" => "UpdateSite",
         "logout" | "codes-revoke" | "jobs-cancel" | "users-enable" | "users-reset" | "sessions-end"
-        | "tokens-revoke" => "Empty",
+        | "tokens-revoke" | "totp-remove" | "users-reset-factor" => "Empty",
         _ => return None,
     })
 }
@@ -495,10 +530,15 @@ pub(super) fn answer_of(verb: &str) -> Option<&'static str> {
         "sessions-list" => "Sessions",
         "sessions-end" => "SessionView",
         "password" => "ChangePasswordAnswer",
+        "totp-enrol" => "EnrolTotpAnswer",
+        "totp-confirm" | "totp-remove" => "FactorStanding",
+        "recovery-codes" => "RecoveryCodesAnswer",
         "tokens-list" => "Tokens",
         "tokens-create" | "tokens-revoke" => "Token",
         "users-list" => "Users",
-        "users-invite" | "users-roles" | "users-disable" | "users-enable" | "users-reset" => "User",
+        "users-invite" | "users-roles" | "users-disable" | "users-enable" | "users-reset" | "users-reset-factor" => {
+            "User"
+        }
         "roles-list" => "Roles",
         "roles-create" | "roles-update" => "Role",
         "sites-list" => "Sites",

@@ -21,6 +21,7 @@ mod supervision;
 mod audit;
 mod bad_input;
 mod devices;
+mod factors;
 mod fleet;
 mod kills;
 mod matrix;

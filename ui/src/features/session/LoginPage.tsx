@@ -3,7 +3,8 @@ import { useQueryClient } from "@tanstack/react-query";
 import { getRouteApi, useRouter } from "@tanstack/react-router";
 import { useEffect, useState, type FormEvent } from "react";
 import { ApiError, describe, type ErrorText } from "../../api/errors";
-import { logIn, preloadOpaque, WrongPassword } from "../../api/opaque";
+import { readFactor } from "../../api/factor";
+import { logIn, preloadOpaque, WrongPassword, type FactorStep } from "../../api/opaque";
 import { nextPaint } from "../../lib/nextPaint";
 import { EntryFrame } from "../../ui/EntryFrame";
 import { ErrorPanel } from "../../ui/ErrorPanel";
@@ -19,8 +20,14 @@ export function LoginPage() {
   const [password, setPassword] = useState("");
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<ErrorText | null>(null);
+  const [second, setSecond] = useState<FactorStep | null>(null);
 
   useEffect(preloadOpaque, []);
+
+  const goOn = async (): Promise<void> => {
+    client.clear();
+    await router.navigate({ href: next ?? "/", replace: true });
+  };
 
   const submit = async (event: FormEvent): Promise<void> => {
     event.preventDefault();
@@ -29,15 +36,28 @@ export function LoginPage() {
     setError(null);
     try {
       await nextPaint();
-      await logIn(username, password);
-      client.clear();
-      await router.navigate({ href: next ?? "/", replace: true });
+      const step = await logIn(username, password);
+      setPassword("");
+      if (step) {
+        setSecond(step);
+        setBusy(false);
+      } else {
+        await goOn();
+      }
     } catch (cause) {
       setError(describe(words.failed, asLoginFailure(cause)));
       setPassword("");
       setBusy(false);
     }
   };
+
+  if (second) {
+    const startOver = (cause: unknown): void => {
+      setSecond(null);
+      setError(cause === undefined ? null : describe(words.failed, cause));
+    };
+    return <CodeStep step={second} onDone={goOn} onStartOver={startOver} />;
+  }
 
   return (
     <EntryFrame title={words.title} lead={ended ? words.ended : words.lead}>
@@ -66,6 +86,65 @@ export function LoginPage() {
         />
         <Button type="submit" size="md" loading={busy}>
           {words.submit}
+        </Button>
+      </form>
+    </EntryFrame>
+  );
+}
+
+interface CodeStepProps {
+  step: FactorStep;
+  onDone: () => Promise<void>;
+  onStartOver: (cause?: unknown) => void;
+}
+
+/** The second step: a code of the authenticator app, or a recovery code. */
+function CodeStep({ step, onDone, onStartOver }: CodeStepProps) {
+  const [code, setCode] = useState("");
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<ErrorText | null>(null);
+  const factor = readFactor(code);
+
+  const submit = async (event: FormEvent): Promise<void> => {
+    event.preventDefault();
+    if (busy || !factor) return;
+    setBusy(true);
+    setError(null);
+    try {
+      await step.prove(factor);
+      await onDone();
+    } catch (cause) {
+      // The log-in waits for a few codes and some minutes; then the password is asked for again.
+      if (cause instanceof ApiError && cause.code === "login_failed") onStartOver(cause);
+      setError(describe(words.failed, cause));
+      setCode("");
+      setBusy(false);
+    }
+  };
+
+  return (
+    <EntryFrame title={words.codeTitle} lead={words.codeLead}>
+      <form onSubmit={(event) => void submit(event)} aria-label={words.codeTitle}>
+        {error ? <ErrorPanel error={error} /> : null}
+        <TextInput
+          label={words.code}
+          description={step.factors.includes("recovery") ? words.codeOrRecovery : words.codeHint}
+          name="code"
+          autoComplete="one-time-code"
+          autoCapitalize="none"
+          spellCheck={false}
+          autoFocus
+          required
+          withAsterisk={false}
+          value={code}
+          error={code.length >= 6 && !factor ? words.codeBad : undefined}
+          onChange={(event) => setCode(event.currentTarget.value)}
+        />
+        <Button type="submit" size="md" loading={busy} disabled={!factor}>
+          {words.codeSubmit}
+        </Button>
+        <Button variant="subtle" onClick={() => onStartOver()}>
+          {words.startOver}
         </Button>
       </form>
     </EntryFrame>

@@ -52,9 +52,10 @@ export function SetupPage() {
       await setUp(secret, name, password);
       isSet = true;
       forgetSetupSecret();
-      await logIn(name, password);
+      const second = await logIn(name, password);
       client.clear();
-      await router.navigate({ to: "/", replace: true });
+      // Whose password was reset may have a second factor: the log-in page asks for it.
+      await router.navigate({ to: second ? "/login" : "/", replace: true });
     } catch (cause) {
       setError(describe(isSet ? words.loginFailed : words.failed, cause));
       setBusy(false);

@@ -24,6 +24,7 @@ export const words = {
   operator: (name: string): string => `Operator ${name}`,
   loggedInAs: "Logged in as",
   until: "Session ends",
+  secondFactor: "Second factor",
   logOut: "Log out",
   zone: (name: string): string => `Times in ${name}`,
   notFound: "There is no such page",

@@ -1,7 +1,7 @@
 //! Who may make whom: given what happened, when somebody asks, then these events or that rejection.
 
 use super::super::roles::RoleCommand;
-use super::super::{Command, MAX_PAIRS, Setup, State, decide as decide_any, evolve as evolve_any};
+use super::super::{Command, MAX_PAIRS, Proved, Setup, State, decide as decide_any, evolve as evolve_any};
 use super::*;
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::SiteName;
@@ -184,7 +184,10 @@ fn a_disabled_operator_has_no_session_no_standing_and_comes_back_in_a_new_epoch(
     let state = with(founded(), 2, "bob", &["technician"]);
     let log_in = Command::StartSession {
         operator: BOB,
-        proved: Digest::of(&[2]),
+        proved: Proved {
+            password: Digest::of(&[2]),
+            factor: None,
+        },
         session_key: PublicKey::from_bytes([9; 32]),
         peer: "192.0.2.2".into(),
     };
@@ -268,7 +271,10 @@ fn a_log_in_that_began_under_another_password_begins_no_session() {
     let state = with(founded(), 2, "bob", &["technician"]);
     let log_in = |password: u8| Command::StartSession {
         operator: BOB,
-        proved: Digest::of(&[password]),
+        proved: Proved {
+            password: Digest::of(&[password]),
+            factor: None,
+        },
         session_key: PublicKey::from_bytes([9; 32]),
         peer: "192.0.2.2".into(),
     };
@@ -416,7 +422,10 @@ fn a_token_that_holds_less_than_its_operator_hands_on_no_more_than_it_holds() {
 fn log_in(state: State, operator: OperatorId, id: u8) -> State {
     let command = Command::StartSession {
         operator,
-        proved: Digest::of(state.operators[&operator].record.as_ref().unwrap()),
+        proved: Proved {
+            password: Digest::of(state.operators[&operator].record.as_ref().unwrap()),
+            factor: None,
+        },
         session_key: PublicKey::from_bytes([id; 32]),
         peer: "192.0.2.2".into(),
     };

@@ -1,0 +1,184 @@
+//! `totp-…`, `recovery-codes`, `users-reset-factor`: second factors are made, confirmed and taken away.
+//!
+//! Neither the secret of an app nor a recovery code is ever sent: both ends make them out of the exchange that proved the
+//! password, and the log keeps the one sealed and digests of the others.
+
+use std::sync::Arc;
+
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::messages::access::{
+    ConfirmTotp, EnrolTotpAnswer, FactorStanding, ProveAgain, RecoveryCodesAnswer, UserView,
+};
+use borealis_bus_schema::reply::{Reply, WireError};
+use borealis_service_kit::operator::OperatorCtx;
+use borealis_service_kit::random;
+
+use super::change::{Kept, actor, change};
+use super::proof::{self, wrong_code};
+use super::users;
+use crate::aggregate::{Command, Event, FactorCommand, State};
+use crate::error::AccessError;
+use crate::logins::Purpose;
+use crate::service::Access;
+use crate::throttle::peer_key;
+use crate::totp;
+
+/// Answers a step of making the secret of an authenticator app.
+///
+/// Errors: `login_failed`, `factor_required`, `factor_invalid`, `throttled`, `overloaded`, `invalid_field` for a message that
+/// is none.
+pub async fn enrol(access: Arc<Access>, ctx: OperatorCtx) -> Reply<EnrolTotpAnswer> {
+    let purpose = Purpose::Enrol(ctx.caller.session);
+    let again = match ctx.body()? {
+        ProveAgain::Start { login_request } => {
+            let started = proof::start(&access, &ctx, purpose, &login_request).await?;
+            return Ok(EnrolTotpAnswer::Started(started));
+        }
+        ProveAgain::Finish {
+            exchange_id,
+            login_finalization,
+            factor,
+        } => {
+            proof::finish(
+                &access,
+                &ctx,
+                purpose,
+                &exchange_id,
+                &login_finalization,
+                factor.as_ref(),
+            )
+            .await?
+        }
+    };
+    let operator = ctx.caller.operator;
+    let secret = again.secret.totp_secret();
+    let sealed = access.sealer.seal(&operator, &secret, random::bytes());
+    let command = Command::Factor(FactorCommand::Offer {
+        operator,
+        session: ctx.caller.session,
+        proved: again.proved,
+        sealed: sealed.map_err(AccessError::from)?,
+    });
+    let answer = |_: &State, events: &[Event]| {
+        events.iter().find_map(|event| match event {
+            Event::TotpOffered { until, .. } => Some(EnrolTotpAnswer::Offered { confirm_until: *until }),
+            _ => None,
+        })
+    };
+    let offered = change(&access, &ctx, Kept::Whole, command, answer).await?;
+    again.accepted(&access);
+    tracing::info!(operator = %operator, "an operator enrols an authenticator app");
+    Ok(offered)
+}
+
+/// Makes the app the second factor, by a code of it.
+///
+/// Errors: `factor_invalid`, `throttled`, `wrong_state` when there is no app to confirm.
+pub async fn confirm(access: Arc<Access>, ctx: OperatorCtx) -> Reply<FactorStanding> {
+    let asked: ConfirmTotp = ctx.body()?;
+    let (operator, session) = (ctx.caller.operator, ctx.caller.session);
+    let sealed = {
+        let state = access.state().await;
+        let account = state.operators.get(&operator);
+        account
+            .and_then(|account| account.factors.offered.as_ref())
+            .map(|offer| offer.sealed.clone())
+    };
+    let Some(sealed) = sealed else {
+        return Err(AccessError::from(crate::aggregate::Rejection::NothingOffered).into());
+    };
+    let peer = peer_key(&ctx.call.peer);
+    let attempt = access
+        .logins(|logins| logins.codes.admit(&ctx.caller.username, &peer, true, ctx.now))
+        .map_err(|refused| WireError::new(Code::Throttled, refused.to_string()))?;
+    let secret = access.sealer.open(&operator, &sealed).map_err(AccessError::from)?;
+    let typed: String = asked.code.chars().filter(|c| !c.is_whitespace()).collect();
+    // The session itself knows the secret, so nothing can be learnt by the time that this takes.
+    let step = totp::steps_at(ctx.now)
+        .into_iter()
+        .find(|step| totp::code(secret.as_slice(), *step) == typed);
+    let command = Command::Factor(FactorCommand::Confirm {
+        operator,
+        session,
+        sealed,
+        step: step.ok_or_else(wrong_code)?,
+    });
+    let standing = changed(&access, &ctx, command).await?;
+    access.logins(|logins| logins.codes.give_back(&attempt));
+    tracing::info!(operator = %operator, "an operator's log-ins take a second factor from now on");
+    Ok(standing)
+}
+
+/// Takes the caller's own second factor away.
+///
+/// Errors: `step_up_required`, `wrong_state` when there is none.
+pub async fn remove(access: Arc<Access>, ctx: OperatorCtx) -> Reply<FactorStanding> {
+    let operator = ctx.caller.operator;
+    let command = Command::Factor(FactorCommand::Remove {
+        operator,
+        session: ctx.caller.session,
+    });
+    let standing = changed(&access, &ctx, command).await?;
+    tracing::info!(operator = %operator, "an operator took the own second factor away");
+    Ok(standing)
+}
+
+/// Answers a step of making recovery codes.
+///
+/// Errors: `login_failed`, `factor_required`, `factor_invalid`, `throttled`, `overloaded`, `wrong_state` where there is no
+/// second factor, `invalid_field` for a message that is none.
+pub async fn recovery_codes(access: Arc<Access>, ctx: OperatorCtx) -> Reply<RecoveryCodesAnswer> {
+    let purpose = Purpose::Codes(ctx.caller.session);
+    let again = match ctx.body()? {
+        ProveAgain::Start { login_request } => {
+            let started = proof::start(&access, &ctx, purpose, &login_request).await?;
+            return Ok(RecoveryCodesAnswer::Started(started));
+        }
+        ProveAgain::Finish {
+            exchange_id,
+            login_finalization,
+            factor,
+        } => {
+            proof::finish(
+                &access,
+                &ctx,
+                purpose,
+                &exchange_id,
+                &login_finalization,
+                factor.as_ref(),
+            )
+            .await?
+        }
+    };
+    let operator = ctx.caller.operator;
+    let command = Command::Factor(FactorCommand::MakeCodes {
+        operator,
+        session: ctx.caller.session,
+        proved: again.proved,
+        codes: again.secret.recovery_digests(),
+    });
+    let standing = changed(&access, &ctx, command).await?;
+    again.accepted(&access);
+    tracing::info!(operator = %operator, "an operator made recovery codes");
+    Ok(RecoveryCodesAnswer::Made(standing))
+}
+
+/// Takes another operator's second factor away.
+///
+/// Errors: `not_found`, `wrong_state` when there is none, `exceeds_own_rights`, `step_up_required`.
+pub async fn reset(access: Arc<Access>, ctx: OperatorCtx) -> Reply<UserView> {
+    let command = Command::Factor(FactorCommand::Reset {
+        by: actor(&ctx),
+        session: ctx.caller.session,
+        operator: ctx.id()?,
+    });
+    let user = users::changed(&access, &ctx, Kept::Whole, command).await?;
+    tracing::info!(operator = %user.id, by = %ctx.caller.operator, "an operator's second factor was taken away");
+    Ok(user)
+}
+
+async fn changed(access: &Access, ctx: &OperatorCtx, command: Command) -> Reply<FactorStanding> {
+    let operator = ctx.caller.operator;
+    let answer = |state: &State, _: &[Event]| Some(state.operators.get(&operator)?.factors.standing());
+    change(access, ctx, Kept::Whole, command, answer).await
+}

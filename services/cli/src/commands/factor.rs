@@ -1,0 +1,178 @@
+//! `borealis totp`, `borealis recovery-codes`: what stands beside the password.
+//!
+//! The secret of an authenticator app and recovery codes are made here and at the server out of one exchange; they are
+//! shown, and never sent.
+
+use borealis_bus_schema::factor::{self, Factor};
+use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::messages::access::{
+    ConfirmTotp, EnrolTotpAnswer, FactorStanding, ProofStarted, ProveAgain, RecoveryCodesAnswer, SessionInfo,
+};
+use borealis_bus_schema::time::Timestamp;
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
+use rand::rngs::OsRng;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use crate::api::Api;
+use crate::args::{FactorArgs, TotpCommand};
+use crate::error::CliError;
+use crate::opaque::{LogIn, LogInProof};
+use crate::print::Printer;
+use crate::secret;
+
+const ENROL: &str = "/api/v1/totp/enrol";
+const CODES: &str = "/api/v1/recovery-codes";
+
+/// Is what an enrolment prints; `address` is what the QR code holds.
+#[derive(Serialize)]
+struct Offered {
+    address: String,
+    secret: String,
+    confirm_until: Timestamp,
+}
+
+/// Is what making recovery codes prints.
+#[derive(Serialize)]
+struct Codes {
+    codes: Vec<String>,
+}
+
+/// Enrols, confirms or removes an authenticator app.
+pub async fn totp(api: &Api, printer: &Printer, command: TotpCommand) -> Result<(), CliError> {
+    match command {
+        TotpCommand::Enrol { factor, .. } => enrol(api, printer, &factor).await,
+        TotpCommand::Confirm { totp, .. } => {
+            let code = match totp {
+                Some(text) => secret::resolve(&text)?,
+                None => secret::code(&mut std::io::stdin().lock())?,
+            };
+            if Factor::totp(&code).is_none() {
+                let told = "a code of an authenticator app has six digits";
+                return Err(CliError::Usage(told.to_owned()));
+            }
+            let body = ConfirmTotp {
+                code: code.as_str().to_owned(),
+            };
+            let standing: FactorStanding = api.change("/api/v1/totp/confirm", &body).await?;
+            printer.value(&standing, || {
+                "Log-ins take a code of the app from now on. Make recovery codes: borealis recovery-codes create"
+                    .to_owned()
+            })
+        }
+        TotpCommand::Remove => {
+            let standing: FactorStanding = api.change("/api/v1/totp/remove", &serde_json::json!({})).await?;
+            printer.value(&standing, || "Log-ins take the password alone from now on.".to_owned())
+        }
+    }
+}
+
+async fn enrol(api: &Api, printer: &Printer, args: &FactorArgs) -> Result<(), CliError> {
+    let (username, finish, proof) = prove::<EnrolTotpAnswer>(api, ENROL, args, |answer| match answer {
+        EnrolTotpAnswer::Started(started) => Some(started),
+        EnrolTotpAnswer::Offered { .. } => None,
+    })
+    .await?;
+    let EnrolTotpAnswer::Offered { confirm_until } = api.change(ENROL, &finish).await? else {
+        return Err(unexpected());
+    };
+    let made = Zeroizing::new(factor::totp_secret(&proof.secret));
+    let host = api.url().trim_start_matches("https://");
+    let address = factor::otpauth(made.as_slice(), &username, host);
+    let shown = address
+        .split_once("secret=")
+        .and_then(|(_, rest)| rest.split('&').next())
+        .unwrap_or_default()
+        .to_owned();
+    let offered = Offered {
+        secret: shown,
+        confirm_until,
+        address,
+    };
+    printer.value(&offered, || {
+        format!(
+            "{}\nScan this with an authenticator app, or type its secret: {}\n{}\n\nThen, until {confirm_until}: \
+             borealis totp confirm --totp-stdin",
+            qr(&offered.address),
+            offered.secret,
+            offered.address,
+        )
+    })
+}
+
+/// Makes recovery codes and prints them.
+pub async fn recovery_codes(api: &Api, printer: &Printer, args: &FactorArgs) -> Result<(), CliError> {
+    let (_, finish, proof) = prove::<RecoveryCodesAnswer>(api, CODES, args, |answer| match answer {
+        RecoveryCodesAnswer::Started(started) => Some(started),
+        RecoveryCodesAnswer::Made(_) => None,
+    })
+    .await?;
+    let RecoveryCodesAnswer::Made(_) = api.change(CODES, &finish).await? else {
+        return Err(unexpected());
+    };
+    let made = Codes {
+        codes: factor::recovery_codes(&proof.secret),
+    };
+    printer.value(&made, || {
+        format!(
+            "{}\n\nEach of these codes serves once in place of the app. They are shown once; earlier ones are void.",
+            made.codes.join("\n")
+        )
+    })
+}
+
+/// Proves password and code once more, up to the message that ends it.
+async fn prove<A: DeserializeOwned>(
+    api: &Api,
+    path: &str,
+    args: &FactorArgs,
+    started: impl FnOnce(A) -> Option<ProofStarted>,
+) -> Result<(String, ProveAgain, LogInProof), CliError> {
+    let (password, factor) = {
+        let mut input = std::io::stdin().lock();
+        (secret::password(&mut input)?, secret::factor(args, &mut input)?)
+    };
+    let info: SessionInfo = api.get("/api/v1/session").await?;
+    let attempt = LogIn::start(&mut OsRng, &password)?;
+    let start = ProveAgain::Start {
+        login_request: attempt.request.clone(),
+    };
+    let answer: A = api.change(path, &start).await?;
+    let started = started(answer).ok_or_else(unexpected)?;
+    if !started.factors.is_empty() && factor.is_none() {
+        return Err(CliError::FactorMissing);
+    }
+    let none = PublicKey::from_bytes([0; 32]);
+    let proof = attempt.finish(&mut OsRng, &info.username, &password, &started.login_response, &none)?;
+    let finish = ProveAgain::Finish {
+        exchange_id: started.exchange_id,
+        login_finalization: proof.finalization.clone(),
+        factor: factor.map(|factor| factor.prove(&proof.secret)),
+    };
+    Ok((info.username, finish, proof))
+}
+
+/// Draws an address for the camera of a phone; nothing where it does not fit a QR code.
+fn qr(address: &str) -> String {
+    QrCode::new(address).map_or_else(
+        |_| String::new(),
+        |code| code.render::<Dense1x2>().quiet_zone(true).build(),
+    )
+}
+
+fn unexpected() -> CliError {
+    CliError::Answer("it belongs to another step".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_drawn_in_half_blocks() {
+        let drawn = qr(&factor::otpauth(&[7; 20], "ada", "fleet.example:5000"));
+        assert!(drawn.lines().count() > 20 && drawn.contains('▄'), "{drawn}");
+    }
+}

@@ -1,0 +1,110 @@
+// The second factor as a person meets it: at the log-in, and in the dialog that sets it up.
+
+import { screen, waitFor, within } from "@testing-library/react";
+import userEvent from "@testing-library/user-event";
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import { ApiError } from "../../api/errors";
+import { logIn, proveAgain } from "../../api/opaque";
+import { renderApp, session } from "../../test/app";
+import { violations } from "../../test/axe";
+
+vi.mock("../../api/keys", () => ({
+  loadSession: vi.fn(),
+  storeSession: vi.fn().mockResolvedValue(undefined),
+  destroySession: vi.fn().mockResolvedValue(undefined),
+  makeSessionKey: vi.fn(),
+}));
+vi.mock("../../api/opaque", async (original) => ({
+  ...(await original<typeof import("../../api/opaque")>()),
+  preloadOpaque: vi.fn(),
+  logIn: vi.fn(),
+  proveAgain: vi.fn(),
+}));
+
+const WAIT = { timeout: 8_000 };
+const exchange = Uint8Array.from({ length: 64 }, (_, index) => index);
+
+beforeEach(() => vi.mocked(logIn).mockReset());
+
+describe("a log-in with a second factor", () => {
+  it("asks for the code after the password, again after a wrong one, and starts over when it took too long", async () => {
+    const prove = vi.fn();
+    vi.mocked(logIn).mockResolvedValue({ factors: ["totp", "recovery"], prove });
+    const view = await renderApp("/login", {}, { loggedIn: false });
+    await userEvent.type(await screen.findByLabelText("User name", {}, WAIT), "ada");
+    await userEvent.type(screen.getByLabelText("Password"), "pw");
+    await userEvent.click(screen.getByRole("button", { name: "Log in" }));
+    const code = await screen.findByLabelText("Code", {}, WAIT);
+    expect(await violations(view.container)).toEqual([]);
+    const go = screen.getByRole("button", { name: "Go on" });
+    await userEvent.type(code, "12345");
+    expect(go).toHaveProperty("disabled", true);
+    prove.mockRejectedValueOnce(new ApiError("factor_invalid", "the code does not fit", 401, "never", null));
+    await userEvent.type(code, "6");
+    await userEvent.click(go);
+    await screen.findByText("factor_invalid", {}, WAIT);
+    expect(prove).toHaveBeenCalledWith({ kind: "totp", code: "123456" });
+    prove.mockRejectedValueOnce(new ApiError("login_failed", "user name and password do not fit", 401, "never", null));
+    await userEvent.type(screen.getByLabelText("Code"), "abcd-efgh-ijkl-mnop");
+    await userEvent.click(screen.getByRole("button", { name: "Go on" }));
+    await screen.findByLabelText("User name", {}, WAIT);
+    expect(prove).toHaveBeenLastCalledWith({ kind: "recovery", code: "ABCDEFGHIJKLMNOP" });
+  });
+});
+
+async function open(): Promise<HTMLElement> {
+  await userEvent.click(await screen.findByRole("button", { name: "Operator ada" }, WAIT));
+  await userEvent.click(await screen.findByRole("button", { name: "Second factor" }, WAIT));
+  return screen.findByRole("dialog", { name: "Second factor" }, WAIT);
+}
+
+describe("the second factor", () => {
+  const home = { "GET /devices": { items: [], next_cursor: null }, "GET /jobs": { items: [], next_cursor: null } };
+
+  it("is set up: the app's secret is shown and never sent", async () => {
+    vi.mocked(proveAgain).mockResolvedValue({ answer: {}, secret: exchange });
+    const { sent } = await renderApp("/", {
+      ...home,
+      "POST /totp/confirm": { second_factor: true, recovery_codes_left: 0 },
+    });
+    const dialog = await open();
+    await userEvent.click(within(dialog).getByRole("button", { name: "Set up an app" }));
+    await userEvent.type(await screen.findByLabelText("Password"), "pw");
+    await userEvent.click(screen.getByRole("button", { name: "Go on" }));
+    const secret = (await screen.findByTestId("totp-secret", {}, WAIT)).textContent ?? "";
+    expect(secret).toMatch(/^[A-Z2-7]{32}$/);
+    expect(screen.getByTestId("totp-address").textContent).toContain(`secret=${secret}`);
+    expect(await violations(screen.getByRole("dialog"))).toEqual([]);
+    await userEvent.type(screen.getByLabelText("Code that the app shows"), "123 456");
+    await userEvent.click(screen.getByRole("button", { name: "Confirm" }));
+    await waitFor(() => expect(sent.find((each) => each.path === "/totp/confirm")?.body).toEqual({ code: "123456" }));
+    expect(JSON.stringify(sent)).not.toContain(secret);
+  });
+
+  it("gives ten recovery codes for password and code", async () => {
+    vi.mocked(proveAgain).mockResolvedValue({ answer: {}, secret: exchange });
+    await renderApp("/", { ...home, "GET /session": { ...session, second_factor: true, recovery_codes_left: 1 } });
+    const dialog = await open();
+    within(dialog).getByText("1 recovery code is left.");
+    await userEvent.click(within(dialog).getByRole("button", { name: "Make recovery codes" }));
+    await userEvent.type(await screen.findByLabelText("Password"), "pw");
+    const go = screen.getByRole("button", { name: "Go on" });
+    expect(go).toHaveProperty("disabled", true);
+    await userEvent.type(screen.getByLabelText("Code of the app"), "123456");
+    await userEvent.click(go);
+    const codes = (await screen.findByTestId("recovery-codes", {}, WAIT)).textContent ?? "";
+    expect(codes.split("\n")).toHaveLength(10);
+    expect(proveAgain).toHaveBeenLastCalledWith("/recovery-codes", "ada", "pw", { kind: "totp", code: "123456" });
+  });
+
+  it("says why it cannot be taken away", async () => {
+    await renderApp("/", {
+      ...home,
+      "GET /session": { ...session, second_factor: true, recovery_codes_left: 0 },
+      "POST /totp/remove": { status: 403, code: "step_up_required", detail: "too old" },
+    });
+    const dialog = await open();
+    await userEvent.click(within(dialog).getByRole("button", { name: "Take away" }));
+    await within(dialog).findByText("step_up_required", {}, WAIT);
+  });
+});
