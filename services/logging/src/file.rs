@@ -10,6 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Time after which a failed rename is tried again.
 const RETRY_ROLL: TimeDelta = TimeDelta::seconds(60);
 
+/// The bit by which an administrator shares a folder with a group.
+#[cfg(unix)]
+const SETGID: u32 = 0o2000;
+
 /// Which half of the product writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -226,7 +230,8 @@ fn dated_path(path: &Path, day: NaiveDate) -> PathBuf {
     name.into()
 }
 
-/// Makes the folder, and closes it to other users also when it stood already.
+/// Makes the folder, and closes it to other users also when it stood already; one with the setgid bit is shared with a group
+/// by an administrator, and stands as it is.
 fn private_folder(folder: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
@@ -234,8 +239,8 @@ fn private_folder(folder: &Path) -> io::Result<()> {
     {
         use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
         builder.mode(0o700).create(folder)?;
-        let mode = fs::metadata(folder)?.permissions().mode() & 0o777;
-        if mode != 0o700 {
+        let mode = fs::metadata(folder)?.permissions().mode() & 0o7777;
+        if mode & SETGID == 0 && mode != 0o700 {
             fs::set_permissions(folder, fs::Permissions::from_mode(0o700))?;
         }
         Ok(())

@@ -25,6 +25,7 @@ use borealis_service_kit::{
 };
 use data_encoding::BASE64URL_NOPAD;
 use nkeys::KeyPair;
+use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -263,9 +264,19 @@ fn fill(paths: &Paths, options: &Options) -> Result<(TrustFile, Roots), InitErro
 }
 
 /// Keeps what is there, and makes leaves anew that end soon or lack a name.
+///
+/// A process that runs under a service's own user cannot make any: whoever owns the root does ([`renew`]).
 fn refresh(paths: &Paths, options: &Options) -> Result<Outcome, InitError> {
-    crate::rotate::clear(paths)?;
     let mut trust = TrustFile::read(paths)?;
+    if is_of_another(&paths.issuing_ca_pem()) {
+        return Ok(Outcome {
+            trust,
+            made: false,
+            leaves: Vec::new(),
+        });
+    }
+    crate::rotate::clear(paths)?;
+    let _alone = alone(paths)?;
     let mut options = options.clone();
     if !options.names_given {
         options.names.clone_from(&trust.public_names);
@@ -293,6 +304,25 @@ fn refresh(paths: &Paths, options: &Options) -> Result<Outcome, InitError> {
         made: false,
         leaves,
     })
+}
+
+/// Makes leaves anew that end soon, also while a server holds the root's lock.
+///
+/// Errors: [`InitError`].
+pub fn renew(paths: &Paths, options: &Options) -> Result<Outcome, InitError> {
+    refresh(paths, options)
+}
+
+fn is_of_another(path: &Path) -> bool {
+    matches!(fs::File::open(path), Err(error) if error.kind() == io::ErrorKind::PermissionDenied)
+}
+
+/// Keeps others from writing leaves for as long as it is held.
+fn alone(paths: &Paths) -> Result<fs::File, InitError> {
+    let path = paths.issuing_ca_pem();
+    let file = fs::File::open(&path).map_err(io_error(&path))?;
+    flock(&file, FlockOperation::LockExclusive).map_err(|errno| io_error(&path)(errno.into()))?;
+    Ok(file)
 }
 
 /// Writes a leaf and its key; the leaf goes first away, so that a crash in between makes both anew.

@@ -23,5 +23,5 @@ pub mod nats_server;
 
 pub mod lock;
 
-pub use init::{InitError, Options, Outcome, init};
+pub use init::{InitError, Options, Outcome, init, renew};
 pub use rotate::{Rotated, Rotation, reseal, rotate};

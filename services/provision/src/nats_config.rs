@@ -78,7 +78,7 @@ pub fn render(paths: &Paths, trust: &TrustFile, listen: SocketAddr) -> String {
 ///
 /// Errors: [`ConfigError::Write`], [`ConfigError::Io`].
 pub fn write(paths: &Paths, trust: &TrustFile, listen: SocketAddr) -> Result<(), ConfigError> {
-    keys::private_folder(&paths.nats_state())?;
+    keys::shared_folder(&paths.nats_state())?;
     keys::private_folder(&paths.nats_resolver())?;
     remove_ports(paths)?;
     keys::write_private(&paths.nats_conf(), render(paths, trust, listen).as_bytes())?;

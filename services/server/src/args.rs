@@ -20,6 +20,8 @@ pub struct Cli {
 pub enum Command {
     /// Makes keys, certificates and the bus's config where there are none
     Init(ServiceArgs),
+    /// Makes certificates anew that end soon, also while the server runs; `up` does this by itself
+    Renew(ServiceArgs),
     /// Starts the bus and every service, and starts again whatever ends
     Up(ServiceArgs),
     /// Like up; then enrols this machine and runs a first script on it
@@ -65,7 +67,7 @@ impl Command {
     /// Tells whether JSON is asked for.
     pub fn json(&self) -> bool {
         match self {
-            Command::Init(args) | Command::Up(args) | Command::Nats(args) => args.place.json,
+            Command::Init(args) | Command::Renew(args) | Command::Up(args) | Command::Nats(args) => args.place.json,
             Command::Quickstart(args) => args.server.place.json,
             Command::Store(args) => args.place.json,
             Command::Recovery(args) => args.place.json,

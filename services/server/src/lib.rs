@@ -55,6 +55,7 @@ pub fn run(command: Command) -> Result<u8, ServerError> {
     }
     match command {
         Command::Init(args) => up::init(&args).map(|()| exit::OK),
+        Command::Renew(args) => up::renew(&args).map(|()| exit::OK),
         Command::Recovery(args) => recovery::run(&args).map(|()| exit::OK),
         Command::Up(args) => up::run(args, up::Parts::All),
         Command::Nats(args) => up::run(args, up::Parts::Bus),

@@ -97,8 +97,9 @@ fn wait_for_keys(service: Service, paths: &Paths) {
 fn shut_off(service: Service, paths: &Paths) -> Result<(), ServerError> {
     let folder = |error: KeyFileError| ServerError::io("the service's folders")(std::io::Error::other(error));
     // They must be there before the process gives up everything else.
-    for path in [paths.state(service), paths.nats_state(), paths.server_logs()] {
-        keys::private_folder(&path).map_err(folder)?;
+    keys::private_folder(&paths.state(service)).map_err(folder)?;
+    for path in [paths.nats_state(), paths.server_logs()] {
+        keys::shared_folder(&path).map_err(folder)?;
     }
     let isolation = confine::confine(paths, service);
     let report = IsolationReport {

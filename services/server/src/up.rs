@@ -14,7 +14,7 @@ use std::{
 
 use borealis_bus_schema::subjects::Service;
 use borealis_logging::{Guard, LogConfig, LogFile, Side, SystemClock as LogClock};
-use borealis_provision::{Options, Outcome, init as provision, lock::Lock, nats_server};
+use borealis_provision::{self as provision, Options, Outcome, lock::Lock, nats_server};
 use borealis_service_kit::{
     args::ServiceArgs,
     clock::{Clock, SystemClock},
@@ -73,6 +73,25 @@ pub fn init(args: &ServiceArgs) -> Result<(), ServerError> {
     let there = format!("{} has its keys already", paths.root().display());
     let lines: &[&str] = if outcome.made { &[] } else { &[&there] };
     screen::tell(&serde_json::json!({"made": outcome.made, "ca": paths.ca_pem()}), lines);
+    Ok(())
+}
+
+/// Makes certificates anew that end soon, also while the server runs.
+///
+/// Errors: there are no keys yet; they cannot be used.
+pub fn renew(args: &ServiceArgs) -> Result<(), ServerError> {
+    process::hide_memory();
+    let paths = args.paths().map_err(ServerError::io("the root"))?;
+    let outcome = provision::renew(&paths, &options(args))?;
+    let lines: Vec<String> = match outcome.leaves.as_slice() {
+        [] => vec!["No certificate ends soon.".to_owned()],
+        leaves => leaves
+            .iter()
+            .map(|holder| format!("The certificate of {holder} was made anew."))
+            .collect(),
+    };
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    screen::tell(&serde_json::json!({"renewed": outcome.leaves}), &lines);
     Ok(())
 }
 
@@ -559,7 +578,7 @@ fn log(paths: &Paths) -> Result<Guard, ServerError> {
     })?)
 }
 
-fn make_keys(args: &ServiceArgs, paths: &Paths) -> Result<Outcome, ServerError> {
+fn options(args: &ServiceArgs) -> Options {
     let mut names = args.names();
     let mut given = !args.public_names.is_empty();
     for ip in [args.listen.ip(), args.nats_listen.ip()] {
@@ -570,16 +589,19 @@ fn make_keys(args: &ServiceArgs, paths: &Paths) -> Result<Outcome, ServerError> 
             given = true;
         }
     }
-    let options = Options {
+    Options {
         names,
         names_given: given,
         now: SystemClock.now(),
-    };
-    let outcome = provision(paths, &options, &mut |passphrase| {
+    }
+}
+
+fn make_keys(args: &ServiceArgs, paths: &Paths) -> Result<Outcome, ServerError> {
+    let outcome = provision::init(paths, &options(args), &mut |passphrase| {
         let why = "Keys were made for this server. Its roots are sealed in Server/recovery.brl; this opens them:";
         show_passphrase(why, passphrase);
     })?;
-    keys::private_folder(&paths.nats_state())
+    keys::shared_folder(&paths.nats_state())
         .map_err(|error| ServerError::io("the bus's folder")(std::io::Error::other(error)))?;
     Ok(outcome)
 }

@@ -17,6 +17,9 @@ use rustix::fs::OFlags;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+/// Is the bit by which an administrator shares a folder with a group.
+const SETGID: u32 = 0o2000;
+
 /// Is the largest key file that is read, in bytes.
 const MAX_KEY_FILE_BYTES: u64 = 64 * 1024;
 
@@ -174,6 +177,19 @@ pub fn private_folder(path: &Path) -> Result<(), KeyFileError> {
     make().map_err(io_error(path, "written"))
 }
 
+/// Makes a folder as [`private_folder`] does, unless an administrator shares it with a group: then it stands as it is.
+///
+/// The setgid bit marks what is shared, so that services which run under users of their own find each other's ports and
+/// write their logs beside each other.
+///
+/// Errors: [`KeyFileError::Io`].
+pub fn shared_folder(path: &Path) -> Result<(), KeyFileError> {
+    if fs::metadata(path).is_ok_and(|meta| meta.is_dir() && meta.mode() & SETGID != 0) {
+        return Ok(());
+    }
+    private_folder(path)
+}
+
 fn write_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
@@ -204,6 +220,23 @@ mod tests {
 
     fn folder() -> tempfile::TempDir {
         tempfile::tempdir().unwrap()
+    }
+
+    #[test]
+    fn a_folder_stays_shared_only_with_the_mark_of_an_administrator() {
+        let root = folder();
+        let mode_after = |mode: u32| {
+            let path = root.path().join(format!("{mode:o}"));
+            fs::create_dir(&path).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            shared_folder(&path).unwrap();
+            fs::metadata(path).unwrap().mode() & 0o7777
+        };
+        assert_eq!(mode_after(0o2750), 0o2750);
+        assert_eq!(mode_after(0o755), 0o700);
+        let missing = root.path().join("missing");
+        shared_folder(&missing).unwrap();
+        assert_eq!(fs::metadata(missing).unwrap().mode() & 0o777, 0o700);
     }
 
     #[test]

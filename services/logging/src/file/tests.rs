@@ -105,6 +105,22 @@ fn a_folder_that_stood_open_is_closed() {
 }
 
 #[test]
+fn a_folder_that_an_administrator_shares_stays_shared() {
+    let case = Case::at("2026-03-01 08:00:00");
+    fs::create_dir(case.path("")).unwrap();
+    fs::set_permissions(case.path(""), fs::Permissions::from_mode(0o2770)).unwrap();
+    case.open();
+    assert_eq!(
+        fs::metadata(case.path("")).unwrap().permissions().mode() & 0o7777,
+        0o2770
+    );
+    assert_eq!(
+        fs::metadata(case.path("access.log")).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+}
+
+#[test]
 fn the_side_is_a_folder() {
     let case = Case::at("2026-03-01 08:00:00");
     let log = LogFile::open(case.logs.path(), Side::Agent, "agent", Arc::new(case.clock.clone())).unwrap();

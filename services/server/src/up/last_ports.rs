@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// Is what is kept.
 ///
-/// Shape: JSON in `Server/State/last_ports.json`.
+/// Shape: JSON in `Server/State/nats/last_ports.json`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastPorts {
     /// The bus's port.
@@ -22,7 +22,7 @@ pub struct LastPorts {
 
 impl LastPorts {
     fn path(paths: &Paths) -> PathBuf {
-        paths.states().join("last_ports.json")
+        paths.nats_state().join("last_ports.json")
     }
 
     /// Reads what the last run left; zeros without one.

@@ -26,6 +26,7 @@ mod fleet;
 mod kills;
 mod matrix;
 mod operators;
+mod own_users;
 mod rotation;
 mod runs;
 mod trust;
