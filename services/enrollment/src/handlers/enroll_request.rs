@@ -101,7 +101,9 @@ fn decide(
     let elsewhere = known.is_some_and(|device| device.enrolled.site != code.minted.site);
     let open = state
         .approval_by_key(&request.public_key)
-        .filter(|approval| approval.is_open(fresh.now));
+        .filter(|approval| approval.is_open(fresh.now))
+        // What was approved before the revocation admits nobody any more.
+        .filter(|approval| !revoked || approval.decision == Decision::Pending);
     let id = open.map_or(fresh.approval, |approval| approval.asked.id);
     let used = code.r#use(request.public_key, id, fresh.now)?;
     let mut asked = Asked {

@@ -137,6 +137,23 @@ async fn a_revoked_device_comes_back_by_a_new_approval_only_and_what_it_had_stay
 }
 
 #[tokio::test]
+async fn a_device_that_was_revoked_before_it_ever_connected_comes_back_by_a_new_approval() {
+    let rig = Rig::start().await;
+    let mut machine = Machine::draw("web-1");
+    let device = rig.enrol(&machine).await;
+    make(&rig, &device, "revoke").await.unwrap();
+    machine.client_nonce = crate::rig::nonce::<32>();
+    let code = rig.mint(json!({"auto_approve": true})).await.code.unwrap();
+    let challenge = machine.request(&rig, &code).await.unwrap();
+    assert_eq!(machine.poll(&rig, &challenge).await.unwrap().text(), "pending");
+    let approved: Reply<ApprovalView> = rig
+        .ask("approvals-approve", &challenge.reference.to_string(), &json!({}))
+        .await;
+    assert_eq!(approved.unwrap().guid, Some(device.guid));
+    assert_eq!(machine.poll(&rig, &challenge).await.unwrap().text(), "approved");
+}
+
+#[tokio::test]
 async fn a_decommissioned_device_never_comes_back() {
     let rig = Rig::start().await;
     let machine = Machine::draw("web-1");
