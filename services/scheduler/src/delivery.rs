@@ -13,7 +13,7 @@ use borealis_bus_schema::audit::{Actor, Outcome};
 use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::{Code, Retry, Side};
 use borealis_bus_schema::forms::{Form, Signed};
-use borealis_bus_schema::ids::{JobId, OrderId};
+use borealis_bus_schema::ids::JobId;
 use borealis_bus_schema::messages::device::{Accepted, RunResult};
 use borealis_bus_schema::messages::scheduler::{CreateJob, RunState};
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
@@ -23,11 +23,12 @@ use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::subjects::Subject;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::audit::{self, within};
+use borealis_service_kit::auth::STALE_AFTER_MS;
 use borealis_service_kit::bus::RequestOptions;
 use borealis_service_kit::random;
 use tracing::{debug, warn};
 
-use crate::book::{Job, RunKey, Slot};
+use crate::book::{Job, RunKey, Slot, Target};
 use crate::commit;
 use crate::devices::Device;
 use crate::orders::{self, Act, Ends, Wanted, Warrant};
@@ -42,6 +43,8 @@ const ASK_AGAIN_MS: i64 = 30_000;
 const CANCEL_AGAIN_MS: i64 = 5_000;
 /// How often a run is looked at whose device is away, in milliseconds.
 const AWAY_MS: i64 = 60_000;
+/// How long a run is left alone whose device cannot be judged, because enrollment's newest word is too old, in milliseconds.
+const STALE_AGAIN_MS: i64 = 1_000;
 /// How long after its life and its timeout a run that nobody reports on is given up, in milliseconds.
 const GIVE_UP_MS: i64 = 24 * 3_600_000;
 /// How often a finished run is asked after while its output is on the way.
@@ -77,6 +80,24 @@ impl Paper {
 /// Is a job with those of its runs that want an order, by their place in the job.
 type Batch = (Arc<Job>, Vec<(u32, Wanted)>);
 
+/// Says what a run needs that is looked at.
+enum Look {
+    /// Nothing, until something happens.
+    Nothing,
+    /// Another look, so many milliseconds later.
+    Later(i64),
+    /// Steps that are written down before anything else.
+    Write(Vec<Command>),
+    /// An order.
+    Order(Act),
+}
+
+impl Look {
+    fn end(state: RunState, now: Timestamp, reason: String, code: Option<Code>) -> Self {
+        Look::Write(vec![Command::End(End::without_device(state, now, Some(reason), code))])
+    }
+}
+
 /// Is a device's verified word on how a run ended.
 pub struct Ended {
     /// How it ended.
@@ -91,8 +112,16 @@ fn pause_ms(tries: u32) -> i64 {
 }
 
 impl Scheduler {
-    /// Looks after open runs until the service stops.
+    /// Looks after open runs until the service stops; begins once it knows what devices there are now.
+    ///
+    /// The loop itself never waits for the disk or for a run that is being written to: tasks do.
     pub async fn deliver(self: Arc<Self>) {
+        if let Some(fresh) = self.enrollment.get() {
+            tokio::select! {
+                () = fresh.wait(STALE_AFTER_MS) => {}
+                () = self.shutdown.wait() => return,
+            }
+        }
         loop {
             let next = self.agenda.lock().next_ms();
             let now = self.clock.now().unix_ms();
@@ -116,7 +145,7 @@ impl Scheduler {
             let mut batches: BTreeMap<JobId, Batch> = BTreeMap::new();
             for key in due {
                 let Some(job) = self.book.job(&key.job) else { continue };
-                if let Some(wanted) = self.look_at(&job, key, now).await {
+                if let Some(wanted) = self.look_at(&job, key, now) {
                     batches
                         .entry(key.job)
                         .or_insert_with(|| (job, Vec::new()))
@@ -147,24 +176,78 @@ impl Scheduler {
         self.wake.notify_one();
     }
 
-    /// Decides what an open run needs now; returns what is to be ordered, if anything.
-    async fn look_at(&self, job: &Arc<Job>, key: RunKey, now: Timestamp) -> Option<Wanted> {
-        let (target, mut slot) = (job.target(key.index)?, job.slot(key.index)?.lock().await);
-        if slot.state.end.is_some() {
+    /// Tells whether enrollment's word on devices is young enough to act by.
+    fn devices_are_fresh(&self) -> bool {
+        self.enrollment.get().is_some_and(|fresh| fresh.within(STALE_AFTER_MS))
+    }
+
+    /// Sees to what an open run needs now; returns what is to be ordered, if anything.
+    fn look_at(self: &Arc<Self>, job: &Arc<Job>, key: RunKey, now: Timestamp) -> Option<Wanted> {
+        let (target, slot) = (job.target(key.index)?, job.slot(key.index)?);
+        let Ok(mut slot) = slot.try_lock() else {
+            tokio::spawn(Arc::clone(self).settle(Arc::clone(job), key));
             return None;
+        };
+        match self.look(job, target, &mut slot, now) {
+            Look::Nothing => None,
+            Look::Later(wait_ms) => {
+                self.appoint(key, now.plus_ms(wait_ms).unix_ms());
+                None
+            }
+            Look::Write(_) => {
+                drop(slot);
+                tokio::spawn(Arc::clone(self).settle(Arc::clone(job), key));
+                None
+            }
+            Look::Order(act) => {
+                slot.in_flight = true;
+                slot.ordered |= act == Act::Begin;
+                Some(Wanted {
+                    run: slot.run,
+                    attempt: slot.state.attempt,
+                    guid: target.guid,
+                    act,
+                    order: random::id(),
+                })
+            }
+        }
+    }
+
+    /// Waits until nobody writes to a run, and writes what has to be written; what is to be ordered then is left to the loop,
+    /// which has orders signed together.
+    async fn settle(self: Arc<Self>, job: Arc<Job>, key: RunKey) {
+        let (Some(target), Some(slot)) = (job.target(key.index), job.slot(key.index)) else {
+            return;
+        };
+        let mut slot = slot.lock().await;
+        let now = self.clock.now();
+        let wait_ms = match self.look(&job, target, &mut slot, now) {
+            Look::Nothing => return,
+            Look::Later(wait_ms) => wait_ms,
+            Look::Order(_) => 0,
+            Look::Write(commands) => {
+                if !self.put(&job, key, &mut slot, commands, now).await || slot.state.end.is_some() {
+                    return;
+                }
+                0
+            }
+        };
+        self.appoint(key, now.plus_ms(wait_ms).unix_ms());
+    }
+
+    /// Decides what an open run needs now.
+    fn look(&self, job: &Job, target: &Target, slot: &mut Slot, now: Timestamp) -> Look {
+        if slot.state.end.is_some() {
+            return Look::Nothing;
         }
         if slot.in_flight {
             slot.look_again = true;
-            return None;
+            return Look::Nothing;
         }
         if job.cancelled.load(Ordering::Relaxed) && !slot.state.cancel_requested {
             // A ping has nothing to end on its device.
             let ordered = slot.ordered && job.created.what.script_digest.is_some();
-            self.put(job, key, &mut slot, vec![Command::Cancel { at: now, ordered }], now)
-                .await;
-            if slot.state.end.is_some() {
-                return None;
-            }
+            return Look::Write(vec![Command::Cancel { at: now, ordered }]);
         }
         let device = self.devices.get(&target.guid);
         let ends = job.created.expires_at;
@@ -180,78 +263,56 @@ impl Scheduler {
             } else {
                 (RunState::Expired, "its device did not come in time")
             };
-            let end = End::without_device(state, now, Some(reason.to_owned()), None);
-            self.end(job, key, &mut slot, end).await;
-            return None;
+            return Look::end(state, now, reason.to_owned(), None);
         }
         if !queued
             && now.since_ms(ends) > GIVE_UP_MS.saturating_add(i64::try_from(job.created.what.timeout_ms).unwrap_or(0))
         {
             let reason = "its device took it and never reported how it ended".to_owned();
-            self.end(
-                job,
-                key,
-                &mut slot,
-                End::without_device(RunState::Interrupted, now, Some(reason), None),
-            )
-            .await;
-            return None;
+            return Look::end(RunState::Interrupted, now, reason, None);
         }
-        if let Some(device) = &device {
-            slot.held = held(device);
-            // What the old key's journal knew nobody knows any more: an order that may have gone out is not sent again.
-            let is_lost = device.replaced_at.is_some_and(|at| job.created.created_at <= at);
-            if is_lost && (slot.ordered || !queued) {
-                let reason =
-                    Some("the machine was enrolled anew with another key before it told how the run ended".to_owned());
-                let end = End::without_device(RunState::Interrupted, now, reason, None);
-                self.end(job, key, &mut slot, end).await;
-                return None;
-            }
+        let away_ms = if queued {
+            ends.plus_ms(grace_ms).since_ms(now).clamp(0, AWAY_MS)
+        } else {
+            AWAY_MS
+        };
+        let Some(device) = device else {
+            return Look::Later(away_ms);
+        };
+        slot.held = held(&device);
+        // What the old key's journal knew nobody knows any more: an order that may have gone out is not sent again.
+        let is_lost = device.replaced_at.is_some_and(|at| job.created.created_at <= at);
+        if is_lost && (slot.ordered || !queued) {
+            let reason = "the machine was enrolled anew with another key before it told how the run ended".to_owned();
+            return Look::end(RunState::Interrupted, now, reason, None);
         }
         // A run that began in time and outlives its order's time is asked after no more; its device tells how it ended.
         let asked = slot.state.cancel_requested || now < ends;
-        match device {
-            Some(device) if device.status == DeviceStatus::Active && device.online && asked => {
-                slot.in_flight = true;
-                slot.ordered |= !slot.state.cancel_requested;
-                let act = if slot.state.cancel_requested {
-                    Act::Cancel
-                } else {
-                    Act::Begin
-                };
-                let order: OrderId = random::id();
-                Some(Wanted {
-                    run: slot.run,
-                    attempt: slot.state.attempt,
-                    guid: target.guid,
-                    act,
-                    order,
-                })
+        let acts = match device.status {
+            DeviceStatus::Active => device.online && asked,
+            DeviceStatus::Quarantined => false,
+            DeviceStatus::Revoked | DeviceStatus::Decommissioned => true,
+        };
+        if acts && !self.devices_are_fresh() {
+            // What is known may be history: a device that was shut out may be let in again further on.
+            return Look::Later(away_ms.min(STALE_AGAIN_MS));
+        }
+        let state = if queued {
+            RunState::Refused
+        } else {
+            RunState::Interrupted
+        };
+        match device.status {
+            DeviceStatus::Active if acts && slot.state.cancel_requested => Look::Order(Act::Cancel),
+            DeviceStatus::Active if acts => Look::Order(Act::Begin),
+            DeviceStatus::Active | DeviceStatus::Quarantined => Look::Later(away_ms),
+            DeviceStatus::Revoked => {
+                let reason = because("the device was revoked", &device);
+                Look::end(state, now, reason, Some(Code::DeviceRevoked))
             }
-            Some(device) if matches!(device.status, DeviceStatus::Revoked | DeviceStatus::Decommissioned) => {
-                let state = if queued {
-                    RunState::Refused
-                } else {
-                    RunState::Interrupted
-                };
-                let (reason, code) = if device.status == DeviceStatus::Revoked {
-                    ("the device was revoked", Code::DeviceRevoked)
-                } else {
-                    ("the device was decommissioned", Code::DeviceDecommissioned)
-                };
-                let end = End::without_device(state, now, Some(because(reason, &device)), Some(code));
-                self.end(job, key, &mut slot, end).await;
-                None
-            }
-            _ => {
-                let wait = if queued {
-                    ends.plus_ms(grace_ms).since_ms(now).clamp(0, AWAY_MS)
-                } else {
-                    AWAY_MS
-                };
-                self.appoint(key, now.plus_ms(wait).unix_ms());
-                None
+            DeviceStatus::Decommissioned => {
+                let reason = because("the device was decommissioned", &device);
+                Look::end(state, now, reason, Some(Code::DeviceDecommissioned))
             }
         }
     }
@@ -263,7 +324,7 @@ impl Scheduler {
     async fn order_runs(self: Arc<Self>, job: Arc<Job>, wanted: Vec<(u32, Wanted)>) {
         let paper = match self.paper(&job).await {
             Ok(paper) => Arc::new(paper),
-            Err(error) => return self.not_signed(&job, wanted, &error).await,
+            Err(error) => return self.not_signed(&job, wanted, &error),
         };
         let at_once = paper.at_once(wanted.len());
         // An end stands in a part of its own kind: it is signed also when a beginning is not any more.
@@ -288,21 +349,24 @@ impl Scheduler {
                     let second = part.split_off(part.len() / 2);
                     parts.extend([second, part]);
                 }
-                Err(error) if error.code.retry() == Retry::Never => self.not_signed(&job, part, &error).await,
+                Err(error) if error.code.retry() == Retry::Never => self.not_signed(&job, part, &error),
                 Err(error) => {
                     part.extend(std::mem::take(&mut parts).into_iter().flatten());
-                    self.not_signed(&job, part, &error).await;
+                    self.not_signed(&job, part, &error);
                 }
             }
         }
     }
 
-    async fn not_signed(&self, job: &Arc<Job>, wanted: Vec<(u32, Wanted)>, error: &WireError) {
+    /// Notes for each run that its order was not signed. A run that ends by it is written by a task of its own: their ends
+    /// share the disk's syncs.
+    fn not_signed(self: &Arc<Self>, job: &Arc<Job>, wanted: Vec<(u32, Wanted)>, error: &WireError) {
         warn!(job = %job.created.job, code = %error.code, runs = wanted.len(), "orders were not signed");
         let for_good = error.code.retry() == Retry::Never && !is_of_device(error.code);
         for (index, wanted) in wanted {
-            self.not_sent(job, index, error, for_good && wanted.act == Act::Begin)
-                .await;
+            let (me, job, error) = (Arc::clone(self), Arc::clone(job), error.clone());
+            let final_word = for_good && wanted.act == Act::Begin;
+            tokio::spawn(async move { me.not_sent(&job, index, &error, final_word).await });
         }
     }
 
@@ -350,11 +414,8 @@ impl Scheduler {
 
     /// Sends one order and takes the answer in.
     async fn send(self: Arc<Self>, job: Arc<Job>, index: u32, wanted: Wanted, order: SignedOrder, request: &CreateJob) {
-        let still = self.devices.get(&wanted.guid);
-        if let Some(device) = still.filter(|device| device.status != DeviceStatus::Active) {
-            // It changed while the order was signed.
-            let error = WireError::new(Code::DeviceQuarantined, "the device is not active any more");
-            debug!(run = %wanted.run, guid = %wanted.guid, status = device.status.as_str(), "the order is not sent");
+        if let Err(error) = self.still_goes(&wanted) {
+            debug!(run = %wanted.run, guid = %wanted.guid, code = %error.code, "the order is not sent");
             self.not_sent(&job, index, &error, false).await;
             return;
         }
@@ -389,6 +450,23 @@ impl Scheduler {
                 self.not_sent(&job, index, &error, cannot && wanted.act == Act::Begin)
                     .await;
             }
+        }
+    }
+
+    /// Asks again before an order leaves: its device may have changed while the order was signed.
+    ///
+    /// Errors: `stale` when nobody can tell, `device_quarantined` for a device that is not active any more.
+    fn still_goes(&self, wanted: &Wanted) -> Result<(), WireError> {
+        if !self.devices_are_fresh() {
+            let text = "the newest word from enrollment on devices is too old to send orders by";
+            return Err(WireError::new(Code::Stale, text));
+        }
+        match self.devices.get(&wanted.guid) {
+            Some(device) if device.status != DeviceStatus::Active => {
+                let text = "the device is not active any more";
+                Err(WireError::new(Code::DeviceQuarantined, text))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -480,7 +558,7 @@ impl Scheduler {
         let now = self.clock.now();
         if final_word && slot.state.state == RunState::Queued {
             let end = End::without_device(RunState::Refused, now, Some(short(&error.message)), Some(error.code));
-            self.end(job, key, &mut slot, end).await;
+            self.put(job, key, &mut slot, vec![Command::End(end)], now).await;
             return;
         }
         slot.tries = slot.tries.saturating_add(1);
@@ -521,12 +599,6 @@ impl Scheduler {
             code: result.code,
         };
         Ok(Ended { end, output_missing })
-    }
-
-    /// Ends a run that is locked.
-    pub async fn end(&self, job: &Arc<Job>, key: RunKey, slot: &mut Slot, end: End) {
-        let now = self.clock.now();
-        self.put(job, key, slot, vec![Command::End(end)], now).await;
     }
 
     /// Puts commands to a locked run; closes it when it is over, tries again later when the store refuses.

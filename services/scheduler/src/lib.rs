@@ -7,6 +7,9 @@
 //! On disk, under `Server/State/scheduler/`: the event store; `files/`, the signed requests and target lists, named by
 //! their digest; `output/`, what runs printed beyond the first 8 KiB of each stream, synced before it is acknowledged.
 //!
+//! Without a fresh word from enrollment nothing is ordered and no run ends for its device's sake; before the first one
+//! whatever it is asked or told is answered `stale`: half of the devices would pass for all of them.
+//!
 //! How it fails: a storage error ends the process, the supervisor starts it anew and [`scheduler::Scheduler::rebuild`] folds
 //! the log; every run that is not over gets an appointment at once. A device that has a run answers the repeated order from
 //! its journal, so a restart at any moment starts nothing twice.
@@ -52,7 +55,10 @@ pub async fn run(args: ServiceArgs) -> Result<(), RunError> {
     run_service(ServiceMain::new(Service::Scheduler, build), args).await
 }
 
-async fn build(deps: Deps) -> Result<Built, RunError> {
+/// Builds the scheduler on a bus and a store that are there already; [`run`] is this in a process of its own.
+///
+/// Errors: [`RunError`].
+pub async fn build(deps: Deps) -> Result<Built, RunError> {
     let state = deps.base.paths.state(Service::Scheduler);
     let builder = deps.builder();
     let scheduler = Arc::new(Scheduler {
@@ -62,6 +68,7 @@ async fn build(deps: Deps) -> Result<Built, RunError> {
         clock: Arc::clone(&deps.base.clock),
         book: Book::default(),
         devices: Arc::new(Devices::default()),
+        enrollment: std::sync::OnceLock::new(),
         files: Files::open(&state.join("files"))?,
         output: OutputFiles::open(&state.join("output")).map_err(RunError::service)?,
         agenda: parking_lot::Mutex::new(Agenda::new()),
@@ -77,11 +84,13 @@ async fn build(deps: Deps) -> Result<Built, RunError> {
             let outcome = take_in(&follower, &stretch);
             async move { outcome }
         })
-        .await?;
+        .await?
+        .freshness();
+    scheduler.enrollment.get_or_init(|| enrollment.clone());
     tokio::spawn(Arc::clone(&scheduler).read_log(position));
     tokio::spawn(Arc::clone(&scheduler).deliver());
     // Before it knows the devices it would call them unknown.
-    Ok(register(builder, &scheduler).ready_when(enrollment.freshness()).into())
+    Ok(register(builder, &scheduler).ready_when(enrollment).into())
 }
 
 /// Takes in what enrollment says of devices, and brings forward what waits for those that came.

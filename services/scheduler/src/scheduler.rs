@@ -1,12 +1,13 @@
 //! The service's parts in one place, and how they are rebuilt from the log at start.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use borealis_event_store::{EventLog, EventRecord, StoreError};
 use borealis_service_kit::audit::Recorder;
 use borealis_service_kit::bus::Bus;
 use borealis_service_kit::clock::Clock;
+use borealis_service_kit::follow::Freshness;
 use borealis_service_kit::shutdown::Shutdown;
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -63,6 +64,8 @@ pub struct Scheduler {
     pub book: Book,
     /// What is known of devices.
     pub devices: Arc<Devices>,
+    /// How old what is known of devices is; set once enrollment is followed.
+    pub enrollment: OnceLock<Freshness>,
     /// Warrants and target lists.
     pub files: Files,
     /// Long output.

@@ -8,6 +8,7 @@
 mod announce;
 mod audited;
 mod dispatch;
+mod gate;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -31,7 +32,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::audit::{AuditIndex, Recorder};
-use crate::auth::{Authoriser, Caller, STALE_AFTER_MS};
+use crate::auth::{Authoriser, Caller};
 use crate::bus::{Bus, BusError, Incomings};
 use crate::clock::Clock;
 use crate::follow::Freshness;
@@ -41,6 +42,7 @@ use crate::operator::{OperatorCtx, PublicCtx, is_public, unencodable};
 use crate::paths::Paths;
 use crate::ready::ReadyMark;
 use crate::shutdown::{DRAIN, Shutdown};
+use gate::Gate;
 
 /// Says how much a service does at once.
 #[derive(Debug, Clone, Copy)]
@@ -158,6 +160,13 @@ pub enum ServeError {
     Key(#[from] KeyFileError),
 }
 
+/// Is what a service hears, subscribed to.
+struct Heard {
+    requests: Incomings,
+    announcements: Incomings,
+    tells: Vec<(Incomings, TellFn)>,
+}
+
 /// Collects what a service does, then runs it.
 pub struct ServiceBuilder {
     service: Service,
@@ -171,7 +180,7 @@ pub struct ServiceBuilder {
     tells: Vec<TellHandler>,
     secret_kinds: BTreeSet<&'static str>,
     limits: Limits,
-    ready_when: Option<Freshness>,
+    ready_when: Vec<Freshness>,
     index: Option<Arc<AuditIndex>>,
     recorder: Arc<Recorder>,
     at_end: Vec<JoinHandle<()>>,
@@ -203,7 +212,7 @@ impl ServiceBuilder {
             // Who did what is nothing that other services decide by.
             secret_kinds: BTreeSet::from([audit::KIND]),
             limits: Limits::default(),
-            ready_when: None,
+            ready_when: Vec::new(),
             index: None,
             at_end: Vec::new(),
             wrong: None,
@@ -231,10 +240,12 @@ impl ServiceBuilder {
         self
     }
 
-    /// Lets it count as ready only once what it decides by is fresh; until then it answers `stale`.
+    /// Lets it count as ready, and answer anything but `stale`, only once this and whatever was named before were fresh.
+    ///
+    /// What follows it is still told its events. Whoever decides by something that has to stay fresh asks again each time.
     #[must_use]
     pub fn ready_when(mut self, fresh: Freshness) -> Self {
-        self.ready_when = Some(fresh);
+        self.ready_when.push(fresh);
         self
     }
 
@@ -406,10 +417,11 @@ impl ServiceBuilder {
             Arc::clone(&self.clock),
             shutdown.clone(),
         ));
+        let gate = Arc::new(Gate::new(std::mem::take(&mut self.ready_when)));
         let ready = tokio::spawn(mark_ready(
             self.paths.clone(),
             self.service,
-            self.ready_when.take(),
+            Arc::clone(&gate),
             shutdown.clone(),
         ));
         let recorder = Arc::clone(&self.recorder);
@@ -421,7 +433,12 @@ impl ServiceBuilder {
         tracing::info!(service = name, "serving");
         let (bus, log, clock) = (self.bus.clone(), Arc::clone(&self.log), Arc::clone(&self.clock));
         let at_end = std::mem::take(&mut self.at_end);
-        self.serve(requests, announcements, tells, &recorder, &shutdown).await;
+        let heard = Heard {
+            requests,
+            announcements,
+            tells,
+        };
+        self.serve(heard, gate, &recorder, &shutdown).await;
         recorder.write_counted().await;
         for task in at_end {
             if tokio::time::timeout(DRAIN, task).await.is_err() {
@@ -439,14 +456,12 @@ impl ServiceBuilder {
         Ok(())
     }
 
-    async fn serve(
-        self,
-        requests: Incomings,
-        announcements: Incomings,
-        tells: Vec<(Incomings, TellFn)>,
-        recorder: &Arc<Recorder>,
-        shutdown: &Shutdown,
-    ) {
+    async fn serve(self, heard: Heard, gate: Arc<Gate>, recorder: &Arc<Recorder>, shutdown: &Shutdown) {
+        let Heard {
+            requests,
+            announcements,
+            tells,
+        } = heard;
         let limits = self.limits;
         let core = Arc::new(dispatch::Core {
             service: self.service,
@@ -457,6 +472,7 @@ impl ServiceBuilder {
             shutdown: shutdown.clone(),
             stats: announce::Stats::new(self.verbs.keys()),
             audit: Arc::clone(recorder),
+            gate,
             index: self.index,
             verbs: self.verbs,
             operators: Arc::new(Semaphore::new(limits.operators)),
@@ -493,12 +509,10 @@ async fn keep_up(index: Arc<AuditIndex>, shutdown: Shutdown) {
 }
 
 /// Says that the service answers, from when it can until the shutdown begins.
-async fn mark_ready(paths: Paths, service: Service, fresh: Option<Freshness>, shutdown: Shutdown) {
-    if let Some(fresh) = fresh {
-        tokio::select! {
-            () = fresh.wait(STALE_AFTER_MS) => {}
-            () = shutdown.wait() => return,
-        }
+async fn mark_ready(paths: Paths, service: Service, gate: Arc<Gate>, shutdown: Shutdown) {
+    tokio::select! {
+        () = gate.opened() => {}
+        () = shutdown.wait() => return,
     }
     match ReadyMark::write(&paths, service) {
         Ok(mark) => {

@@ -22,6 +22,7 @@ use tracing::Instrument as _;
 
 use super::announce::Stats;
 use super::audited;
+use super::gate::Gate;
 use super::{
     HANDLER_TIMEOUT, InternalCtx, InternalFn, Limits, OperatorFn, PublicFn, Tell, TellFn, Verb, followers_of, need_of,
 };
@@ -45,6 +46,7 @@ pub(super) struct Core {
     pub(super) verbs: BTreeMap<String, Verb>,
     pub(super) stats: Stats,
     pub(super) audit: Arc<Recorder>,
+    pub(super) gate: Arc<Gate>,
     pub(super) index: Option<Arc<AuditIndex>>,
     pub(super) operators: Arc<Semaphore>,
     pub(super) services: Arc<Semaphore>,
@@ -202,7 +204,15 @@ async fn answer(core: &Arc<Core>, verb: &str, message: &Incoming, correlation: C
         return Err(stopping());
     }
     known_schema(message)?;
-    match core.verbs.get(verb) {
+    let handler = core.verbs.get(verb);
+    // Whoever follows this service is told its events at once: two services may wait for each other's.
+    if matches!(
+        handler,
+        Some(Verb::Operator { .. } | Verb::Public { .. } | Verb::Internal { .. })
+    ) {
+        core.gate.pass()?;
+    }
+    match handler {
         None => Err(WireError::new(Code::UnknownVerb, "this service has no such verb")),
         Some(Verb::EventsRead) => events_read(core, message).await,
         Some(Verb::Audit(which)) => audited::answer(core, *which, message, correlation).await,
@@ -426,6 +436,7 @@ fn begin_tell(core: &Arc<Core>, message: Incoming, handle: &TellFn) {
 
 async fn told(core: &Arc<Core>, message: &Incoming, handle: &TellFn) -> Reply<Vec<u8>> {
     known_schema(message)?;
+    core.gate.pass()?;
     let Ok(Subject::DeviceTell { guid, role, verb }) = message.subject().parse() else {
         return Err(WireError::new(Code::UnknownVerb, "this is no word of a device"));
     };
