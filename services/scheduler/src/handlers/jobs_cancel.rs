@@ -10,6 +10,7 @@ use borealis_bus_schema::routes::Right;
 use borealis_event_store::{AppendError, StreamWrite};
 use borealis_service_kit::operator::{OperatorCtx, wire_error};
 
+use crate::book::Job;
 use crate::commit::job_stream;
 use crate::job;
 use crate::scheduler::Scheduler;
@@ -21,6 +22,12 @@ impl Scheduler {
     /// Errors: `not_found`, `wrong_state` when it was cancelled before, `storage_failed`.
     pub async fn jobs_cancel(self: Arc<Self>, ctx: OperatorCtx) -> Reply<JobView> {
         let job = self.job_for(&ctx, Right::JobsCancel)?;
+        // A task of its own: whoever asked may go away, and what is durable has its effect.
+        let cancelled = tokio::spawn(self.cancel(job, ctx)).await;
+        cancelled.unwrap_or_else(|_| Err(WireError::new(Code::Internal, "the job could not be cancelled")))
+    }
+
+    async fn cancel(self: Arc<Self>, job: Arc<Job>, ctx: OperatorCtx) -> Reply<JobView> {
         let mut version = job.version.lock().await;
         let cancelled = job.cancelled.load(Ordering::Relaxed);
         let events = job::decide_cancel(cancelled, &ctx.caller.username, ctx.now)
@@ -29,23 +36,31 @@ impl Scheduler {
             .into_iter()
             .map(|event| Stored::Job(event).encode())
             .collect::<Result<Vec<_>, _>>()?;
+        let stream = job_stream(&job.created.job)?;
         let write = StreamWrite {
-            stream: job_stream(&job.created.job)?,
+            stream: stream.clone(),
             expected: *version,
             events,
         };
-        let answer = serde_json::to_vec(&job.view()).map_err(|_| WireError::new(Code::Internal, "no JSON"))?;
+        let view = JobView {
+            cancelled: true,
+            ..job.view()
+        };
+        let answer = serde_json::to_vec(&view).map_err(|_| WireError::new(Code::Internal, "no JSON"))?;
         let appended = ctx.append_bytes(self.log.as_ref(), vec![write], answer).await;
-        if matches!(appended, Err(AppendError::Conflict { .. })) {
-            // An append whose caller went away was made all the same.
-            let now_at = self.log.stream_version(&job_stream(&job.created.job)?);
-            *version = now_at.map_err(|_| WireError::new(Code::StorageFailed, "the store failed"))?;
+        match &appended {
+            Ok(appended) => *version = appended.last,
+            // Only a cancellation can follow what was read of a job.
+            Err(AppendError::Conflict { .. }) => {
+                let now_at = self.log.stream_version(&stream);
+                *version = now_at.map_err(|_| WireError::new(Code::StorageFailed, "the store failed"))?;
+            }
+            Err(error) => return Err(wire_error(error)),
         }
-        *version = appended.map_err(|error| wire_error(&error))?.last;
         job.cancelled.store(true, Ordering::Relaxed);
         drop(version);
         // Each open run is looked at and ends, here or on its device; so it is after a restart, too.
         self.hasten((0u32..).zip(&job.slots).map(|(index, _)| job.key(index)));
-        Ok(job.view())
+        appended.map(|_| view).map_err(|error| wire_error(&error))
     }
 }

@@ -1,0 +1,93 @@
+//! A job for many devices is cancelled.
+
+use std::sync::Arc;
+
+use borealis_bus_schema::messages::scheduler::{JobView, RunState};
+use borealis_bus_schema::subjects::Service;
+use borealis_event_store::{
+    Append, AppendError, Appended, BoxFuture, CommandRecord, EventLog, EventRecord, Head, Position, StoreError,
+    StreamId, Version,
+};
+use borealis_service_kit::random;
+use borealis_service_kit::run::Deps;
+use borealis_test_support::{TestService, eventually};
+use tokio::sync::{Barrier, watch};
+
+use crate::harness::{World, ends};
+
+/// Is how many devices the job has.
+const DEVICES: usize = 40;
+
+/// Is a log that writes steps of runs only once all of them are there to be written.
+struct Together {
+    inner: Arc<dyn EventLog>,
+    all: Barrier,
+}
+
+impl EventLog for Together {
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<Appended, AppendError>> {
+        Box::pin(async move {
+            if append
+                .writes
+                .iter()
+                .any(|write| write.stream.as_str().starts_with("run-"))
+            {
+                self.all.wait().await;
+            }
+            self.inner.append(append).await
+        })
+    }
+    fn read_all(&self, after: Position, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
+        self.inner.read_all(after, limit)
+    }
+    fn read_stream(&self, stream: &StreamId, after: Version, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
+        self.inner.read_stream(stream, after, limit)
+    }
+    fn stream_version(&self, stream: &StreamId) -> Result<Version, StoreError> {
+        self.inner.stream_version(stream)
+    }
+    fn head(&self) -> Head {
+        self.inner.head()
+    }
+    fn subscribe(&self) -> watch::Receiver<Head> {
+        self.inner.subscribe()
+    }
+    fn command(&self, command_id: &[u8; 16]) -> Result<Option<CommandRecord>, StoreError> {
+        self.inner.command(command_id)
+    }
+    fn flush_and_close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.flush_and_close()
+    }
+}
+
+#[tokio::test]
+async fn a_cancellation_is_answered_alike_twice_and_ends_all_runs_together() {
+    let world = World::start().await;
+    let guids: Vec<_> = (0..DEVICES)
+        .map(|_| borealis_test_support::TestDevice::draw().guid)
+        .collect();
+    let job = world.seed_job(&guids).await;
+    let enrollment = world.enrollment().await;
+    let build = async |deps: Deps| {
+        let log: Arc<dyn EventLog> = Arc::new(Together {
+            inner: Arc::clone(&deps.log),
+            all: Barrier::new(DEVICES),
+        });
+        borealis_scheduler::build(Deps { log, ..deps }).await
+    };
+    let scheduler = TestService::start(&world.bus, Service::Scheduler, build).await.unwrap();
+    let call = world.call("jobs-cancel", &job.to_string(), b"{}", random::id());
+    let first = world.ask("jobs-cancel", &call).await.unwrap();
+    let view: JobView = serde_json::from_str(&first).unwrap();
+    assert!(view.cancelled);
+    assert_eq!(world.ask("jobs-cancel", &call).await.unwrap(), first);
+    eventually("the end of every run", async || {
+        let ends = ends(&scheduler);
+        let cancelled = ends.iter().all(|(_, end)| end.state == RunState::Cancelled);
+        (ends.len() == DEVICES && cancelled).then_some(())
+    })
+    .await
+    .unwrap();
+    scheduler.stop().await.unwrap();
+    enrollment.stop().await.unwrap();
+}

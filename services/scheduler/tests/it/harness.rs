@@ -1,0 +1,169 @@
+//! A deployment whose scheduler finds jobs in its log, and enrollment devices in its own.
+
+use borealis_bus_schema::codec;
+use borealis_bus_schema::ids::{CommandId, Guid, JobId, RunId, SiteName};
+use borealis_bus_schema::messages::scheduler::CreateJob;
+use borealis_bus_schema::messages::shared_events::{DeviceStatus, DeviceStatusChanged, SharedEvent};
+use borealis_bus_schema::operator::OperatorCall;
+use borealis_bus_schema::reply::Reply;
+use borealis_bus_schema::routes::{Right, of_verb};
+use borealis_bus_schema::subjects::Service;
+use borealis_event_store::{Append, EventLog, NewEvent, StreamId, StreamWrite};
+use borealis_scheduler::book::Target;
+use borealis_scheduler::files::Files;
+use borealis_scheduler::job::{self, Created};
+use borealis_scheduler::orders::Warrant;
+use borealis_scheduler::stored::Stored;
+use borealis_scheduler::{run, targets};
+use borealis_service_kit::auth::Sites;
+use borealis_service_kit::bus::Bus;
+use borealis_service_kit::clock::{Clock, SystemClock};
+use borealis_service_kit::random;
+use borealis_test_support::{TestBus, TestDevice, TestOperator, TestService, ask, narrowed, open_store};
+use serde_json::json;
+
+const SCHEDULER: Service = Service::Scheduler;
+
+/// Is a root with a running bus and one operator who may do everything.
+pub struct World {
+    pub bus: TestBus,
+    pub operator: TestOperator,
+    pub gateway: Bus,
+}
+
+impl World {
+    pub async fn start() -> Self {
+        let bus = TestBus::start().await.unwrap();
+        let operator = TestOperator::log_in(&bus, &Right::ALL, &Sites::All).unwrap();
+        let gateway = borealis_test_support::connect(&bus, Service::Gateway).await.unwrap();
+        Self { bus, operator, gateway }
+    }
+
+    /// Runs an enrollment that only tells what its log holds.
+    pub async fn enrollment(&self) -> TestService {
+        let build = async |deps: borealis_service_kit::run::Deps| Ok(deps.builder().into());
+        TestService::start(&self.bus, Service::Enrollment, build).await.unwrap()
+    }
+
+    pub async fn scheduler(&self) -> TestService {
+        TestService::start(&self.bus, SCHEDULER, borealis_scheduler::build)
+            .await
+            .unwrap()
+    }
+
+    /// Writes events into the log of a service that does not run, each list in one commit.
+    pub async fn seed(&self, service: Service, commits: Vec<(String, Vec<NewEvent>)>) {
+        let log = open_store(self.bus.paths(), service).unwrap();
+        for (stream, events) in commits {
+            let stream = StreamId::new(&stream).unwrap();
+            let append = Append {
+                command_id: random::bytes(),
+                command_digest: [0; 32],
+                at_ms: SystemClock.now().unix_ms(),
+                writes: vec![StreamWrite {
+                    expected: log.stream_version(&stream).unwrap(),
+                    stream,
+                    events,
+                }],
+                answer: Vec::new(),
+            };
+            log.append(append).await.unwrap();
+        }
+        log.flush_and_close().await.unwrap();
+    }
+
+    /// Writes a job into the log of a scheduler that does not run: a ping for some devices.
+    pub async fn seed_job(&self, guids: &[Guid]) -> JobId {
+        let command: CommandId = random::id();
+        let body = json!({
+            "targets": {"guids": guids}, "role": "agent", "verb": "ping", "expires_in_ms": 3_600_000,
+        })
+        .to_string();
+        let wanted: CreateJob = serde_json::from_str(&body).unwrap();
+        let now = SystemClock.now();
+        let call = self
+            .operator
+            .call(SCHEDULER, "jobs-create", "", body.as_bytes(), command, now)
+            .unwrap();
+        let list: Vec<Target> = guids
+            .iter()
+            .map(|guid| Target {
+                guid: *guid,
+                hostname: "h".into(),
+            })
+            .collect();
+        let folder = self.bus.paths().state(SCHEDULER);
+        borealis_service_kit::keys::private_folder(&folder).unwrap();
+        let files = Files::open(&folder.join("files")).unwrap();
+        let warrant = Warrant {
+            call,
+            grant: String::new(),
+            targets: files.put(targets::write(&list)).await.unwrap(),
+        };
+        let created = Created {
+            job: JobId::of_command(&command),
+            author: random::id(),
+            username: "ada".into(),
+            what: job::check(&wanted).unwrap(),
+            created_at: now,
+            expires_at: now.plus_ms(3_600_000),
+            grant: random::id(),
+            file: files.put(codec::encode(&warrant).unwrap()).await.unwrap(),
+            runs_total: guids.len() as u64,
+        };
+        let job = created.job;
+        let event = Stored::Job(job::Event::Created(Box::new(created)));
+        let commit = (format!("job-{job}"), vec![event.encode().unwrap()]);
+        self.seed(SCHEDULER, vec![commit]).await;
+        job
+    }
+
+    pub fn call(&self, verb: &str, id: &str, body: &[u8], command: CommandId) -> OperatorCall {
+        let now = SystemClock.now();
+        self.operator.call(SCHEDULER, verb, id, body, command, now).unwrap()
+    }
+
+    /// Asks the scheduler as the gateway does.
+    pub async fn ask(&self, verb: &str, call: &OperatorCall) -> Reply<String> {
+        let need = of_verb(SCHEDULER, verb).unwrap().need;
+        let token = narrowed(&self.operator.token, SCHEDULER, need, 0).unwrap();
+        ask(&self.gateway, SCHEDULER, verb, call, Some(token)).await
+    }
+}
+
+pub fn event<T: SharedEvent>(event: &T) -> NewEvent {
+    NewEvent {
+        kind: T::KIND.into(),
+        body: codec::encode(event).unwrap(),
+    }
+}
+
+pub fn enrolled(device: &TestDevice) -> NewEvent {
+    event(&device.enrolled("h", SiteName::default_site()))
+}
+
+pub fn became(guid: Guid, status: DeviceStatus) -> NewEvent {
+    event(&DeviceStatusChanged {
+        guid,
+        status,
+        reason: String::new(),
+        at: SystemClock.now(),
+        by: None,
+    })
+}
+
+/// Lists how the runs ended that the log holds as over.
+pub fn ends(scheduler: &TestService) -> Vec<(String, run::End)> {
+    let events = scheduler.log.read_all(0, 100_000).unwrap();
+    let ended = events
+        .iter()
+        .filter_map(|event| match Stored::decode(&event.kind, event.body.as_ref()?) {
+            Ok(Stored::Run(run::Event::Ended(end))) => Some((event.stream.to_string(), end)),
+            _ => None,
+        });
+    ended.collect()
+}
+
+pub fn stream_of(job: JobId, guid: &Guid) -> String {
+    format!("run-{}", RunId::of_job(&job, guid))
+}

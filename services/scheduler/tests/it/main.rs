@@ -1,0 +1,7 @@
+//! The scheduler on a real bus, over logs that were written before it starts.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod harness;
+
+mod cancel;
+mod restart;
