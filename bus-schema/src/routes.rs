@@ -145,8 +145,50 @@ pub struct Route {
     pub changes: bool,
     /// Whose objects it reaches.
     pub tenancy: Tenancy,
+    /// Whether an API token serves although no right is needed.
+    pub serves_tokens: bool,
+    /// Whether the service compares the devices that a token is for.
+    pub knows_devices: bool,
     /// What it does, in one line.
     pub summary: &'static str,
+}
+
+/// Is what a route asks of a token besides its right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asks {
+    /// Who may ask.
+    pub need: Need,
+    /// Whose objects it reaches: the whole deployment takes a right that reaches every site.
+    pub tenancy: Tenancy,
+    /// Whether an API token serves where no right is needed. What a token holds was chosen when it was made; what belongs to
+    /// a log-in itself is not among it.
+    pub serves_tokens: bool,
+    /// Whether a token that is for some devices serves.
+    pub knows_devices: bool,
+}
+
+impl Route {
+    /// Lets an API token serve although no right is needed.
+    const fn for_tokens(mut self) -> Self {
+        self.serves_tokens = true;
+        self
+    }
+
+    /// Takes a token that is for some devices: the service compares them.
+    const fn for_devices(mut self) -> Self {
+        self.knows_devices = true;
+        self
+    }
+
+    /// Returns what it asks of a token besides its right.
+    pub const fn asks(&self) -> Asks {
+        Asks {
+            need: self.need,
+            tenancy: self.tenancy,
+            serves_tokens: self.serves_tokens,
+            knows_devices: self.knows_devices,
+        }
+    }
 }
 
 const fn route(
@@ -167,6 +209,8 @@ const fn route(
         need,
         changes,
         tenancy,
+        serves_tokens: false,
+        knows_devices: false,
         summary,
     }
 }
@@ -217,7 +261,9 @@ pub const ROUTES: &[Route] = &[
         Session,
         Own,
         "Tells who is logged in and with which rights",
-    ),
+    )
+    .for_tokens()
+    .for_devices(),
     route(
         "GET",
         "/api/v1/sessions",
@@ -406,7 +452,8 @@ pub const ROUTES: &[Route] = &[
         Session,
         Site,
         "Lists the sites that the caller reaches",
-    ),
+    )
+    .for_tokens(),
     route(
         "POST",
         "/api/v1/sites",
@@ -496,7 +543,8 @@ pub const ROUTES: &[Route] = &[
         right(R::DevicesRead),
         Site,
         "Shows a device with its facts",
-    ),
+    )
+    .for_devices(),
     route(
         "POST",
         "/api/v1/devices/{id}/quarantine",
@@ -541,7 +589,8 @@ pub const ROUTES: &[Route] = &[
         right(R::JobsRun),
         Site,
         "Runs something on devices",
-    ),
+    )
+    .for_devices(),
     route(
         "GET",
         "/api/v1/jobs",
@@ -559,7 +608,8 @@ pub const ROUTES: &[Route] = &[
         right(R::JobsRead),
         Site,
         "Shows a job",
-    ),
+    )
+    .for_devices(),
     route(
         "GET",
         "/api/v1/jobs/{id}/runs",
@@ -568,7 +618,8 @@ pub const ROUTES: &[Route] = &[
         right(R::JobsRead),
         Site,
         "Lists a job's runs",
-    ),
+    )
+    .for_devices(),
     route(
         "GET",
         "/api/v1/jobs/{id}/output",
@@ -577,7 +628,8 @@ pub const ROUTES: &[Route] = &[
         right(R::JobsRead),
         Site,
         "Follows a job's output",
-    ),
+    )
+    .for_devices(),
     route(
         "POST",
         "/api/v1/jobs/{id}/cancel",
@@ -586,7 +638,8 @@ pub const ROUTES: &[Route] = &[
         right(R::JobsCancel),
         Site,
         "Cancels a job",
-    ),
+    )
+    .for_devices(),
     route(
         "GET",
         "/api/v1/runs/{id}",
@@ -595,7 +648,8 @@ pub const ROUTES: &[Route] = &[
         right(R::JobsRead),
         Site,
         "Shows a run",
-    ),
+    )
+    .for_devices(),
     route(
         "GET",
         "/api/v1/runs/{id}/output",
@@ -604,7 +658,8 @@ pub const ROUTES: &[Route] = &[
         right(R::JobsRead),
         Site,
         "Reads a run's output by range",
-    ),
+    )
+    .for_devices(),
     route(
         "POST",
         "/api/v1/enroll/request",
@@ -643,60 +698,99 @@ pub struct OwnRoute {
     pub path: &'static str,
     /// Who may ask.
     pub need: Need,
+    /// Whose objects it reaches.
+    pub tenancy: Tenancy,
+    /// Whether services decide anew, each by itself; else the gateway asks access what the session may do now.
+    pub decided_elsewhere: bool,
     /// What it does, in one line.
     pub summary: &'static str,
 }
 
+impl OwnRoute {
+    /// Returns what it asks of a token besides its right; one that is for some devices serves nowhere here.
+    pub const fn asks(&self) -> Asks {
+        Asks {
+            need: self.need,
+            tenancy: self.tenancy,
+            serves_tokens: false,
+            knows_devices: false,
+        }
+    }
+
+    /// Tells whether a request is for it.
+    pub fn matches(&self, method: &str, path: &str) -> bool {
+        let taken = match self.method {
+            "GET" => matches!(method, "GET" | "HEAD"),
+            "WS" => method == "GET",
+            other => method == other,
+        };
+        taken && path == self.path
+    }
+}
+
+const fn own(
+    method: &'static str,
+    path: &'static str,
+    need: Need,
+    tenancy: Tenancy,
+    summary: &'static str,
+) -> OwnRoute {
+    OwnRoute {
+        method,
+        path,
+        need,
+        tenancy,
+        decided_elsewhere: false,
+        summary,
+    }
+}
+
 /// Lists the routes that the gateway answers by itself.
 pub const OWN_ROUTES: &[OwnRoute] = &[
+    own("GET", "/", Public, Deployment, "Serves the web page"),
+    own("GET", "/healthz", Public, Deployment, "Tells that the gateway lives"),
+    own(
+        "GET",
+        "/readyz",
+        Public,
+        Deployment,
+        "Tells whether every service answers",
+    ),
+    own("GET", "/api/v1/openapi.json", Public, Deployment, "Describes this API"),
+    own(
+        "GET",
+        "/metrics",
+        right(R::MetricsRead),
+        Deployment,
+        "Tells figures of the gateway as Prometheus text",
+    ),
     OwnRoute {
-        method: "GET",
-        path: "/",
-        need: Public,
-        summary: "Serves the web page",
+        decided_elsewhere: true,
+        ..own(
+            "GET",
+            "/api/v1/audit",
+            right(R::AuditRead),
+            Deployment,
+            "Lists who did what, over every service",
+        )
     },
     OwnRoute {
-        method: "GET",
-        path: "/healthz",
-        need: Public,
-        summary: "Tells that the gateway lives",
+        decided_elsewhere: true,
+        ..own(
+            "GET",
+            "/api/v1/audit/verify",
+            right(R::AuditRead),
+            Deployment,
+            "Checks a piece of a service's log against its chain and the countersigned head",
+        )
     },
-    OwnRoute {
-        method: "GET",
-        path: "/readyz",
-        need: Public,
-        summary: "Tells whether every service answers",
-    },
-    OwnRoute {
-        method: "GET",
-        path: "/api/v1/openapi.json",
-        need: Public,
-        summary: "Describes this API",
-    },
-    OwnRoute {
-        method: "GET",
-        path: "/metrics",
-        need: right(R::MetricsRead),
-        summary: "Tells figures of the gateway as Prometheus text",
-    },
-    OwnRoute {
-        method: "GET",
-        path: "/api/v1/audit",
-        need: right(R::AuditRead),
-        summary: "Lists who did what, over every service",
-    },
-    OwnRoute {
-        method: "GET",
-        path: "/api/v1/audit/verify",
-        need: right(R::AuditRead),
-        summary: "Checks a piece of a service's log against its chain and the countersigned head",
-    },
-    OwnRoute {
-        method: "WS",
-        path: "/api/v1/live",
-        need: right(R::DevicesRead),
-        summary: "Streams what changes",
-    },
+    own(
+        "WS",
+        "/api/v1/live",
+        right(R::DevicesRead),
+        Site,
+        "Streams what changes",
+    ),
 ];
 
 /// Describes a verb that services ask each other.
@@ -708,6 +802,10 @@ pub struct BusVerb {
     pub verb: &'static str,
     /// The right that the forwarded biscuit must hold; none where the bus user alone decides.
     pub need: Option<Right>,
+    /// Whether it changes anything.
+    pub changes: bool,
+    /// Whose objects it reaches: the whole deployment takes a right that reaches every site.
+    pub tenancy: Tenancy,
     /// What it does, in one line.
     pub summary: &'static str,
 }
@@ -717,7 +815,23 @@ const fn verb(service: Service, verb: &'static str, need: Option<Right>, summary
         service,
         verb,
         need,
+        changes: true,
+        tenancy: Deployment,
         summary,
+    }
+}
+
+impl BusVerb {
+    /// Says that it changes nothing.
+    const fn reads(mut self) -> Self {
+        self.changes = false;
+        self
+    }
+
+    /// Says that it reaches what the caller's right reaches.
+    const fn of_sites(mut self) -> Self {
+        self.tenancy = Site;
+        self
     }
 }
 
@@ -740,19 +854,29 @@ pub const BUS_VERBS: &[BusVerb] = &[
         "scripts-put",
         Some(R::JobsRun),
         "Keeps a script under its digest",
-    ),
-    verb(Service::Library, "scripts-get", None, "Returns a script by its digest"),
+    )
+    .of_sites(),
+    verb(Service::Library, "scripts-get", None, "Returns a script by its digest").reads(),
     verb(
         Service::Signing,
         "countersigned",
         Some(R::AuditRead),
         "Returns the newest head of a service that was countersigned",
-    ),
+    )
+    .reads(),
     verb(Access, "audit-note", None, "Keeps what the gateway refused by itself"),
 ];
 
 /// Lists the verbs with which the audit of each service that keeps a store is read; all need [`Right::AuditRead`].
 pub const AUDIT_VERBS: [&str; 2] = [LIST_VERB, VERIFY_VERB];
+
+/// Is what the verbs of the audit ask of a token: the audit names objects of every site.
+pub const AUDIT_ASKS: Asks = Asks {
+    need: right(R::AuditRead),
+    tenancy: Deployment,
+    serves_tokens: false,
+    knows_devices: false,
+};
 
 impl Route {
     /// Returns the parameter in braces when a path fits the template.
@@ -778,31 +902,6 @@ impl Route {
     }
 }
 
-impl Route {
-    /// Tells whether an API token serves for a route that needs no right.
-    ///
-    /// What a token holds was chosen when it was made; what belongs to a log-in itself is not among it.
-    pub const fn serves_tokens(&self) -> bool {
-        matches!(self.verb.as_bytes(), b"session" | b"sites-list")
-    }
-
-    /// Tells whether the service compares the devices that a token is for; all other routes refuse such a token.
-    pub const fn knows_devices(&self) -> bool {
-        matches!(
-            self.verb.as_bytes(),
-            b"session"
-                | b"devices-show"
-                | b"jobs-create"
-                | b"jobs-show"
-                | b"jobs-runs"
-                | b"jobs-output"
-                | b"jobs-cancel"
-                | b"runs-show"
-                | b"runs-output"
-        )
-    }
-}
-
 impl Need {
     /// Returns the right's text, `session` or `public`.
     pub const fn as_str(self) -> &'static str {
@@ -817,6 +916,25 @@ impl Need {
 /// Finds the route of a verb of a service.
 pub fn of_verb(service: Service, verb: &str) -> Option<&'static Route> {
     ROUTES.iter().find(|r| r.service == service && r.verb == verb)
+}
+
+/// Is a route that a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// One that the gateway forwards.
+    Forwarded(&'static Route),
+    /// One that the gateway answers by itself.
+    Own(&'static OwnRoute),
+}
+
+/// Finds the route that a request is for.
+pub fn find(method: &str, path: &str) -> Option<Found> {
+    let own = || OWN_ROUTES.iter().find(|route| route.matches(method, path));
+    ROUTES
+        .iter()
+        .find(|route| route.matches(method, path).is_some())
+        .map(Found::Forwarded)
+        .or_else(|| own().map(Found::Own))
 }
 
 /// Is one line of `borealis-server routes --json`.
@@ -880,6 +998,7 @@ pub fn lines() -> Vec<Line> {
         path: Some(r.path),
         right: right_of(r.need),
         public: r.need == Public,
+        tenancy: r.tenancy,
         ..empty.clone()
     });
     let forwarded = ROUTES.iter().map(|r| Line {
@@ -897,7 +1016,8 @@ pub fn lines() -> Vec<Line> {
         service: Some(v.service),
         verb: Some(v.verb),
         right: v.need.map(Right::as_str),
-        changes: true,
+        changes: v.changes,
+        tenancy: v.tenancy,
         ..empty.clone()
     });
     let reads = Service::ALL.into_iter().filter(|s| s.has_store()).map(|service| Line {

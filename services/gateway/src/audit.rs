@@ -20,7 +20,7 @@ use borealis_bus_schema::messages::audit::{
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::reply::{self, Reply, WireError};
-use borealis_bus_schema::routes::{Need, Right};
+use borealis_bus_schema::routes::AUDIT_ASKS;
 use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::auth::{HOP_LIFE_MS, attenuate};
@@ -32,11 +32,10 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::token;
 use crate::forward::Forwarded;
 use crate::in_use;
+use crate::own::Session;
 use crate::router::Gateway;
-use crate::server::Peer;
 use merge::{Cursor, Merged, merge};
 
 /// Is how many records a page has unless asked, and at most.
@@ -54,9 +53,14 @@ const MAX_FILTER: usize = 200;
 /// Shape: `{items: [record], cursor, next_cursor, missing: [service]}`. `cursor` is where to go on, also at the end;
 /// `next_cursor` is null when there is nothing more now. `missing` names services that did not answer: their records come
 /// later, when they do.
-pub(crate) async fn list(gateway: &Arc<Gateway>, parts: &mut Parts, id: CorrelationId) -> Reply<Response> {
+pub(crate) async fn list(
+    gateway: &Arc<Gateway>,
+    parts: &mut Parts,
+    asker: &Session,
+    id: CorrelationId,
+) -> Reply<Response> {
     let query = query_of(parts);
-    let biscuit = admitted(gateway, parts)?;
+    let biscuit = asker.biscuit.as_str();
     let newest_first = match query.text("order").as_deref() {
         None | Some("desc") => true,
         Some("asc") => false,
@@ -90,7 +94,6 @@ pub(crate) async fn list(gateway: &Arc<Gateway>, parts: &mut Parts, id: Correlat
             filter: filter.clone(),
             limit,
         };
-        let biscuit = &biscuit;
         async move {
             (
                 service,
@@ -107,9 +110,7 @@ pub(crate) async fn list(gateway: &Arc<Gateway>, parts: &mut Parts, id: Correlat
         }
     }
     // Whoever follows the audit uses the session.
-    let peer = parts.extensions.get::<Peer>();
-    let peer = peer.map_or_else(String::new, |peer| peer.0.to_string());
-    in_use::note(gateway, &biscuit, &peer, id);
+    in_use::note(gateway, biscuit, &asker.peer, id);
     let Merged { items, cursor, end } = merge(pages, cursor, usize::try_from(limit).unwrap_or(1));
     let cursor = cursor.to_string();
     Ok(Json(Listed {
@@ -153,9 +154,14 @@ struct Vouched {
 ///
 /// Shape: `{service, position, hash, checked, dropped, end, finding: {position, what}?, countersigned: {position, hash, at}?,
 /// countersigned_error?}`; go on with `position` and `hash` until `end`, or until there is a finding.
-pub(crate) async fn verify(gateway: &Gateway, parts: &mut Parts, id: CorrelationId) -> Reply<Response> {
+pub(crate) async fn verify(
+    gateway: &Gateway,
+    parts: &mut Parts,
+    asker: &Session,
+    id: CorrelationId,
+) -> Reply<Response> {
     let query = query_of(parts);
-    let biscuit = admitted(gateway, parts)?;
+    let biscuit = asker.biscuit.as_str();
     let service = query.text("service").unwrap_or_default();
     let service = owners()
         .find(|owner| owner.name() == service)
@@ -170,7 +176,7 @@ pub(crate) async fn verify(gateway: &Gateway, parts: &mut Parts, id: Correlation
         Some(text) => text.parse().map_err(|_| invalid("hash is no digest"))?,
     };
     parts.extensions.insert(Forwarded);
-    let newest = countersigned(gateway, service, &biscuit, id).await;
+    let newest = countersigned(gateway, service, biscuit, id).await;
     let (countersigned, countersigned_error) = match newest {
         Ok(newest) => (newest, None),
         Err(error) => (None, Some(error.code)),
@@ -185,7 +191,7 @@ pub(crate) async fn verify(gateway: &Gateway, parts: &mut Parts, id: Correlation
         limit: PIECE,
         known,
     };
-    let piece: AuditVerified = ask_service(gateway, service, VERIFY_VERB, &ask, &biscuit, id).await?;
+    let piece: AuditVerified = ask_service(gateway, service, VERIFY_VERB, &ask, biscuit, id).await?;
     Ok(Json(Verified {
         service,
         position: piece.position,
@@ -237,16 +243,6 @@ fn owners() -> impl Iterator<Item = Service> {
     Service::ALL.into_iter().filter(|service| service.has_store())
 }
 
-/// Takes the token of a request that may read the audit, as far as the gateway can tell.
-fn admitted(gateway: &Gateway, parts: &Parts) -> Reply<String> {
-    gateway.origins.check(&parts.method, &parts.headers)?;
-    let biscuit = token::find(&parts.headers, &gateway.cookie)?.biscuit().to_owned();
-    gateway
-        .authoriser
-        .authorise(Some(&biscuit), Need::Right(Right::AuditRead), None)?;
-    Ok(biscuit)
-}
-
 async fn ask_service<Q: Serialize, A: DeserializeOwned>(
     gateway: &Gateway,
     service: Service,
@@ -255,8 +251,7 @@ async fn ask_service<Q: Serialize, A: DeserializeOwned>(
     biscuit: &str,
     id: CorrelationId,
 ) -> Reply<A> {
-    let need = Need::Right(Right::AuditRead);
-    let narrowed = attenuate(biscuit, service, need, gateway.clock.now(), HOP_LIFE_MS)
+    let narrowed = attenuate(biscuit, service, AUDIT_ASKS.need, gateway.clock.now(), HOP_LIFE_MS)
         .map_err(|_| WireError::new(Code::TokenInvalid, "the request's token is no token of this server"))?;
     let options = RequestOptions {
         biscuit: Some(narrowed),

@@ -81,11 +81,14 @@ pub(crate) async fn forward(
             .get::<Peer>()
             .map_or_else(String::new, |peer| peer.0.to_string()),
     };
-    let answer = attempts(gateway, route, &call, biscuit, id).await;
+    let mut sent = false;
+    let answer = attempts(gateway, route, &call, (biscuit, id), &mut sent).await;
     if let (Ok(_), Some(biscuit), true) = (&answer, biscuit, route.service != Service::Access) {
         in_use::note(gateway, biscuit, &call.peer, id);
     }
-    parts.extensions.insert(Forwarded);
+    if sent {
+        parts.extensions.insert(Forwarded);
+    }
     respond(gateway, route, answer)
 }
 
@@ -154,13 +157,14 @@ async fn read_body(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, WireError
     }
 }
 
-/// Asks until there is an answer, as long as asking again is safe and help is to be expected.
+/// Asks until there is an answer, as long as asking again is safe and help is to be expected; `sent` says whether anything
+/// was asked.
 async fn attempts(
     gateway: &Gateway,
     route: &Route,
     call: &OperatorCall,
-    biscuit: Option<&str>,
-    id: CorrelationId,
+    (biscuit, id): (Option<&str>, CorrelationId),
+    sent: &mut bool,
 ) -> Reply<OperatorAnswer> {
     let wait_ms = call
         .query("wait_ms")
@@ -179,6 +183,7 @@ async fn attempts(
             correlation: Some(id),
             timeout: Some(each),
         };
+        *sent = true;
         let asked = gateway.backend.call(route.service, route.verb, call, options);
         let error = tokio::select! {
             answer = asked => match answer {

@@ -27,6 +27,8 @@ mod in_use;
 
 mod forward;
 
+mod own;
+
 mod live;
 
 mod audit;

@@ -14,23 +14,18 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgr
 use axum::response::Response;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::OperatorId;
-use borealis_bus_schema::messages::access::RightOnSites;
-use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::reply::{Reply, WireError};
-use borealis_bus_schema::routes::{Need, Right, of_verb};
+use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::subjects::Service;
-use borealis_service_kit::auth::{Caller, HOP_LIFE_MS, Sites, attenuate};
-use borealis_service_kit::bus::{Bus, BusError, LiveEvent, RequestOptions};
-use http::header;
+use borealis_service_kit::auth::{Caller, Sites};
+use borealis_service_kit::bus::{Bus, BusError, LiveEvent};
 use http::request::Parts;
-use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use crate::auth::token;
+use crate::own::Admitted;
 use crate::router::Gateway;
-use crate::server::Peer;
 
 /// Is how many events may wait for one page.
 const QUEUE: usize = 1_024;
@@ -160,27 +155,8 @@ fn needed(service: Service, aggregate: &str) -> Option<Right> {
 }
 
 /// Answers `GET /api/v1/live`: everything is checked before the connection changes its protocol.
-pub(crate) async fn upgrade(gateway: Arc<Gateway>, parts: &mut Parts) -> Reply<Response> {
-    if parts.headers.contains_key(header::ORIGIN) {
-        gateway.origins.check_upgrade(&parts.headers)?;
-    }
-    let biscuit = token::find(&parts.headers, &gateway.cookie)?.biscuit().to_owned();
-    gateway.origins.check_upgrade(&parts.headers)?;
-    let need = Need::Right(Right::DevicesRead);
-    let caller = gateway.authoriser.authorise(Some(&biscuit), need, None)?;
-    if caller.devices.is_some() {
-        return Err(WireError::new(
-            Code::OutOfScope,
-            "the token is for some devices, and events are of all",
-        ));
-    }
-    let peer = parts
-        .extensions
-        .get::<Peer>()
-        .map_or_else(String::new, |peer| peer.0.to_string());
-    let session = Session { biscuit, peer };
-    let standing = session.check(&gateway).await?;
-    let entered = gateway.live.enter(caller.operator)?;
+pub(crate) async fn upgrade(gateway: Arc<Gateway>, parts: &mut Parts, admitted: Admitted) -> Reply<Response> {
+    let entered = gateway.live.enter(admitted.caller.operator)?;
     let upgrade = WebSocketUpgrade::from_request_parts(parts, &())
         .await
         .map_err(|rejection| WireError::new(Code::Malformed, rejection.body_text()))?;
@@ -191,56 +167,8 @@ pub(crate) async fn upgrade(gateway: Arc<Gateway>, parts: &mut Parts) -> Reply<R
         .max_write_buffer_size(1 << 20)
         .on_upgrade(move |socket| async move {
             let _entered = entered;
-            page(&gateway, socket, &session, (&caller, &standing), events).await;
+            page(&gateway, socket, &admitted, events).await;
         }))
-}
-
-/// Is the session behind a page.
-pub(crate) struct Session {
-    pub(crate) biscuit: String,
-    pub(crate) peer: String,
-}
-
-impl Session {
-    /// Asks access whether it still stands, and what it may do.
-    pub(crate) async fn check(&self, gateway: &Gateway) -> Reply<Standing> {
-        let Some(route) = of_verb(Service::Access, "session") else {
-            return Err(WireError::new(
-                Code::Internal,
-                "there is no route that tells of a session",
-            ));
-        };
-        let narrowed = attenuate(
-            &self.biscuit,
-            route.service,
-            route.need,
-            gateway.clock.now(),
-            HOP_LIFE_MS,
-        )
-        .map_err(|_| WireError::new(Code::TokenInvalid, "the request's token is no token of this server"))?;
-        let call = OperatorCall {
-            method: route.method.to_owned(),
-            path: route.path.to_owned(),
-            body: Vec::new(),
-            proof: None,
-            peer: self.peer.clone(),
-        };
-        let options = RequestOptions {
-            biscuit: Some(narrowed),
-            correlation: None,
-            timeout: Some(Duration::from_secs(3)),
-        };
-        let answer = gateway.backend.call(route.service, route.verb, &call, options).await?;
-        serde_json::from_str(&answer.json)
-            .map_err(|_| WireError::new(Code::Internal, "what access says of the session cannot be read"))
-    }
-}
-
-/// Is what access says that a session may do.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-pub(crate) struct Standing {
-    #[serde(default)]
-    reach: Vec<RightOnSites>,
 }
 
 /// Says why a page is disconnected.
@@ -249,10 +177,10 @@ struct Bye(u16, &'static str);
 async fn page(
     gateway: &Gateway,
     mut socket: WebSocket,
-    session: &Session,
-    (caller, standing): (&Caller, &Standing),
+    admitted: &Admitted,
     mut events: broadcast::Receiver<Arc<Told>>,
 ) {
+    let (caller, session) = (&admitted.caller, &admitted.session);
     let (mut ping, mut check) = (interval(PING), interval(CHECK));
     for timer in [&mut ping, &mut check] {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -287,7 +215,7 @@ async fn page(
                 }
             }
             _ = check.tick() => match session.check(gateway).await {
-                Ok(now) if now == *standing => {
+                Ok(now) if Some(&now) == admitted.standing.as_ref() => {
                     checked = Instant::now();
                     Ok(())
                 }

@@ -14,7 +14,7 @@ use borealis_bus_schema::ids::CorrelationId;
 use borealis_bus_schema::messages::Request as _;
 use borealis_bus_schema::messages::audit::{MAX_NOTED, NoteRefusals, RefusalsNoted};
 use borealis_bus_schema::reply::{self, Reply};
-use borealis_bus_schema::routes::{OWN_ROUTES, ROUTES};
+use borealis_bus_schema::routes::{self, Found};
 use borealis_service_kit::audit::{Act, Admitted, Limiter, is_refusal};
 use borealis_service_kit::bus::RequestOptions;
 use borealis_service_kit::random;
@@ -105,12 +105,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// Names the route that a request is for, and its verb; none for what is no route: nobody acts on anything there.
 fn route_of(parts: &Parts) -> Option<(String, &'static str)> {
     let (method, path) = (parts.method.as_str(), parts.uri.path());
-    if let Some(route) = ROUTES.iter().find(|route| route.matches(method, path).is_some()) {
-        return Some((format!("{} {}", route.method, route.path), route.verb));
+    match routes::find(method, path)? {
+        Found::Forwarded(route) => Some((format!("{} {}", route.method, route.path), route.verb)),
+        Found::Own(own) => {
+            let verb = own.path.rsplit('/').next().unwrap_or_default();
+            Some((format!("{} {}", own.method, own.path), verb))
+        }
     }
-    let own = OWN_ROUTES.iter().find(|route| route.path == path && method == "GET")?;
-    let verb = own.path.rsplit('/').next().unwrap_or_default();
-    Some((format!("{} {}", own.method, own.path), verb))
 }
 
 /// Hands over until the gateway stops, then once more.

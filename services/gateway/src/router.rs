@@ -13,7 +13,7 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{CorrelationId, DeploymentId};
 use borealis_bus_schema::reply::{Reply, WireError};
-use borealis_bus_schema::routes::{OWN_ROUTES, ROUTES, Route};
+use borealis_bus_schema::routes::{self, Found, OWN_ROUTES, OwnRoute, ROUTES};
 use borealis_bus_schema::subjects::Service;
 use borealis_service_kit::auth::{AuthError, Authoriser};
 use borealis_service_kit::clock::Clock;
@@ -35,7 +35,7 @@ use crate::in_use::InUse;
 use crate::live::Live;
 use crate::metrics::{self, Metrics};
 use crate::refusals::{self, Refusals};
-use crate::{audit, forward, headers, live, openapi, problem, ready, ui};
+use crate::{audit, forward, headers, live, openapi, own, problem, ready, ui};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -160,26 +160,32 @@ async fn dispatch(State(gateway): State<Arc<Gateway>>, request: Request) -> Resp
 async fn answer(gateway: &Arc<Gateway>, parts: &mut Parts, body: Body, id: CorrelationId) -> Reply<Response> {
     let path = parts.uri.path().to_owned();
     let method = parts.method.clone();
-    if let Some(route) = find(&method, &path) {
-        return forward::forward(gateway, route, parts, body, id).await;
-    }
-    let reads = matches!(method, Method::GET | Method::HEAD);
-    match path.as_str() {
-        "/healthz" if reads => Ok(ready::alive()),
-        "/readyz" if reads => Ok(ready::ready(gateway).await),
-        "/api/v1/openapi.json" if reads => Ok(document(gateway)),
-        "/metrics" if reads => metrics::answer(gateway, parts).await,
-        "/api/v1/audit" if reads => audit::list(gateway, parts, id).await,
-        "/api/v1/audit/verify" if reads => audit::verify(gateway, parts, id).await,
-        "/api/v1/live" if method == Method::GET => live::upgrade(Arc::clone(gateway), parts).await,
-        _ => other(&method, &path, id),
+    match routes::find(method.as_str(), &path) {
+        Some(Found::Forwarded(route)) => forward::forward(gateway, route, parts, body, id).await,
+        Some(Found::Own(route)) => own_answer(gateway, route, parts, id).await,
+        None => other(&method, &path, id),
     }
 }
 
-fn find(method: &Method, path: &str) -> Option<&'static Route> {
-    ROUTES
-        .iter()
-        .find(|route| route.matches(method.as_str(), path).is_some())
+/// Answers a route of the gateway's own, for whoever may use it.
+async fn own_answer(
+    gateway: &Arc<Gateway>,
+    route: &'static OwnRoute,
+    parts: &mut Parts,
+    id: CorrelationId,
+) -> Reply<Response> {
+    let admitted = own::admit(gateway, route, parts).await?;
+    match (route.path, admitted) {
+        ("/", None) => Ok(ui::serve("/")),
+        ("/healthz", None) => Ok(ready::alive()),
+        ("/readyz", None) => Ok(ready::ready(gateway).await),
+        ("/api/v1/openapi.json", None) => Ok(document(gateway)),
+        ("/metrics", Some(_)) => Ok(metrics::answer(gateway).await),
+        ("/api/v1/audit", Some(asker)) => audit::list(gateway, parts, &asker.session, id).await,
+        ("/api/v1/audit/verify", Some(asker)) => audit::verify(gateway, parts, &asker.session, id).await,
+        ("/api/v1/live", Some(asker)) => live::upgrade(Arc::clone(gateway), parts, asker).await,
+        _ => Err(WireError::new(Code::UnknownRoute, "there is no such route")),
+    }
 }
 
 fn document(gateway: &Gateway) -> Response {

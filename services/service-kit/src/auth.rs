@@ -119,6 +119,13 @@ impl Caller {
         self.reach.get(&right) == Some(&Sites::All)
     }
 
+    /// Takes away what another word on the same caller does not hold.
+    #[must_use]
+    pub fn within(mut self, reach: &Reach, need: Need) -> Self {
+        self.reach = reach::meet(&self.reach, reach);
+        self.facing(need)
+    }
+
     /// Fills in what follows from the reach for whatever is needed.
     fn facing(mut self, need: Need) -> Self {
         self.rights = self.reach.keys().copied().collect();

@@ -7,7 +7,7 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::{CommandId, CorrelationId};
 use borealis_bus_schema::operator::{FRESHNESS_MS, OperatorCall};
 use borealis_bus_schema::reply::{Reply, WireError};
-use borealis_bus_schema::routes::{Need, Route, Tenancy};
+use borealis_bus_schema::routes::{Asks, Need, Route, Tenancy};
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{Append, AppendError, Appended, EventLog, StoreError, StreamWrite};
 use serde::Serialize;
@@ -230,6 +230,37 @@ pub(crate) fn verify_proof(call: &OperatorCall, caller: &Caller, now: Timestamp)
     Ok(proof.command)
 }
 
+/// Checks what a route asks of a token besides its right, which was decided before.
+///
+/// Errors: `token_invalid` for a grant, `session_required` for an API token where a log-in is needed, `out_of_scope` for a
+/// token that is for some devices, or a right that reaches some sites, where more is asked for.
+pub fn fits(caller: &Caller, asks: Asks) -> Reply<()> {
+    if caller.grant.is_some() {
+        return Err(WireError::new(Code::TokenInvalid, "a grant is no session"));
+    }
+    if caller.is_token && asks.need == Need::Session && !asks.serves_tokens {
+        return Err(WireError::new(
+            Code::SessionRequired,
+            "this takes a log-in; an API token does not serve",
+        ));
+    }
+    if caller.devices.is_some() && !asks.knows_devices {
+        return Err(WireError::new(
+            Code::OutOfScope,
+            "the token is for some devices, and this is about more",
+        ));
+    }
+    if let (Tenancy::Deployment, Need::Right(right)) = (asks.tenancy, asks.need)
+        && !caller.may_everywhere(right)
+    {
+        return Err(WireError::new(
+            Code::OutOfScope,
+            "this reaches the whole deployment, and the right does not",
+        ));
+    }
+    Ok(())
+}
+
 /// Verifies an operator's call for a route: path, biscuit, right, and for changes the session key's signature.
 pub(crate) fn admit(
     route: &'static Route,
@@ -240,29 +271,7 @@ pub(crate) fn admit(
 ) -> Reply<(Caller, Option<CommandId>, Option<String>)> {
     let param = route_param(route, call)?;
     let caller = authoriser.authorise(biscuit, route.need, None)?;
-    if caller.grant.is_some() {
-        return Err(WireError::new(Code::TokenInvalid, "a grant is no session"));
-    }
-    if caller.is_token && route.need == Need::Session && !route.serves_tokens() {
-        return Err(WireError::new(
-            Code::SessionRequired,
-            "this takes a log-in; an API token does not serve",
-        ));
-    }
-    if caller.devices.is_some() && !route.knows_devices() {
-        return Err(WireError::new(
-            Code::OutOfScope,
-            "the token is for some devices, and this is about more",
-        ));
-    }
-    if let (Tenancy::Deployment, Need::Right(right)) = (route.tenancy, route.need)
-        && !caller.may_everywhere(right)
-    {
-        return Err(WireError::new(
-            Code::OutOfScope,
-            "this reaches the whole deployment, and the right does not",
-        ));
-    }
+    fits(&caller, route.asks())?;
     let command = if route.changes {
         Some(verify_proof(call, &caller, now)?)
     } else {

@@ -22,7 +22,7 @@ use borealis_bus_schema::messages::Request;
 use borealis_bus_schema::messages::audit::{LIST_VERB, NoteRefusals, VERIFY_VERB};
 use borealis_bus_schema::permissions;
 use borealis_bus_schema::reply::{Reply, WireError};
-use borealis_bus_schema::routes::{self, Need, Right, Route};
+use borealis_bus_schema::routes::{self, BusVerb, Need, Right, Route};
 use borealis_bus_schema::subjects::{Service, filter};
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{BoxFuture, EventLog};
@@ -117,7 +117,7 @@ enum Verb {
         handle: PublicFn,
     },
     Internal {
-        need: Option<Right>,
+        known: &'static BusVerb,
         askers: Vec<Service>,
         handle: InternalFn,
     },
@@ -342,9 +342,8 @@ impl ServiceBuilder {
                     })
                 });
                 let askers = askers_of(self.service, R::VERB);
-                let need = known.need;
                 self.verbs
-                    .insert(R::VERB.to_owned(), Verb::Internal { need, askers, handle });
+                    .insert(R::VERB.to_owned(), Verb::Internal { known, askers, handle });
             }
             None => self.reject("internal", R::VERB),
         }

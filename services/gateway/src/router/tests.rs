@@ -8,7 +8,7 @@ use super::*;
 use crate::server::Peer;
 use borealis_bus_schema::audit::AuditEntry;
 use borealis_bus_schema::forms::{Form, sign};
-use borealis_bus_schema::ids::{CommandId, OperatorId, SessionId};
+use borealis_bus_schema::ids::{CommandId, GrantId, Guid, OperatorId, SessionId};
 use borealis_bus_schema::messages::audit::{
     AuditList, AuditPage, AuditVerified, AuditVerify, Countersigned, LIST_VERB, NewestHead, NoteRefusals,
     RefusalsNoted, VERIFY_VERB,
@@ -16,11 +16,13 @@ use borealis_bus_schema::messages::audit::{
 use borealis_bus_schema::messages::events::Head;
 use borealis_bus_schema::operator::{OperatorAnswer, OperatorCall, Proof};
 use borealis_bus_schema::order::Digest;
-use borealis_bus_schema::routes::Right;
+use borealis_bus_schema::routes::{Need, Right};
 use borealis_bus_schema::time::Timestamp;
 use borealis_bus_schema::{codec, reply};
 use borealis_service_kit::audit::Act;
-use borealis_service_kit::auth::{BiscuitRoot, SessionClaims, Sites, mint_session};
+use borealis_service_kit::auth::{
+    BiscuitRoot, Bounds, Reach, SessionClaims, Sites, mint_grant, mint_session, mint_session_within, reach,
+};
 use borealis_service_kit::bus::RequestOptions;
 use borealis_service_kit::clock::ManualClock;
 use borealis_service_kit::trust::TrustFile;
@@ -42,6 +44,8 @@ struct Fake {
     /// Answers of internal verbs, by service and verb.
     answers: BTreeMap<(Service, &'static str), Reply<Vec<u8>>>,
     inner: Mutex<Vec<Asked>>,
+    /// What access says that the session may do; everything unless set.
+    standing: Option<Reach>,
 }
 
 impl Backend for Fake {
@@ -56,11 +60,17 @@ impl Backend for Fake {
             .lock()
             .unwrap()
             .push((service, verb.to_owned(), call.clone(), options));
-        let next = self.script.lock().unwrap().pop_front();
+        let scripted = verb != "session";
+        let next = scripted.then(|| self.script.lock().unwrap().pop_front()).flatten();
+        let standing = json!({"reach": reach::write(&self.standing.clone().unwrap_or_else(reach::everything))});
         Box::pin(async move {
             next.unwrap_or_else(|| {
                 Ok(OperatorAnswer {
-                    json: "{\"done\":true}".into(),
+                    json: if scripted {
+                        "{\"done\":true}".into()
+                    } else {
+                        standing.to_string()
+                    },
                 })
             })
         })
@@ -116,16 +126,24 @@ fn patient(fake: Fake, patience: Duration) -> World {
     with_rights(fake, patience, &[Right::DevicesRead])
 }
 
-fn with_rights(fake: Fake, patience: Duration, rights: &[Right]) -> World {
-    let root = BiscuitRoot::new(&SigningKey::from_bytes(&[9; 32])).unwrap();
-    let claims = SessionClaims {
+fn root() -> BiscuitRoot {
+    BiscuitRoot::new(&SigningKey::from_bytes(&[9; 32])).unwrap()
+}
+
+fn claims(rights: Reach) -> SessionClaims {
+    SessionClaims {
         operator: OperatorId::from_bytes([1; 16]),
         username: "ada".into(),
         session: SessionId::from_bytes([2; 16]),
         session_key: PublicKey::of(&SigningKey::from_bytes(&[3; 32])),
-        rights: rights.iter().map(|right| (*right, Sites::All)).collect(),
+        rights,
         expires_at: NOW.plus_ms(3_600_000),
-    };
+    }
+}
+
+fn with_rights(fake: Fake, patience: Duration, rights: &[Right]) -> World {
+    let root = root();
+    let claims = claims(rights.iter().map(|right| (*right, Sites::All)).collect());
     let fake = Arc::new(fake);
     let config = Config {
         deployment: DeploymentId::from_bytes([0xab; 16]),
@@ -533,7 +551,7 @@ async fn each_route_of_the_table_is_forwarded_to_its_verb() {
         let (service, verb, call, options) = asked.first().unwrap();
         assert_eq!((*service, verb.as_str()), (route.service, route.verb));
         assert_eq!(call.proof.is_some(), route.changes, "{path}");
-        let is_public = route.need == borealis_bus_schema::routes::Need::Public;
+        let is_public = route.need == Need::Public;
         assert_eq!(options.biscuit.is_none(), is_public, "{path}");
     }
 }
@@ -669,14 +687,123 @@ async fn own_routes_with_a_right_refuse_whoever_lacks_it_and_ask_nobody() {
     }
 }
 
+/// Lists the own routes that need a right, as a request names them.
+fn own_with_rights() -> impl Iterator<Item = (&'static str, Right)> {
+    OWN_ROUTES.iter().filter_map(|route| match (route.path, route.need) {
+        (_, Need::Public | Need::Session) => None,
+        ("/api/v1/audit/verify", Need::Right(right)) => Some(("/api/v1/audit/verify?service=access", right)),
+        (path, Need::Right(right)) => Some((path, right)),
+    })
+}
+
 #[tokio::test]
-async fn what_the_gateway_refuses_by_itself_reaches_access() {
+async fn own_routes_refuse_what_is_narrowed_and_grants() {
+    let berlin = Sites::of_names(&["berlin".to_owned()]).unwrap();
+    for (path, right) in own_with_rights() {
+        let everywhere = claims(Reach::from([(right, Sites::All)]));
+        let devices = Bounds {
+            devices: Some([Guid::from_random([4; 16])].into()),
+            is_token: true,
+            ..Bounds::default()
+        };
+        let grant = mint_grant(&root(), &everywhere, GrantId::from_bytes([5; 16]), &[6; 32]).unwrap();
+        let one_site = mint_session(&root(), &claims(Reach::from([(right, berlin.clone())]))).unwrap();
+        let mut table = vec![
+            (
+                mint_session_within(&root(), &everywhere, &devices).unwrap(),
+                403,
+                "out_of_scope",
+            ),
+            (grant, 401, "token_invalid"),
+        ];
+        if path != "/api/v1/live" {
+            table.push((one_site, 403, "out_of_scope"));
+        }
+        for (biscuit, status, code) in table {
+            let world = world(Fake::default());
+            let bearer = format!("Bearer {biscuit}");
+            let answered = world
+                .code("GET", path, &[("authorization", &bearer)], Body::empty())
+                .await;
+            assert_eq!(answered, (status, code.to_owned()), "{path}");
+            assert!(world.fake.asked.lock().unwrap().is_empty() && world.fake.inner.lock().unwrap().is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_right_that_access_says_is_lost_opens_nothing_that_the_gateway_answers_by_itself() {
+    let berlin = Sites::of_names(&["berlin".to_owned()]).unwrap();
+    for (path, right, standing, code) in [
+        ("/metrics", Right::MetricsRead, Reach::new(), "right_missing"),
+        (
+            "/metrics",
+            Right::MetricsRead,
+            Reach::from([(Right::MetricsRead, berlin)]),
+            "out_of_scope",
+        ),
+        (
+            "/api/v1/live",
+            Right::DevicesRead,
+            Reach::from([(Right::JobsRead, Sites::All)]),
+            "right_missing",
+        ),
+    ] {
+        let fake = Fake {
+            standing: Some(standing),
+            ..Fake::default()
+        };
+        let world = with_rights(fake, PATIENCE, &[right]);
+        let bearer = world.bearer();
+        let answered = world
+            .code("GET", path, &[("authorization", &bearer)], Body::empty())
+            .await;
+        assert_eq!(answered, (403, code.to_owned()), "{path}");
+    }
+}
+
+/// Waits until access was told of some refusals: the action, the outcome and the name of whoever was refused.
+async fn noted(world: &World, many: usize) -> Vec<(String, &'static str, Option<String>)> {
+    borealis_test_support::eventually("access to be told", async || {
+        let inner = world.fake.inner.lock().unwrap();
+        let noted: Vec<_> = inner
+            .iter()
+            .flat_map(|(_, _, body, _)| codec::decode::<NoteRefusals>(body).unwrap().records)
+            .map(|record| (record.action, record.outcome.as_str(), record.actor.name))
+            .collect();
+        (noted.len() >= many).then_some(noted)
+    })
+    .await
+    .unwrap()
+}
+
+/// Is an access that takes what the gateway refused.
+fn taking() -> Fake {
     let kept = Ok(reply::encode(&Ok(RefusalsNoted { kept: 1 })).unwrap());
-    let fake = Fake {
+    Fake {
         answers: BTreeMap::from([((Service::Access, "audit-note"), kept)]),
         ..Fake::default()
-    };
+    }
+}
+
+#[tokio::test]
+async fn a_forged_token_leaves_a_record_and_what_a_service_refused_leaves_none_here() {
+    let fake = taking();
+    fake.script.lock().unwrap().push_back(failing(Code::RightMissing));
     let world = world(fake);
+    let bearer = world.bearer();
+    for token in [bearer.as_str(), "Bearer nonsense", "Bearer abcd", "Basic abcd"] {
+        world
+            .send("GET", "/api/v1/devices", &[("authorization", token)], Body::empty())
+            .await;
+    }
+    let forged = ("GET /api/v1/devices".to_owned(), "token_invalid", None);
+    assert_eq!(noted(&world, 3).await, [forged.clone(), forged.clone(), forged]);
+}
+
+#[tokio::test]
+async fn what_the_gateway_refuses_by_itself_reaches_access() {
+    let world = world(taking());
     for path in ["/api/v1/devices", "/api/v1/nothing", "/healthz"] {
         world.send("GET", path, &[], Body::empty()).await;
     }
@@ -684,17 +811,7 @@ async fn what_the_gateway_refuses_by_itself_reaches_access() {
     world
         .send("GET", "/metrics", &[("authorization", &bearer)], Body::empty())
         .await;
-    let noted = borealis_test_support::eventually("access to be told", async || {
-        let inner = world.fake.inner.lock().unwrap();
-        let noted: Vec<_> = inner
-            .iter()
-            .flat_map(|(_, _, body, _)| codec::decode::<NoteRefusals>(body).unwrap().records)
-            .map(|record| (record.action, record.outcome.as_str(), record.actor.name))
-            .collect();
-        (noted.len() >= 2).then_some(noted)
-    })
-    .await
-    .unwrap();
+    let noted = noted(&world, 2).await;
     assert_eq!(
         noted,
         [

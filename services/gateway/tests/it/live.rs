@@ -18,7 +18,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::setting::{Setting, rustls_ca};
+use crate::setting::{Setting, reaches, rustls_ca};
 
 type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
@@ -118,9 +118,44 @@ async fn events_arrive_and_the_end_of_the_session_closes_it() {
 async fn a_right_that_is_taken_away_closes_it() {
     let setting = Setting::start().await;
     let mut socket = open(&setting, &[bearer(&setting)]).await.unwrap();
-    let less = json!({"reach": [{"right": "devices.read", "sites": ["berlin"]}]});
-    *setting.said.lock().unwrap() = less.to_string();
+    *setting.said.lock().unwrap() = reaches(&[("devices.read", "berlin")]);
     assert_eq!(closed(&mut socket).await, Some(1008));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_was_taken_away_does_not_come_back_by_opening_it_again() {
+    let setting = Setting::start().await;
+    *setting.said.lock().unwrap() = reaches(&[("jobs.read", "*")]);
+    assert_eq!(open(&setting, &[bearer(&setting)]).await.unwrap_err(), 403);
+
+    // The token still holds jobs.read, and devices.read everywhere; access says less.
+    *setting.said.lock().unwrap() = reaches(&[("devices.read", "berlin")]);
+    let mut socket = open(&setting, &[bearer(&setting)]).await.unwrap();
+    let inventory = setting.bus.connect_service(Service::Inventory).await.unwrap();
+    let scheduler = setting.bus.connect_service(Service::Scheduler).await.unwrap();
+    let body = LiveBody {
+        at: Timestamp::from_unix_ms(0),
+        data: json!({"guid": "g"}),
+    };
+    let body = codec::encode(&body).unwrap();
+    let mut heard = Vec::new();
+    eventually("events of devices", async || {
+        for (user, subject) in [
+            (&scheduler, "borealis.v1.event.scheduler.job.created"),
+            (&inventory, "borealis.v1.event.inventory.device.presence-changed"),
+        ] {
+            user.publish(subject, &body).await.unwrap();
+        }
+        if let Ok(Some(Ok(Message::Text(text)))) = timeout(Duration::from_millis(300), socket.next()).await {
+            heard.push(serde_json::from_str::<Value>(&text).unwrap());
+        }
+        (heard.len() >= 3).then_some(())
+    })
+    .await
+    .unwrap();
+    for event in heard {
+        assert_eq!((&event["service"], &event["data"]), (&json!("inventory"), &json!({})));
+    }
 }
 
 /// Waits until the server closes it, and returns the code.

@@ -39,7 +39,7 @@ impl Setting {
     pub async fn start() -> Self {
         let bus = TestBus::start().await.unwrap();
         let standing = Arc::new(AtomicBool::new(true));
-        let said = Arc::new(Mutex::new("{}".to_owned()));
+        let said = Arc::new(Mutex::new(reaches(&[("devices.read", "*"), ("jobs.read", "*")])));
         let (stands, says) = (Arc::clone(&standing), Arc::clone(&said));
         serve(&bus, Service::Access, move |_| {
             if stands.load(Ordering::SeqCst) {
@@ -110,6 +110,15 @@ impl Setting {
             .header("borealis-signature", proof.header())
             .body(body)
     }
+}
+
+/// Says in access's words what a session may do.
+pub fn reaches(rights: &[(&str, &str)]) -> String {
+    let lines: Vec<Value> = rights
+        .iter()
+        .map(|(right, site)| json!({"right": right, "sites": [site]}))
+        .collect();
+    json!({"reach": lines}).to_string()
 }
 
 fn client(bus: &TestBus) -> Client {

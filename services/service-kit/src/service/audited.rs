@@ -14,7 +14,7 @@ use borealis_bus_schema::messages::audit::{
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::reply::{self, Reply, WireError};
-use borealis_bus_schema::routes::{Need, Right, Route};
+use borealis_bus_schema::routes::{AUDIT_ASKS, Route};
 use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{Head, StoreError, halt, verify_piece};
@@ -22,8 +22,9 @@ use borealis_event_store::{Head, StoreError, halt, verify_piece};
 use super::AuditVerb;
 use super::dispatch::{Core, not_for_you};
 use crate::audit::{Act, AuditIndex};
-use crate::auth::{Authoriser, Caller, Question, Sites};
+use crate::auth::{Authoriser, Caller, Question};
 use crate::bus::Incoming;
+use crate::operator::fits;
 
 /// Is how many events one piece of a check has.
 const MAX_PIECE: u32 = 20_000;
@@ -162,21 +163,14 @@ async fn asked(
     }
 }
 
-/// Decides who may read the audit: it names objects of every site, so the right has to reach them all.
+/// Decides who may read the audit.
 fn may_read(authoriser: &Authoriser, biscuit: Option<&str>, askers: &[Service]) -> Reply<()> {
     let question = Question {
-        need: Need::Right(Right::AuditRead),
+        need: AUDIT_ASKS.need,
         resource: None,
         via: askers,
     };
-    let caller = authoriser.decide(biscuit, question)?;
-    match caller.sites {
-        Sites::All => Ok(()),
-        Sites::Some(_) => Err(WireError::new(
-            Code::OutOfScope,
-            "the audit is read with a right that reaches every site",
-        )),
-    }
+    fits(&authoriser.decide(biscuit, question)?, AUDIT_ASKS)
 }
 
 fn away() -> WireError {

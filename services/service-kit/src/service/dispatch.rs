@@ -12,7 +12,7 @@ use borealis_bus_schema::ids::{CommandId, CorrelationId, MessageId};
 use borealis_bus_schema::messages::events::EventsRead;
 use borealis_bus_schema::operator::{OperatorAnswer, OperatorCall};
 use borealis_bus_schema::reply::{self, Reply, WireError};
-use borealis_bus_schema::routes::Route;
+use borealis_bus_schema::routes::{BusVerb, Route, Tenancy};
 use borealis_bus_schema::subjects::{Service, Subject};
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::EventLog;
@@ -218,12 +218,8 @@ async fn answer(core: &Arc<Core>, verb: &str, message: &Incoming, correlation: C
         Some(Verb::Audit(which)) => audited::answer(core, *which, message, correlation).await,
         Some(Verb::Operator { route, handle }) => operator(core, route, handle, message, correlation).await,
         Some(Verb::Public { route, handle }) => public(core, route, handle, message, correlation).await,
-        Some(Verb::Internal { need, askers, handle }) => {
-            let asks = Asked {
-                need: *need,
-                askers,
-                handle,
-            };
+        Some(Verb::Internal { known, askers, handle }) => {
+            let asks = Asked { known, askers, handle };
             let act = audited::of_internal(core, verb, askers, message, correlation);
             let reply = within(act.clone(), internal(core, asks, message, &act)).await;
             core.audit.end(&act, audited::outcome(&reply), false).await;
@@ -352,7 +348,7 @@ async fn public(
 }
 
 struct Asked<'a> {
-    need: Option<borealis_bus_schema::routes::Right>,
+    known: &'static BusVerb,
     askers: &'a [Service],
     handle: &'a InternalFn,
 }
@@ -363,7 +359,7 @@ async fn internal(core: &Arc<Core>, asked: Asked<'_>, message: &Incoming, act: &
         return Err(not_for_you());
     }
     let biscuit = message.header(envelope::BISCUIT);
-    let caller = match asked.need {
+    let caller = match asked.known.need {
         None => None,
         Some(right) => {
             let question = Question {
@@ -374,6 +370,12 @@ async fn internal(core: &Arc<Core>, asked: Asked<'_>, message: &Incoming, act: &
             let decided = core.authoriser.decide(biscuit, question);
             let caller = decided.inspect_err(|_| audited::note_speaker(act, &core.authoriser, biscuit))?;
             audited::note_caller(act, &caller);
+            if asked.known.tenancy == Tenancy::Deployment && !caller.may_on_all(right) {
+                return Err(WireError::new(
+                    Code::OutOfScope,
+                    "this reaches the whole deployment, and the right does not",
+                ));
+            }
             Some(caller)
         }
     };
