@@ -4,7 +4,8 @@ use std::{ffi::OsString, path::PathBuf};
 
 use borealis_bus_schema::subjects::Service;
 use borealis_service_kit::args::{PlaceArgs, ServiceArgs};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 /// Serves a fleet of machines: bus, services and web page.
 #[derive(Debug, Parser)]
@@ -13,6 +14,26 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads a command line, and refuses options that what is asked for does not know.
+    ///
+    /// Errors: clap's own, with what to tell whoever asked.
+    pub fn read<I, T>(args: I) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<OsString> + Clone,
+    {
+        let cli = Self::try_parse_from(args)?;
+        match &cli.command {
+            Command::Recovery(asked) if asked.stolen && asked.act != RecoveryAct::RotateBiscuitRoot => {
+                let told = "--stolen is known to rotate-biscuit-root alone";
+                Err(Self::command().error(ErrorKind::ArgumentConflict, told))
+            }
+            _ => Ok(cli),
+        }
+    }
 }
 
 /// Lists the sub-commands.
@@ -185,7 +206,20 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(line.split(' '))
+        Cli::read(line.split(' '))
+    }
+
+    #[test]
+    fn only_the_biscuit_root_is_said_to_be_stolen() {
+        for act in RecoveryAct::value_variants() {
+            let name = act.to_possible_value().unwrap();
+            let known = parse(&format!("x recovery {} --stolen", name.get_name()));
+            assert_eq!(known.is_ok(), *act == RecoveryAct::RotateBiscuitRoot, "{act:?}");
+            assert!(
+                known.err().is_none_or(|error| error.use_stderr()),
+                "an error ends with code 64"
+            );
+        }
     }
 
     #[test]

@@ -4,10 +4,9 @@ use std::process::ExitCode;
 
 use borealis_server::args::Cli;
 use borealis_service_kit::exit;
-use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             // Clap prints help to stdout and errors to stderr; neither can be told more than that it failed.
