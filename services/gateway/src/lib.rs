@@ -55,6 +55,7 @@ pub use backend::{Backend, BusBackend};
 pub use error::RunError;
 pub use live::Live;
 pub use openapi::document as openapi;
+pub use refusals::HandOver;
 pub use router::{Config, PATIENCE, router};
 pub use run::run;
 pub use server::Peer;

@@ -85,13 +85,6 @@ impl Refusals {
         waiting.drain(..some).collect()
     }
 
-    fn put_back(&self, records: Vec<AuditRecord>) {
-        let mut waiting = lock(&self.waiting);
-        for record in records.into_iter().rev() {
-            waiting.push_front(record);
-        }
-    }
-
     fn count_in(&self) {
         let counted = lock(&self.limiter).counted();
         self.wait(counted);
@@ -114,31 +107,49 @@ fn route_of(parts: &Parts) -> Option<(String, &'static str)> {
     }
 }
 
-/// Hands over until the gateway stops, then once more.
-pub(crate) async fn hand_over(gateway: Arc<Gateway>, shutdown: Shutdown) {
-    let mut round = 0u32;
-    loop {
-        let stopping = tokio::select! {
-            () = tokio::time::sleep(EVERY) => false,
-            () = shutdown.wait() => true,
-        };
-        round = round.wrapping_add(1);
-        if stopping || round.is_multiple_of(COUNTED_EVERY) {
-            gateway.refusals.count_in();
-        }
+/// Hands over what the gateway refused by itself.
+pub struct HandOver(Arc<Gateway>);
+
+impl HandOver {
+    pub(crate) const fn of(gateway: Arc<Gateway>) -> Self {
+        Self(gateway)
+    }
+
+    /// Hands over until everything is answered, then once more, with what was only counted.
+    pub async fn run(self, answered: Shutdown) {
+        let Self(gateway) = self;
+        let (mut round, mut batch) = (0u32, Vec::new());
         loop {
-            let records = gateway.refusals.take_some();
-            if records.is_empty() {
-                break;
+            let last = tokio::select! {
+                () = tokio::time::sleep(EVERY) => false,
+                () = answered.wait() => true,
+            };
+            round = round.wrapping_add(1);
+            if last || round.is_multiple_of(COUNTED_EVERY) {
+                gateway.refusals.count_in();
             }
-            if let Err(error) = hand(&gateway, &records).await {
-                tracing::debug!(code = %error.code, "access did not take refusals; they are handed over again");
-                gateway.refusals.put_back(records);
-                break;
+            loop {
+                if batch.is_empty() {
+                    batch = gateway.refusals.take_some();
+                }
+                if batch.is_empty() {
+                    break;
+                }
+                match hand(&gateway, &batch).await {
+                    Ok(_) => batch.clear(),
+                    Err(error) => {
+                        // The same batch again: access knows it when it was only the answer that was lost.
+                        tracing::debug!(code = %error.code, "access did not take refusals; they are handed over again");
+                        break;
+                    }
+                }
             }
-        }
-        if stopping {
-            return;
+            if last {
+                if !batch.is_empty() {
+                    tracing::warn!("the last refusals were not recorded in the audit: access is away");
+                }
+                return;
+            }
         }
     }
 }

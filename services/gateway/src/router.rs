@@ -34,7 +34,7 @@ use crate::forward::Forwarded;
 use crate::in_use::InUse;
 use crate::live::Live;
 use crate::metrics::{self, Metrics};
-use crate::refusals::{self, Refusals};
+use crate::refusals::{HandOver, Refusals};
 use crate::{audit, forward, headers, live, openapi, own, problem, ready, ui};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -85,12 +85,10 @@ pub(crate) struct Gateway {
     openapi: String,
 }
 
-/// Builds the router.
-///
-/// Inside a runtime: what it refuses by itself is handed to access in the background.
+/// Builds the router, and what hands to access what it refuses by itself.
 ///
 /// Errors: [`AuthError`] when the biscuits' key is no key.
-pub fn router(config: Config) -> Result<Router, AuthError> {
+pub fn router(config: Config) -> Result<(Router, HandOver), AuthError> {
     let authoriser = Authoriser::new(
         config.biscuit_root,
         Service::Gateway,
@@ -114,8 +112,8 @@ pub fn router(config: Config) -> Result<Router, AuthError> {
         openapi: openapi::document(),
     };
     let gateway = Arc::new(gateway);
-    tokio::spawn(refusals::hand_over(Arc::clone(&gateway), gateway.shutdown.clone()));
-    Ok(Router::new().fallback(dispatch).with_state(gateway))
+    let hand_over = HandOver::of(Arc::clone(&gateway));
+    Ok((Router::new().fallback(dispatch).with_state(gateway), hand_over))
 }
 
 /// Answers one request, whatever happens inside.

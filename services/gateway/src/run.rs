@@ -14,9 +14,11 @@ use borealis_service_kit::keys;
 use borealis_service_kit::paths::Paths;
 use borealis_service_kit::ready::ReadyMark;
 use borealis_service_kit::run::Base;
+use borealis_service_kit::shutdown::Shutdown;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::backend::BusBackend;
 use crate::error::RunError;
@@ -27,6 +29,9 @@ use crate::tls::Leaf;
 
 /// Is how often the log is asked whether the day has changed, and the certificate whether it was renewed.
 const ROLL: Duration = Duration::from_secs(10);
+
+/// Is how long access may take for what was refused at last.
+const LAST: Duration = Duration::from_secs(2);
 
 /// Says where the gateway listens.
 ///
@@ -69,7 +74,7 @@ async fn serve(base: Arc<Base>) -> Result<(), RunError> {
 
     let (sender, bus) = watch::channel(None);
     let live = Live::new();
-    let router = router(Config {
+    let (router, hand_over) = router(Config {
         deployment: base.trust.deployment,
         names: base.trust.public_names.clone(),
         address,
@@ -82,12 +87,23 @@ async fn serve(base: Arc<Base>) -> Result<(), RunError> {
         live: live.clone(),
         patience: PATIENCE,
     })?;
+    let answered = Shutdown::manual();
+    let handing = tokio::spawn(hand_over.run(answered.clone()));
     let background = tokio::spawn(background(Arc::clone(&base), sender, live, leaf));
     let serving = server::serve(listener, current, router, room, base.shutdown.clone());
     let outcome = tokio::select! {
         () = serving => Ok(()),
         outcome = background => outcome.unwrap_or(Ok(())),
     };
+    // What was refused while the last requests were answered is handed over too.
+    answered.begin();
+    match timeout(LAST, handing).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "refusals were not recorded in the audit: handing them over failed"),
+        Err(_) => {
+            tracing::warn!("the last refusals may not be recorded in the audit: access did not take them in time")
+        }
+    }
     // A missing file says that nobody listens; one that stays names a process that is gone.
     let _ = std::fs::remove_file(&path);
     tracing::info!("stopped");

@@ -103,6 +103,9 @@ struct World {
     router: Router,
     fake: Arc<Fake>,
     biscuit: String,
+    /// Says that everything is answered.
+    answered: Shutdown,
+    handing: tokio::task::JoinHandle<()>,
 }
 
 /// Trusts one key of signing, and one that was replaced an hour ago.
@@ -158,8 +161,13 @@ fn with_rights(fake: Fake, patience: Duration, rights: &[Right]) -> World {
         live: Live::new(),
         patience,
     };
+    let (router, hand_over) = router(config).unwrap();
+    let answered = Shutdown::manual();
+    let handing = tokio::spawn(hand_over.run(answered.clone()));
     World {
-        router: router(config).unwrap(),
+        router,
+        answered,
+        handing,
         fake,
         biscuit: mint_session(&root, &claims).unwrap(),
     }
@@ -784,6 +792,41 @@ fn taking() -> Fake {
         answers: BTreeMap::from([((Service::Access, "audit-note"), kept)]),
         ..Fake::default()
     }
+}
+
+#[tokio::test]
+async fn what_was_only_counted_is_handed_over_before_the_gateway_has_stopped() {
+    let world = world(taking());
+    for _ in 0..50 {
+        world.send("GET", "/api/v1/devices", &[], Body::empty()).await;
+    }
+    world.answered.begin();
+    world.handing.await.unwrap();
+    let inner = world.fake.inner.lock().unwrap();
+    let records = inner
+        .iter()
+        .flat_map(|(_, _, body, _)| codec::decode::<NoteRefusals>(body).unwrap().records);
+    let refused: u64 = records.map(|record| record.more.max(1)).sum();
+    assert_eq!(refused, 50);
+}
+
+#[tokio::test]
+async fn a_batch_that_access_may_have_taken_is_handed_over_unchanged() {
+    let world = world(Fake::default());
+    world.send("GET", "/api/v1/devices", &[], Body::empty()).await;
+    let bodies = async |many: usize| {
+        borealis_test_support::eventually("access to be asked", async || {
+            let inner = world.fake.inner.lock().unwrap();
+            let bodies: Vec<Vec<u8>> = inner.iter().map(|(_, _, body, _)| body.clone()).collect();
+            (bodies.len() >= many).then_some(bodies)
+        })
+        .await
+        .unwrap()
+    };
+    bodies(1).await;
+    world.send("GET", "/api/v1/jobs", &[], Body::empty()).await;
+    let bodies = bodies(2).await;
+    assert_eq!(bodies[0], bodies[1]);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Where a service's records stand, and reading them: a view of positions, rebuilt from the log at will.
 
+use super::recorder::HANDED_WITHIN_MS;
 use borealis_bus_schema::audit::{AuditEntry, AuditRecord, KIND};
 use borealis_bus_schema::codec;
 use borealis_bus_schema::messages::audit::{AuditList, AuditPage};
@@ -15,8 +16,9 @@ const MAX_ENTRIES: usize = 500;
 const PAGE_BYTES: usize = 600_000;
 /// Is how many rows of the view are read at once.
 const CHUNK: usize = 256;
-/// Is how far the log's order and the order of the acts may differ: as long as a request may take, and more.
-const SLACK_MS: i64 = 120_000;
+/// Is how far the log's order and the order of the acts may differ: as long as a request may take, and more; what the gateway
+/// hands over later keeps its time too.
+const SLACK_MS: i64 = 120_000 + HANDED_WITHIN_MS;
 
 /// Keeps the position and the log time of each record.
 ///

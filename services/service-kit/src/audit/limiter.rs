@@ -1,7 +1,7 @@
 //! How many refusals are kept: enough to see an attack and who makes it, too few to fill a disk.
 //!
-//! Each source (an address, a device, a service, an operator) has a bucket; whoever proved nothing shares one more with all
-//! others of the kind, since addresses cost nothing. What finds a bucket empty is counted by source and outcome, and the
+//! Each source (an address, a device, a service, an operator) has a bucket, and shares one more with all others of the kind:
+//! addresses cost nothing, and a fleet is many. What finds a bucket empty is counted by source and outcome, and the
 //! counts are written once a minute: a record with `more`. Sources and counts are bounded too; the rest is counted together.
 
 use std::collections::BTreeMap;
@@ -31,6 +31,11 @@ const OPERATOR: Rate = Rate {
 const STRANGERS: Rate = Rate {
     burst: 200,
     every_ms: 2_000,
+};
+/// All operators together; and all devices and services together.
+const KNOWN: Rate = Rate {
+    burst: 1_000,
+    every_ms: 1_000,
 };
 
 /// Is how many sources have a bucket of their own; those beyond share one.
@@ -92,8 +97,38 @@ impl Source {
         }
     }
 
-    const fn is_stranger(&self) -> bool {
-        matches!(self, Source::Address(_) | Source::Others)
+    /// Names the bucket that it shares.
+    const fn shared(&self) -> Shared {
+        match self {
+            Source::Known(ActorKind::Operator, _) => Shared::Operators,
+            Source::Known(..) => Shared::Machines,
+            Source::Address(_) | Source::Others => Shared::Strangers,
+        }
+    }
+
+    /// Takes a record for one of whoever another process says that it was.
+    fn of_claim(record: &AuditRecord) -> Self {
+        match &record.address {
+            Some(address) => Source::Address(network(address)),
+            None => Source::Others,
+        }
+    }
+}
+
+/// Names those that share a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Shared {
+    Strangers,
+    Operators,
+    Machines,
+}
+
+impl Shared {
+    const fn rate(self) -> Rate {
+        match self {
+            Shared::Strangers => STRANGERS,
+            Shared::Operators | Shared::Machines => KNOWN,
+        }
     }
 }
 
@@ -137,23 +172,29 @@ struct Count {
 #[derive(Debug, Default)]
 pub struct Limiter {
     buckets: BTreeMap<Source, Bucket>,
-    strangers: Bucket,
+    shared: BTreeMap<Shared, Bucket>,
     counts: BTreeMap<(Source, Outcome), Count>,
 }
 
 impl Limiter {
     /// Takes a refusal in.
     pub fn admit(&mut self, record: &AuditRecord, now_ms: i64) -> Admitted {
-        let source = self.seat(Source::of(record), now_ms);
-        let rate = source.rate();
+        self.take_in(Source::of(record), record, now_ms)
+    }
+
+    /// Takes in a refusal by another process, which alone says whom it refused: for this one they are all strangers.
+    pub fn admit_claimed(&mut self, record: &AuditRecord, now_ms: i64) -> Admitted {
+        self.take_in(Source::of_claim(record), record, now_ms)
+    }
+
+    fn take_in(&mut self, source: Source, record: &AuditRecord, now_ms: i64) -> Admitted {
+        let source = self.seat(source, now_ms);
+        let (rate, shared) = (source.rate(), source.shared());
         let bucket = self.buckets.entry(source.clone()).or_default();
-        let room =
-            bucket.has_room(rate, now_ms) && (!source.is_stranger() || self.strangers.has_room(STRANGERS, now_ms));
-        if room {
+        let with_others = self.shared.entry(shared).or_default();
+        if bucket.has_room(rate, now_ms) && with_others.has_room(shared.rate(), now_ms) {
             bucket.take(rate, now_ms);
-            if source.is_stranger() {
-                self.strangers.take(STRANGERS, now_ms);
-            }
+            with_others.take(shared.rate(), now_ms);
             return Admitted::Kept;
         }
         self.count(source, record);

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use borealis_bus_schema::audit::{AuditRecord, KIND, STREAM_PREFIX};
 use borealis_bus_schema::codec;
+use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{
     Append, AppendError, Appended, BoxFuture, CommandRecord, EventLog, EventRecord, Head, NewEvent, Position,
     StoreError, StreamId, StreamWrite, Version,
@@ -63,25 +64,33 @@ impl AuditedLog {
     /// Appends records that belong to no change, in one commit.
     ///
     /// Errors: [`AppendError`].
-    pub async fn append_records(&self, records: &[AuditRecord], id: [u8; 16]) -> Result<(), AppendError> {
-        let Some(at_ms) = records.iter().map(|record| record.at.unix_ms()).max() else {
+    pub async fn append_records(
+        &self,
+        records: &[AuditRecord],
+        now: Timestamp,
+        id: [u8; 16],
+    ) -> Result<(), AppendError> {
+        if records.is_empty() {
             return Ok(());
-        };
+        }
         let events: Vec<NewEvent> = records.iter().map(event_of).collect::<Result<_, _>>()?;
         loop {
             let borrowed = self.borrow()?;
             let append = Append {
                 command_id: id,
                 command_digest: [0; 32],
-                at_ms,
+                at_ms: now.unix_ms(),
                 writes: vec![borrowed.write(events.clone())],
                 answer: Vec::new(),
             };
             match self.inner.append(append).await {
                 Ok(appended) => {
-                    if !appended.replayed {
-                        self.give_back(&borrowed, Some(appended.last));
-                    }
+                    let version = if appended.replayed {
+                        borrowed.version
+                    } else {
+                        appended.last
+                    };
+                    self.give_back(&borrowed, Some(version));
                     return Ok(());
                 }
                 Err(AppendError::Conflict { .. }) => {}

@@ -1,11 +1,13 @@
 //! Keeping what was refused, and what was accepted without an append of its own.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use borealis_bus_schema::audit::{AuditRecord, Outcome};
-use borealis_bus_schema::codes::Code;
-use borealis_event_store::EventLog;
+use borealis_bus_schema::codes::{Code, Retry, Side};
+use borealis_bus_schema::time::Timestamp;
+use borealis_event_store::{AppendError, EventLog};
 
 use super::act::Act;
 use super::limiter::{Admitted, Limiter};
@@ -17,20 +19,23 @@ use crate::shutdown::Shutdown;
 /// Is how often counted refusals are written.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Tells whether a code says that somebody decided against an act; the others say that the server could not answer.
+/// Tells whether a code says that somebody decided against an act; the others say that the server could not answer, or that
+/// a device will later: it is asked again until it does.
 pub const fn is_refusal(code: Code) -> bool {
-    !matches!(
-        code,
-        Code::StorageFailed
-            | Code::StorageFull
-            | Code::Unavailable
-            | Code::DeadlineExceeded
-            | Code::Overloaded
-            | Code::ShuttingDown
-            | Code::Stale
-            | Code::Internal
-            | Code::BusUnusable
-    )
+    let put_off = matches!((code.side(), code.retry()), (Side::Device, Retry::Later));
+    !put_off
+        && !matches!(
+            code,
+            Code::StorageFailed
+                | Code::StorageFull
+                | Code::Unavailable
+                | Code::DeadlineExceeded
+                | Code::Overloaded
+                | Code::ShuttingDown
+                | Code::Stale
+                | Code::Internal
+                | Code::BusUnusable
+        )
 }
 
 /// Keeps records that belong to no change.
@@ -38,7 +43,16 @@ pub struct Recorder {
     log: AuditedLog,
     clock: Arc<dyn Clock>,
     limiter: Mutex<Limiter>,
+    handed: Mutex<VecDeque<Handed>>,
 }
+
+/// Is a batch of refusals that another process handed over: its id, and how many of them were kept.
+type Handed = ([u8; 16], u64);
+
+/// Is how many batches are remembered; the store remembers those of which something was kept for longer.
+const MAX_HANDED: usize = 64;
+/// Is how old a refusal that is handed over may be to keep its own time, in milliseconds; the index counts on it.
+pub(super) const HANDED_WITHIN_MS: i64 = 15 * 60_000;
 
 impl Recorder {
     /// Takes the log as the store has it.
@@ -47,6 +61,7 @@ impl Recorder {
             log: AuditedLog::for_refusals(log),
             clock,
             limiter: Mutex::default(),
+            handed: Mutex::default(),
         }
     }
 
@@ -75,6 +90,36 @@ impl Recorder {
         }
     }
 
+    /// Keeps what another process says that it refused, in one append, and returns how many; the same batch counts once.
+    ///
+    /// Whom these records name is a claim: they are limited as those of strangers are.
+    ///
+    /// Errors: [`AppendError`].
+    pub async fn handed(&self, records: Vec<AuditRecord>, batch: [u8; 16]) -> Result<u64, AppendError> {
+        let now = self.clock.now();
+        let known = |handed: &VecDeque<Handed>| handed.iter().find(|(id, _)| *id == batch).map(|(_, kept)| *kept);
+        if let Some(kept) = known(&lock(&self.handed)) {
+            return Ok(kept);
+        }
+        let kept: Vec<AuditRecord> = {
+            let mut limiter = self.limiter();
+            let timed = records.into_iter().map(|record| in_time(record, now));
+            timed
+                .filter(|record| limiter.admit_claimed(record, now.unix_ms()) == Admitted::Kept)
+                .collect()
+        };
+        let many = kept.len() as u64;
+        {
+            let mut handed = lock(&self.handed);
+            handed.push_back((batch, many));
+            if handed.len() > MAX_HANDED {
+                handed.pop_front();
+            }
+        }
+        self.log.append_records(&kept, now, batch).await?;
+        Ok(many)
+    }
+
     /// Writes what was counted since the last time.
     pub async fn write_counted(&self) {
         let now = self.clock.now();
@@ -97,7 +142,11 @@ impl Recorder {
 
     /// Appends records; a store that fails ends the process by itself.
     pub async fn keep(&self, records: &[AuditRecord]) {
-        if let Err(error) = self.log.append_records(records, random::bytes()).await {
+        if let Err(error) = self
+            .log
+            .append_records(records, self.clock.now(), random::bytes())
+            .await
+        {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 records = records.len(),
@@ -106,7 +155,22 @@ impl Recorder {
         }
     }
 
-    fn limiter(&self) -> std::sync::MutexGuard<'_, Limiter> {
-        self.limiter.lock().unwrap_or_else(PoisonError::into_inner)
+    fn limiter(&self) -> MutexGuard<'_, Limiter> {
+        lock(&self.limiter)
     }
 }
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Leaves a record the time that it names, where that can be true.
+fn in_time(mut record: AuditRecord, now: Timestamp) -> AuditRecord {
+    if !(0..=HANDED_WITHIN_MS).contains(&now.since_ms(record.at)) {
+        record.at = now;
+    }
+    record
+}
+
+#[cfg(test)]
+mod tests;

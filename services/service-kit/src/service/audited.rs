@@ -7,6 +7,7 @@ use borealis_bus_schema::audit::{Actor, Outcome};
 use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::envelope;
+use borealis_bus_schema::forms::sha256;
 use borealis_bus_schema::ids::{CorrelationId, Guid, RoleName, VerbName};
 use borealis_bus_schema::messages::audit::{
     AuditFinding, AuditList, AuditVerified, AuditVerify, MAX_NOTED, NoteRefusals, RefusalsNoted,
@@ -24,7 +25,7 @@ use super::dispatch::{Core, not_for_you};
 use crate::audit::{Act, AuditIndex};
 use crate::auth::{Authoriser, Caller, Question};
 use crate::bus::Incoming;
-use crate::operator::fits;
+use crate::operator::{fits, wire_error};
 
 /// Is how many events one piece of a check has.
 const MAX_PIECE: u32 = 20_000;
@@ -144,7 +145,7 @@ async fn asked(
         return Err(not_for_you());
     }
     if which == AuditVerb::Note {
-        return note(core, codec::decode(message.body())?).await;
+        return note(core, message.body()).await;
     }
     let biscuit = message.header(envelope::BISCUIT);
     may_read(&core.authoriser, biscuit, askers).inspect_err(|_| note_speaker(act, &core.authoriser, biscuit))?;
@@ -221,16 +222,25 @@ async fn verify(index: &Arc<AuditIndex>, ask: AuditVerify) -> Reply<AuditVerifie
 }
 
 /// Keeps what the gateway refused by itself; what it says of these acts is bounded, and never that they were accepted.
-async fn note(core: &Core, noted: NoteRefusals) -> Reply<Vec<u8>> {
-    let mut kept = 0;
-    for mut record in noted.records.into_iter().take(MAX_NOTED) {
-        if !matches!(record.outcome, Outcome::Refused(_)) {
-            continue;
-        }
-        record.at = core.clock.now();
+async fn note(core: &Core, body: &[u8]) -> Reply<Vec<u8>> {
+    let noted: NoteRefusals = codec::decode(body)?;
+    let refused = noted.records.into_iter().take(MAX_NOTED);
+    let refused = refused.filter(|record| matches!(record.outcome, Outcome::Refused(_)));
+    let records = refused.map(|mut record| {
         record.via = Some(Service::Gateway);
-        core.audit.refused(record.within_bounds()).await;
-        kept += 1;
-    }
+        record.within_bounds()
+    });
+    let kept = core.audit.handed(records.collect(), batch_id(body)).await;
+    let kept = kept.map_err(|error| wire_error(&error))?;
     Ok(reply::encode(&Ok(RefusalsNoted { kept }))?)
+}
+
+/// Names a batch by what it says.
+fn batch_id(body: &[u8]) -> [u8; 16] {
+    let mut id = [0; 16];
+    let digest = sha256(body);
+    for (byte, from) in id.iter_mut().zip(digest) {
+        *byte = from;
+    }
+    id
 }

@@ -1,5 +1,5 @@
 use super::*;
-use borealis_bus_schema::ids::{CorrelationId, OperatorId};
+use borealis_bus_schema::ids::{CorrelationId, Guid, OperatorId};
 use borealis_bus_schema::time::Timestamp;
 
 fn refusal(address: &str, code: Code) -> AuditRecord {
@@ -112,4 +112,44 @@ fn different_outcomes_are_counted_apart() {
             (Outcome::Refused(Code::LoginFailed), 3)
         ]
     );
+}
+
+#[test]
+fn a_fleet_that_refuses_together_fills_no_disk_and_hides_no_operator() {
+    let mut limiter = Limiter::default();
+    let fleet = |n: u32| AuditRecord {
+        actor: Actor::device(&Guid::from_random(u128::from(n).to_be_bytes())),
+        address: None,
+        ..refusal("", Code::OrderExpired)
+    };
+    // Ten devices out of all say no ten times a second, for an hour; others say it once.
+    let kept_all: usize = (0..3_600)
+        .map(|second| kept(&mut limiter, (0..100).map(|n| fleet(n % 1_000)), second * 1_000))
+        .sum();
+    assert!(kept_all <= 1_000 + 3_600, "{kept_all}");
+    let many: usize = kept(
+        &mut limiter,
+        (0..1_000).flat_map(|n| std::iter::repeat_n(fleet(n), 20)),
+        3_600_000,
+    );
+    assert!(many <= 1_000, "{many}");
+    let by = AuditRecord {
+        actor: Actor::operator(&OperatorId::from_bytes([7; 16]), "ada"),
+        ..refusal("192.0.2.7", Code::RightMissing)
+    };
+    assert_eq!(kept(&mut limiter, std::iter::once(by), 3_600_000), 1);
+}
+
+#[test]
+fn whom_another_process_names_is_a_stranger() {
+    let mut limiter = Limiter::default();
+    let claimed = |n: u32| AuditRecord {
+        actor: Actor::operator(&OperatorId::from_bytes(u128::from(n).to_be_bytes()), "invented"),
+        address: None,
+        ..refusal("", Code::RightMissing)
+    };
+    let kept = (0..5_000)
+        .filter(|n| limiter.admit_claimed(&claimed(*n), 0) == Admitted::Kept)
+        .count();
+    assert_eq!(kept, 200);
 }
