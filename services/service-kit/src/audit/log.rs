@@ -61,10 +61,20 @@ impl AuditedLog {
         }
     }
 
-    /// Appends records that belong to no change, in one commit.
+    /// Appends records that belong to no change, in one commit, as of the newest of them.
     ///
     /// Errors: [`AppendError`].
-    pub async fn append_records(
+    pub async fn append_records(&self, records: &[AuditRecord], id: [u8; 16]) -> Result<(), AppendError> {
+        match records.iter().map(|record| record.at).max() {
+            Some(newest) => self.append_records_at(records, newest, id).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Appends records as of an instant; those that are handed over late are older than that.
+    ///
+    /// Errors: [`AppendError`].
+    pub async fn append_records_at(
         &self,
         records: &[AuditRecord],
         now: Timestamp,

@@ -116,7 +116,7 @@ impl Recorder {
                 handed.pop_front();
             }
         }
-        self.log.append_records(&kept, now, batch).await?;
+        self.log.append_records_at(&kept, now, batch).await?;
         Ok(many)
     }
 
@@ -142,11 +142,7 @@ impl Recorder {
 
     /// Appends records; a store that fails ends the process by itself.
     pub async fn keep(&self, records: &[AuditRecord]) {
-        if let Err(error) = self
-            .log
-            .append_records(records, self.clock.now(), random::bytes())
-            .await
-        {
+        if let Err(error) = self.log.append_records(records, random::bytes()).await {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 records = records.len(),

@@ -36,9 +36,7 @@ async fn rig(records: i64) -> Rig {
             command: None,
             more: u64::try_from(n).unwrap(),
         };
-        log.append_records(std::slice::from_ref(&record), record.at, random::bytes())
-            .await
-            .unwrap();
+        log.append_records(&[record], random::bytes()).await.unwrap();
     }
     Rig {
         _folder: folder,
@@ -130,8 +128,6 @@ async fn who_follows_gets_what_comes_behind_the_end_and_nothing_twice() {
     assert!(rig.index.list(&ask(Some(page.reached))).unwrap().entries.is_empty());
     let log = AuditedLog::for_refusals(Arc::new(rig.index.log().clone()));
     let record = page.entries[0].record.clone();
-    log.append_records(std::slice::from_ref(&record), record.at, random::bytes())
-        .await
-        .unwrap();
+    log.append_records(&[record], random::bytes()).await.unwrap();
     assert_eq!(rig.index.list(&ask(Some(page.reached))).unwrap().entries.len(), 1);
 }
