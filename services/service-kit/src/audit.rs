@@ -21,7 +21,7 @@ mod limiter;
 mod log;
 mod recorder;
 
-pub use act::{Act, note_actor, note_caller, note_object, note_session, within};
+pub use act::{Act, carried, note_actor, note_caller, note_object, note_session, within};
 pub use index::AuditIndex;
 pub use limiter::{Admitted, Limiter};
 pub use log::AuditedLog;

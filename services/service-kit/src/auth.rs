@@ -654,7 +654,7 @@ fn still_permitted(caller: &Caller, question: Question<'_>) -> Result<(), WireEr
     }
 }
 
-fn beyond() -> WireError {
+pub(crate) fn beyond() -> WireError {
     WireError::new(Code::OutOfScope, "the rights do not reach this device or site")
 }
 

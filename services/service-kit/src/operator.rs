@@ -1,7 +1,5 @@
 //! An operator's call as a handler sees it: verified, with the caller, the command and the parameter of its path.
 
-use std::sync::Arc;
-
 use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::{CommandId, CorrelationId};
@@ -14,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::audit::{Act, within};
-use crate::auth::{Authoriser, Caller, Question, Resource};
+use crate::auth::{Authoriser, Caller, Resource, beyond};
 use crate::shutdown::Shutdown;
 
 /// Is a verified call of an operator.
@@ -26,7 +24,7 @@ pub struct OperatorCtx {
     pub caller: Caller,
     /// The command: what the operator named it, or for reads a new id.
     pub command: CommandId,
-    /// What makes two calls the same command: the digest of method, path and body.
+    /// What makes two calls the same command: the digest of method, path and body, and of who calls.
     pub digest: [u8; 32],
     /// The `{id}` of the path.
     pub param: Option<String>,
@@ -39,7 +37,6 @@ pub struct OperatorCtx {
     /// Ends long waits when the service stops.
     pub shutdown: Shutdown,
     pub(crate) route: &'static Route,
-    pub(crate) authoriser: Arc<Authoriser>,
     pub(crate) act: Act,
 }
 
@@ -73,16 +70,16 @@ impl OperatorCtx {
         path_id(self.param.as_deref())
     }
 
-    /// Decides whether the caller's right reaches a device or site.
+    /// Decides whether the caller's right reaches a device or site, by what was verified when the call came in.
     ///
-    /// Errors: those of [`Authoriser::authorise`], first of all `out_of_scope`.
+    /// Errors: `out_of_scope`, also for a route that needs no right.
     pub fn reach(&self, resource: &Resource) -> Reply<()> {
-        let question = Question {
-            need: self.route.need,
-            resource: Some(resource),
-            via: &[],
+        let reached = match (self.route.need, &resource.guid) {
+            (Need::Right(right), Some(guid)) => self.caller.may_on(right, &resource.site, guid),
+            (Need::Right(right), None) => self.caller.may(right, &resource.site),
+            (Need::Public | Need::Session, _) => false,
         };
-        self.authoriser.decide(Some(&self.biscuit), question).map(|_| ())
+        if reached { Ok(()) } else { Err(beyond()) }
     }
 
     /// Appends what the command changes, and returns the answer: the first one when it had been made before.

@@ -11,7 +11,7 @@
 //! operator was disabled are over for good.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use borealis_bus_schema::codec::{self, CodecError};
 use borealis_bus_schema::ids::{GrantId, OperatorId, SessionId};
@@ -38,7 +38,7 @@ pub enum Limit {
     /// As far as it says.
     None,
     /// No further than this.
-    To(Reach),
+    To(Arc<Reach>),
     /// Nowhere: its operator is disabled, or was so after it was minted.
     Void,
 }
@@ -50,15 +50,15 @@ struct Standing {
     /// Tokens of earlier epochs are over.
     void_below: u64,
     /// What was held after every change from this epoch on.
-    held_from: BTreeMap<u64, Reach>,
+    held_from: BTreeMap<u64, Arc<Reach>>,
 }
 
 impl Standing {
     fn change(&mut self, epoch: u64, now: Reach) {
         for held in self.held_from.values_mut() {
-            *held = reach::meet(held, &now);
+            *held = Arc::new(reach::meet(held, &now));
         }
-        self.held_from.insert(epoch, now);
+        self.held_from.insert(epoch, Arc::new(now));
     }
 
     fn limit(&self, epoch: u64) -> Limit {
@@ -66,7 +66,7 @@ impl Standing {
             return Limit::Void;
         }
         let later = self.held_from.range(epoch.saturating_add(1)..).next();
-        later.map_or(Limit::None, |(_, held)| Limit::To(held.clone()))
+        later.map_or(Limit::None, |(_, held)| Limit::To(Arc::clone(held)))
     }
 }
 

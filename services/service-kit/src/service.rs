@@ -9,6 +9,7 @@ mod announce;
 mod audited;
 mod dispatch;
 mod gate;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -87,8 +88,8 @@ pub struct Tell {
     pub role: RoleName,
     /// What it tells.
     pub verb: VerbName,
-    /// The body, still encoded.
-    pub body: Vec<u8>,
+    /// The body, still encoded; shared with the message that it came in.
+    pub body: bytes::Bytes,
     /// When it was received, by this service's clock.
     pub now: Timestamp,
 }
@@ -472,6 +473,7 @@ impl ServiceBuilder {
             stats: announce::Stats::new(self.verbs.keys()),
             audit: Arc::clone(recorder),
             gate,
+            turns: Arc::default(),
             index: self.index,
             verbs: self.verbs,
             operators: Arc::new(Semaphore::new(limits.operators)),

@@ -111,9 +111,20 @@ impl Act {
 
 /// Runs work inside an act: the first append to an [`super::AuditedLog`] there carries the act's record.
 ///
-/// Tasks that the work spawns are outside.
+/// Tasks that the work spawns are outside, unless they take the act along: [`carried`].
 pub async fn within<F: Future>(act: Act, work: F) -> F::Output {
     CURRENT.scope(act, work).await
+}
+
+/// Takes the act under way along with work that becomes a task of its own.
+pub fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let act = Act::current();
+    async move {
+        match act {
+            Some(act) => within(act, work).await,
+            None => work.await,
+        }
+    }
 }
 
 fn on_current(change: impl FnOnce(&mut AuditRecord)) {

@@ -29,6 +29,10 @@ impl Incoming {
     pub fn body(&self) -> &[u8] {
         &self.message.payload
     }
+    /// Returns its body without copying it.
+    pub fn payload(&self) -> bytes::Bytes {
+        self.message.payload.clone()
+    }
     /// Returns a header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.message.headers.as_ref()?.get(name).map(|value| value.as_str())

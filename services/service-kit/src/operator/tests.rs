@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::*;
 use crate::auth::{BiscuitRoot, SessionClaims, Sites, mint_grant, mint_session};
@@ -161,4 +162,44 @@ fn a_read_needs_no_signature_but_a_session() {
 fn a_conflict_and_a_reused_id_have_their_codes() {
     assert_eq!(wire_error(&AppendError::IdReused).code, Code::IdReused);
     assert_eq!(wire_error(&AppendError::Closed).code, Code::ShuttingDown);
+}
+
+#[test]
+fn a_call_reaches_what_its_right_does_and_what_its_token_was_narrowed_to() {
+    let world = world();
+    let route = of_verb(Service::Enrollment, "codes-revoke").unwrap();
+    let call = call(&session_key(), SESSION, NOW);
+    let (caller, command, param) = admit(route, &call, Some(&world.session), &world.authoriser, NOW).unwrap();
+    let correlation = CorrelationId::from_bytes([4; 16]);
+    let mut ctx = OperatorCtx {
+        act: Act::new(NOW, "POST", "codes-revoke", correlation),
+        digest: [0; 32],
+        biscuit: world.session.clone(),
+        now: NOW,
+        shutdown: Shutdown::manual(),
+        command: command.unwrap(),
+        param,
+        correlation,
+        route,
+        caller,
+        call,
+    };
+    let guid = |number| borealis_bus_schema::ids::Guid::from_random([number; 16]);
+    let at = |site: &str, guid| Resource {
+        guid,
+        site: borealis_bus_schema::ids::SiteName::new(site).unwrap(),
+    };
+    ctx.reach(&at("oslo", Some(guid(1)))).unwrap();
+    let berlin = Sites::Some([at("berlin", None).site].into());
+    ctx.caller.reach = BTreeMap::from([(Right::CodesRevoke, berlin), (Right::CodesRead, Sites::All)]);
+    ctx.reach(&at("berlin", None)).unwrap();
+    ctx.reach(&at("berlin", Some(guid(1)))).unwrap();
+    let code = |ctx: &OperatorCtx, resource: &Resource| ctx.reach(resource).unwrap_err().code;
+    assert_eq!(code(&ctx, &at("oslo", None)), Code::OutOfScope);
+    assert_eq!(code(&ctx, &at("oslo", Some(guid(1)))), Code::OutOfScope);
+    ctx.caller.devices = Some([guid(2)].into());
+    assert_eq!(code(&ctx, &at("berlin", Some(guid(1)))), Code::OutOfScope);
+    ctx.reach(&at("berlin", Some(guid(2)))).unwrap();
+    ctx.route = of_verb(Service::Access, "session").unwrap();
+    assert_eq!(code(&ctx, &at("berlin", Some(guid(2)))), Code::OutOfScope);
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::{Code, Side};
 use borealis_bus_schema::envelope;
-use borealis_bus_schema::ids::{CommandId, CorrelationId, MessageId};
+use borealis_bus_schema::ids::{CommandId, CorrelationId, MessageId, OperatorId};
 use borealis_bus_schema::messages::events::EventsRead;
 use borealis_bus_schema::operator::{OperatorAnswer, OperatorCall};
 use borealis_bus_schema::reply::{self, Reply, WireError};
@@ -17,12 +17,14 @@ use borealis_bus_schema::subjects::{Service, Subject};
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::EventLog;
 use futures_util::FutureExt as _;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument as _;
 
 use super::announce::Stats;
 use super::audited;
 use super::gate::Gate;
+use super::turns::Turns;
 use super::{
     HANDLER_TIMEOUT, InternalCtx, InternalFn, Limits, OperatorFn, PublicFn, Tell, TellFn, Verb, followers_of, need_of,
 };
@@ -47,6 +49,7 @@ pub(super) struct Core {
     pub(super) stats: Stats,
     pub(super) audit: Arc<Recorder>,
     pub(super) gate: Arc<Gate>,
+    pub(super) turns: Arc<Turns>,
     pub(super) index: Option<Arc<AuditIndex>>,
     pub(super) operators: Arc<Semaphore>,
     pub(super) services: Arc<Semaphore>,
@@ -278,7 +281,12 @@ async fn admitted(
     let (caller, command, param) = admit(route, &call, asker.biscuit, &core.authoriser, asker.now)
         .inspect_err(|_| audited::note_speaker(asker.act, &core.authoriser, asker.biscuit))?;
     audited::note_caller(asker.act, &caller);
-    let digest = call.digest();
+    let digest = command_digest(&call, &caller.operator);
+    // Whoever repeats a command while it is worked on waits for the first answer.
+    let _turn = match command {
+        Some(command) => Some(core.turns.take(command).await),
+        None => None,
+    };
     if let Some(command) = command
         && let Some(first) = answered_before(core, &command, &digest)?
     {
@@ -294,12 +302,19 @@ async fn admitted(
         now: asker.now,
         shutdown: core.shutdown.clone(),
         route,
-        authoriser: Arc::clone(&core.authoriser),
         act: asker.act.clone(),
         caller,
         call,
     };
     json_answer(handle(ctx).await?)
+}
+
+/// Tells a repetition from another command: what is asked, and who asks.
+fn command_digest(call: &OperatorCall, operator: &OperatorId) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    digest.update(call.digest());
+    digest.update(operator.as_bytes());
+    digest.finalize().into()
 }
 
 /// Gives the first answer to a command that was made before.
@@ -443,21 +458,24 @@ async fn told(core: &Arc<Core>, message: &Incoming, handle: &TellFn) -> Reply<Ve
         return Err(WireError::new(Code::UnknownVerb, "this is no word of a device"));
     };
     let now = core.clock.now();
-    let act = audited::of_tell(guid, &role, &verb, now, message);
-    let hint = audited::is_hint(&verb);
+    let act = || audited::of_tell(guid, &role, &verb, now, message);
     let tell = Tell {
         guid,
-        role,
-        verb,
-        body: message.body().to_vec(),
+        role: role.clone(),
+        verb: verb.clone(),
+        body: message.payload(),
         now,
     };
-    // Hints come by the million and are believed by nobody: only what is refused of them is kept.
-    let reply = if hint {
-        handle(tell).await
-    } else {
-        within(act.clone(), handle(tell)).await
-    };
+    if audited::is_hint(&verb) {
+        // Hints come by the million and are believed by nobody: only what is refused of them is kept.
+        let reply = handle(tell).await;
+        if reply.is_err() {
+            core.audit.end(&act(), audited::outcome(&reply), false).await;
+        }
+        return reply;
+    }
+    let act = act();
+    let reply = within(act.clone(), handle(tell)).await;
     core.audit.end(&act, audited::outcome(&reply), false).await;
     reply
 }

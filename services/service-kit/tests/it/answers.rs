@@ -13,15 +13,16 @@ use borealis_bus_schema::messages::library::PutScript;
 use borealis_bus_schema::operator::OperatorAnswer;
 use borealis_bus_schema::order::Language;
 use borealis_bus_schema::reply::{self, WireError};
+use borealis_bus_schema::routes::{Right, of_verb};
 use borealis_bus_schema::subjects::{Service, Subject};
 use borealis_event_store::{EventLog, NewEvent, StreamId, StreamWrite};
-use borealis_service_kit::auth::attenuate;
+use borealis_service_kit::auth::{Sites, attenuate};
 use borealis_service_kit::bus::{Bus, RequestOptions};
 use borealis_service_kit::clock::{Clock as _, SystemClock};
 use borealis_service_kit::operator::OperatorCtx;
 use borealis_service_kit::random;
 use borealis_service_kit::service::{Limits, ServiceBuilder, Tell};
-use borealis_test_support::{DEADLINE, TestDevice, TestService, eventually};
+use borealis_test_support::{DEADLINE, TestDevice, TestOperator, TestService, ask, eventually, narrowed};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -237,6 +238,52 @@ async fn a_repeated_command_is_answered_once_decided() {
         (calls.load(Ordering::SeqCst), events(&service) - outcomes.len()),
         (1, 1)
     );
+    service.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_command_is_worked_on_once_and_belongs_to_whoever_made_it() {
+    let all = Deployment::start().await;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let shared = Arc::new(std::sync::OnceLock::<Arc<dyn EventLog>>::new());
+    let (entered, open) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (count, later) = (Arc::clone(&calls), Arc::clone(&shared));
+    let (inside, gate) = (Arc::clone(&entered), Arc::clone(&open));
+    let service = all
+        .serve(ENROLLMENT, |builder| {
+            builder.operator("codes-create", move |ctx| {
+                let (count, later) = (Arc::clone(&count), Arc::clone(&later));
+                let (inside, gate) = (Arc::clone(&inside), Arc::clone(&gate));
+                async move {
+                    inside.notify_one();
+                    gate.notified().await;
+                    create(ctx, Arc::clone(later.get().unwrap()), count).await
+                }
+            })
+        })
+        .await;
+    let _ = shared.set(Arc::clone(&service.log));
+    let gateway = all.connect(Service::Gateway).await;
+    let command: CommandId = random::id();
+    let need = of_verb(ENROLLMENT, "codes-create").unwrap().need;
+    let send = async |operator: &TestOperator| {
+        let now = SystemClock.now();
+        let call = operator
+            .call(ENROLLMENT, "codes-create", "", b"{}", command, now)
+            .unwrap();
+        let token = narrowed(&operator.token, ENROLLMENT, need, 0).unwrap();
+        ask(&gateway, ENROLLMENT, "codes-create", &call, Some(token)).await
+    };
+    // The gate opens for one: a second call of the handler would stand there.
+    let once = async {
+        entered.notified().await;
+        open.notify_one();
+    };
+    let (one, two, ()) = tokio::join!(send(&all.operator), send(&all.operator), once);
+    assert_eq!(one.unwrap(), two.unwrap());
+    let other = TestOperator::log_in(&all.bus, &Right::ALL, &Sites::All).unwrap();
+    assert_eq!(send(&other).await.unwrap_err().code, Code::IdReused);
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
     service.stop().await.unwrap();
 }
 
