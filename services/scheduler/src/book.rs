@@ -5,6 +5,7 @@
 //! the handlers, so that a cursor never passes over anything.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -16,6 +17,9 @@ use tokio::sync::watch;
 
 use crate::job::Created;
 use crate::run;
+
+/// Is how many jobs a list looks at between two looks into the book.
+const LOOKED_AT: usize = 256;
 
 /// Names a run by its place in its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -287,8 +291,9 @@ impl Book {
                 waiting.entry(target.guid).or_default().insert(job.key(index));
             }
         }
-        self.by_time.write().insert((job.created.created_at, id));
+        let created_at = job.created.created_at;
         self.jobs.write().insert(id, job);
+        self.by_time.write().insert((created_at, id));
     }
 
     /// Finds a job.
@@ -303,22 +308,33 @@ impl Book {
     }
 
     /// Lists jobs that a filter lets through, newest first, behind a place, at most `limit`.
+    ///
+    /// The filter may look at thousands of devices: no lock is held meanwhile.
     pub fn newest(
         &self,
         before: Option<(Timestamp, JobId)>,
         limit: usize,
         sees: impl Fn(&Job) -> bool,
     ) -> Vec<Arc<Job>> {
-        let by_time = self.by_time.read();
-        let jobs = self.jobs.read();
-        let newest = by_time
-            .iter()
-            .rev()
-            .filter(|key| before.is_none_or(|before| **key < before));
+        let (mut found, mut before) = (Vec::new(), before);
+        while found.len() < limit {
+            let some = self.some_before(before);
+            let Some(last) = some.last() else { break };
+            before = Some((last.created.created_at, last.created.job));
+            let missing = limit - found.len();
+            found.extend(some.into_iter().filter(|job| sees(job)).take(missing));
+        }
+        found
+    }
+
+    /// Lists some jobs behind a place, newest first; none only when there is none.
+    fn some_before(&self, before: Option<(Timestamp, JobId)>) -> Vec<Arc<Job>> {
+        let (by_time, jobs) = (self.by_time.read(), self.jobs.read());
+        let end = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let newest = by_time.range((Bound::Unbounded, end)).rev();
         newest
             .filter_map(|(_, id)| jobs.get(id).cloned())
-            .filter(|job| sees(job))
-            .take(limit)
+            .take(LOOKED_AT)
             .collect()
     }
 
@@ -345,5 +361,60 @@ impl Book {
                 waiting.remove(guid);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::What;
+    use borealis_bus_schema::ids::{GrantId, OperatorId, RoleName, VerbName};
+    use borealis_bus_schema::order::{Context, Digest};
+
+    fn job(number: u16) -> Arc<Job> {
+        let [high, low] = number.to_be_bytes();
+        let mut id = [0; 16];
+        (id[0], id[1]) = (high, low);
+        let created = Created {
+            job: JobId::from_bytes(id),
+            author: OperatorId::from_bytes([1; 16]),
+            username: "ada".into(),
+            what: What {
+                role: RoleName::agent(),
+                verb: VerbName::ping(),
+                language: None,
+                context: Context::System,
+                script_digest: None,
+                timeout_ms: 1,
+            },
+            // Two in each millisecond.
+            created_at: Timestamp::from_unix_ms(i64::from(number / 2)),
+            expires_at: Timestamp::from_unix_ms(i64::MAX / 2),
+            grant: GrantId::from_bytes([2; 16]),
+            file: Digest::of(b"x"),
+            runs_total: 0,
+        };
+        Arc::new(Job::new(created, Vec::new(), 1))
+    }
+
+    #[test]
+    fn a_list_goes_on_behind_any_place_and_passes_over_what_is_not_seen() {
+        let book = Book::default();
+        for number in 0..1_000 {
+            book.add(job(number));
+        }
+        let ids = |jobs: Vec<Arc<Job>>| -> Vec<JobId> { jobs.iter().map(|job| job.created.job).collect() };
+        let sees = |job: &Job| job.created.job.as_bytes()[1].is_multiple_of(100);
+        let all = ids(book.newest(None, 2_000, sees));
+        let expected = (0..1_000u16).rev().filter(|number| (number % 256).is_multiple_of(100));
+        assert_eq!(all, ids(expected.map(job).collect()));
+        let (mut paged, mut before) = (Vec::new(), None);
+        loop {
+            let page = book.newest(before, 2, sees);
+            let Some(last) = page.last() else { break };
+            before = Some((last.created.created_at, last.created.job));
+            paged.extend(ids(page));
+        }
+        assert_eq!(paged, all);
     }
 }

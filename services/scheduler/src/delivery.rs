@@ -18,7 +18,7 @@ use borealis_bus_schema::messages::device::{Accepted, RunResult};
 use borealis_bus_schema::messages::scheduler::{CreateJob, RunState};
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
 use borealis_bus_schema::messages::signing::SignOrders;
-use borealis_bus_schema::order::SignedOrder;
+use borealis_bus_schema::order::{OrderBody, SignedOrder};
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::subjects::Subject;
 use borealis_bus_schema::time::Timestamp;
@@ -61,19 +61,27 @@ const SIGNED_AT_ONCE: usize = 256;
 const SIGN_BYTES: usize = 600_000;
 /// Is about what an order takes in a request to the signer besides its script.
 const ORDER_BYTES: usize = 450;
+/// Is what a text takes in a message besides its characters, at most.
+const TEXT_BYTES: usize = 5;
 
 /// Is what a job's orders are made from.
 struct Paper {
     warrant: Warrant,
     request: CreateJob,
+    /// What every order to begin says, but for the script itself.
+    begins: OrderBody,
 }
 
 impl Paper {
     /// Tells how many orders fit into one request to the signer: scripts are long, pings are short.
     fn at_once(&self, orders: usize) -> usize {
         let script_bytes = self.request.script.as_ref().map_or(0, String::len);
+        let args = self.request.args.iter().map(|arg| arg.len() + TEXT_BYTES);
+        let env = self.request.env.iter();
+        let env = env.map(|(name, value)| name.len() + value.len() + 2 * TEXT_BYTES);
+        let words_bytes: usize = args.chain(env).sum();
         let call_bytes = self.warrant.call.body.len() / orders.max(1);
-        (SIGN_BYTES / (script_bytes + call_bytes + ORDER_BYTES)).clamp(1, SIGNED_AT_ONCE)
+        (SIGN_BYTES / (script_bytes + words_bytes + call_bytes + ORDER_BYTES)).clamp(1, SIGNED_AT_ONCE)
     }
 }
 
@@ -373,7 +381,12 @@ impl Scheduler {
     async fn paper(&self, job: &Job) -> Result<Paper, WireError> {
         let warrant = self.warrant(&job.created.file).await?;
         let request = orders::request_of(&warrant.call)?;
-        Ok(Paper { warrant, request })
+        let begins = orders::body_of(&request, job.created.what.script_digest);
+        Ok(Paper {
+            warrant,
+            request,
+            begins,
+        })
     }
 
     async fn sign(&self, job: &Job, paper: &Paper, wanted: &[(u32, Wanted)]) -> Result<Vec<SignedOrder>, WireError> {
@@ -383,7 +396,7 @@ impl Scheduler {
             job.created.expires_at,
             job.created.what.timeout_ms,
         );
-        let build = |(_, wanted): &(u32, Wanted)| orders::build(&paper.request, wanted, now, ends);
+        let build = |(_, wanted): &(u32, Wanted)| orders::build(&paper.request, &paper.begins, wanted, now, ends);
         let ask = SignOrders {
             grant: paper.warrant.grant.clone(),
             call: paper.warrant.call.clone(),

@@ -1,6 +1,7 @@
 //! What the scheduler knows of devices: a view over enrollment's events, rebuilt by following them from the first.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use borealis_bus_schema::codec;
 use borealis_bus_schema::forms::PublicKey;
@@ -33,7 +34,7 @@ pub struct Device {
 /// Holds every device.
 #[derive(Debug, Default)]
 pub struct Devices {
-    all: RwLock<HashMap<Guid, Device>>,
+    all: RwLock<HashMap<Guid, Arc<Device>>>,
 }
 
 /// Tells what an event means for delivery.
@@ -74,17 +75,17 @@ impl Devices {
                     site: event.site,
                     status: before.as_ref().map_or(DeviceStatus::Active, |d| d.status),
                     online: before.as_ref().is_some_and(|d| d.online),
-                    status_reason: before.map(|d| d.status_reason).unwrap_or_default(),
+                    status_reason: before.map(|d| d.status_reason.clone()).unwrap_or_default(),
                     public_key: event.public_key,
                 };
-                all.insert(event.guid, device);
+                all.insert(event.guid, Arc::new(device));
                 if is_new_key {
                     return Ok(Changed::Replaced(event.guid));
                 }
             }
             DeviceStatusChanged::KIND => {
                 let event: DeviceStatusChanged = codec::decode(body)?;
-                if let Some(device) = all.get_mut(&event.guid) {
+                if let Some(device) = all.get_mut(&event.guid).map(Arc::make_mut) {
                     device.status = event.status;
                     device.status_reason = event.reason;
                     return Ok(match event.status {
@@ -96,14 +97,14 @@ impl Devices {
             }
             DeviceConnected::KIND => {
                 let event: DeviceConnected = codec::decode(body)?;
-                if let Some(device) = all.get_mut(&event.guid) {
+                if let Some(device) = all.get_mut(&event.guid).map(Arc::make_mut) {
                     device.online = true;
                     return Ok(Changed::Online(event.guid));
                 }
             }
             DeviceDisconnected::KIND => {
                 let event: DeviceDisconnected = codec::decode(body)?;
-                if let Some(device) = all.get_mut(&event.guid) {
+                if let Some(device) = all.get_mut(&event.guid).map(Arc::make_mut) {
                     device.online = false;
                 }
             }
@@ -113,8 +114,18 @@ impl Devices {
     }
 
     /// Returns a device.
-    pub fn get(&self, guid: &Guid) -> Option<Device> {
+    pub fn get(&self, guid: &Guid) -> Option<Arc<Device>> {
         self.all.read().get(guid).cloned()
+    }
+
+    /// Tells whether every device of a list is known and let through by a filter, all at one moment.
+    pub fn are_all<'g>(
+        &self,
+        mut guids: impl Iterator<Item = &'g Guid>,
+        reaches: impl Fn(&SiteName, &Guid) -> bool,
+    ) -> bool {
+        let all = self.all.read();
+        guids.all(|guid| all.get(guid).is_some_and(|device| reaches(&device.site, guid)))
     }
 
     /// Lists the active devices that a filter lets through, as (GUID, hostname), sorted by GUID.
@@ -200,6 +211,10 @@ mod tests {
         let devices = enrolled();
         assert_eq!(devices.active(|_, _| true).len(), 1);
         assert_eq!(devices.active(|_, _| false).len(), 0);
+        let unknown = Guid::from_random([2; 16]);
+        assert!(devices.are_all([guid()].iter(), |site, _| *site == SiteName::default_site()));
+        assert!(!devices.are_all([guid()].iter(), |_, _| false));
+        assert!(!devices.are_all([guid(), unknown].iter(), |_, _| true));
         let revoked = DeviceStatusChanged {
             guid: guid(),
             status: DeviceStatus::Revoked,

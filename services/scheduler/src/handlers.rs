@@ -68,12 +68,9 @@ impl Scheduler {
         if ctx.caller.may_on_all(right) {
             return true;
         }
-        let reached = |guid| {
-            self.devices
-                .get(guid)
-                .is_some_and(|device| ctx.caller.may_on(right, &device.site, guid))
-        };
-        job.targets.iter().all(|target| reached(&target.guid))
+        let guids = job.targets.iter().map(|target| &target.guid);
+        self.devices
+            .are_all(guids, |site, guid| ctx.caller.may_on(right, site, guid))
     }
 
     fn known_run(&self, id: &RunId) -> Reply<(Arc<Job>, u32)> {

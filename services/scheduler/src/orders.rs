@@ -71,15 +71,15 @@ impl Ends {
     }
 }
 
-/// Builds the order of a run; the key id is the signer's to fill in.
+/// Builds the order of a run; the key id is the signer's to fill in, `begins` is [`body_of`] the request.
 ///
 /// The order ends with the run's life or after a day, whatever comes first; an order to end a run lives ten minutes, while
 /// the grant does. The script's text is left out: the signer takes it from the author's request.
-pub fn build(request: &CreateJob, wanted: &Wanted, now: Timestamp, ends: Ends) -> Order {
+pub fn build(request: &CreateJob, begins: &OrderBody, wanted: &Wanted, now: Timestamp, ends: Ends) -> Order {
     let (verb, body, expires_at) = match wanted.act {
         Act::Begin => (
             request.verb.clone(),
-            body_of(request),
+            begins.clone(),
             ends.run.min(now.plus_ms(MAX_VALIDITY_MS)),
         ),
         Act::Cancel => (
@@ -103,13 +103,14 @@ pub fn build(request: &CreateJob, wanted: &Wanted, now: Timestamp, ends: Ends) -
     }
 }
 
-fn body_of(request: &CreateJob) -> OrderBody {
-    match &request.script {
+/// Makes what all orders of a job to begin say; `script` is the digest of its script, known since the job was made.
+pub fn body_of(request: &CreateJob, script: Option<Digest>) -> OrderBody {
+    match script {
         None => OrderBody::Ping,
-        Some(script) => OrderBody::Script(ScriptBody {
+        Some(digest) => OrderBody::Script(ScriptBody {
             language: request.language.unwrap_or(Language::Sh),
             script: Vec::new(),
-            digest: Digest::of(script.as_bytes()),
+            digest,
             args: request.args.clone(),
             env: request.env.clone(),
             timeout_ms: request.timeout_ms,
@@ -163,26 +164,29 @@ mod tests {
     #[test]
     fn an_order_ends_with_its_run_and_after_a_day_at_most() {
         let request = request(Some("echo"));
+        let body = body_of(&request, Some(Digest::of(b"echo")));
+        let OrderBody::Script(script) = &body else {
+            panic!("{body:?}");
+        };
+        assert_eq!((script.digest, script.args.len()), (Digest::of(b"echo"), 1));
         let ends = |run| Ends {
             run: at(run),
             grant: at(run + 900_000),
         };
         assert_eq!(
-            build(&request, &wanted(Act::Begin), at(0), ends(100)).expires_at,
+            build(&request, &body, &wanted(Act::Begin), at(0), ends(100)).expires_at,
             at(100)
         );
-        let long = build(&request, &wanted(Act::Begin), at(0), ends(MAX_VALIDITY_MS * 3));
+        let long = build(&request, &body, &wanted(Act::Begin), at(0), ends(MAX_VALIDITY_MS * 3));
         assert_eq!(long.expires_at, at(MAX_VALIDITY_MS));
     }
 
     #[test]
     fn a_ping_has_no_script_and_a_cancel_names_the_run() {
-        assert_eq!(
-            build(&request(None), &wanted(Act::Begin), at(0), Ends::of(at(0), at(1), 5)).body,
-            OrderBody::Ping
-        );
+        assert_eq!(body_of(&request(None), None), OrderBody::Ping);
         let cancel = build(
             &request(Some("x")),
+            &OrderBody::Ping,
             &wanted(Act::Cancel),
             at(0),
             Ends::of(at(0), at(1), 5),

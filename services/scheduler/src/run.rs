@@ -113,8 +113,10 @@ pub enum Command {
         stream: OutputStream,
         /// Where the data begins.
         offset: u64,
-        /// The data.
-        data: Vec<u8>,
+        /// How long the data is.
+        size_bytes: u64,
+        /// The data, where it is to stand in the log ([`place_of`]); otherwise it is in the run's file already.
+        inline: Option<Vec<u8>>,
     },
     /// An operator wants it to end.
     Cancel {
@@ -201,27 +203,53 @@ pub fn decide(state: &State, command: Command) -> Result<Vec<Event>, Rejection> 
             ])
         }
         Command::Cancel { at, .. } => Ok(vec![Event::CancelRequested { at }]),
-        Command::Output { stream, offset, data } => {
-            let kept = state.kept(stream);
-            if offset != kept.bytes || data.is_empty() {
-                return Err(Rejection::OutOfPlace {
-                    next_offset: kept.bytes,
-                });
-            }
-            let size_bytes = data.len() as u64;
-            // Once a byte stands in the file, all behind it do too, so that a stream is one prefix and one file.
-            let inline = kept.inline_bytes == kept.bytes && kept.bytes + size_bytes <= INLINE_BYTES;
-            let inline = inline.then_some(data);
+        Command::Output {
+            stream,
+            offset,
+            size_bytes,
+            inline,
+        } => {
+            let place = place_of(state, stream, offset, size_bytes)?;
             Ok(vec![Event::Output {
                 stream,
-                seq: kept.chunks,
+                seq: state.kept(stream).chunks,
                 offset,
                 size_bytes,
-                inline,
+                inline: inline.filter(|_| place == Place::Log),
             }])
         }
         Command::End(end) if !end.state.is_final() => Err(Rejection::NoEnd(end.state)),
         Command::End(end) => Ok(vec![Event::Ended(end)]),
+    }
+}
+
+/// Says where a piece of output is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the log itself.
+    Log,
+    /// In the run's file, so many bytes from its beginning.
+    File(u64),
+}
+
+/// Tells where a piece of output belongs.
+///
+/// Errors: [`Rejection::Over`]; [`Rejection::OutOfPlace`] for a piece that does not begin where the kept output ends.
+pub fn place_of(state: &State, stream: OutputStream, offset: u64, size_bytes: u64) -> Result<Place, Rejection> {
+    if state.end.is_some() {
+        return Err(Rejection::Over);
+    }
+    let kept = state.kept(stream);
+    if offset != kept.bytes || size_bytes == 0 {
+        return Err(Rejection::OutOfPlace {
+            next_offset: kept.bytes,
+        });
+    }
+    // Once a byte stands in the file, all behind it do too, so that a stream is one prefix and one file.
+    if kept.inline_bytes == kept.bytes && kept.bytes.saturating_add(size_bytes) <= INLINE_BYTES {
+        Ok(Place::Log)
+    } else {
+        Ok(Place::File(offset.saturating_sub(kept.inline_bytes)))
     }
 }
 
@@ -300,7 +328,8 @@ mod tests {
         Command::Output {
             stream: OutputStream::Stdout,
             offset,
-            data: data.to_vec(),
+            size_bytes: data.len() as u64,
+            inline: Some(data.to_vec()),
         }
     }
     fn written(seq: u64, offset: u64, data: &[u8], inline: bool) -> Event {

@@ -139,7 +139,7 @@ impl Scheduler {
             match device.status {
                 DeviceStatus::Active => Ok(Target {
                     guid,
-                    hostname: device.hostname,
+                    hostname: device.hostname.clone(),
                 }),
                 DeviceStatus::Quarantined => Err(WireError::new(
                     Code::DeviceQuarantined,

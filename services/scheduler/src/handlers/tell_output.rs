@@ -9,7 +9,7 @@ use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_service_kit::service::Tell;
 
 use super::no_such_run;
-use crate::run::{Command, Event, Rejection, decide};
+use crate::run::{Command, Place, Rejection, place_of};
 use crate::scheduler::Scheduler;
 
 impl Scheduler {
@@ -35,45 +35,44 @@ impl Scheduler {
             return Err(over("the output is of another attempt".to_owned()));
         }
         let now = self.clock.now();
-        let command = Command::Output {
-            stream: tell.stream,
-            offset: tell.offset,
-            data: tell.data.clone(),
-        };
         let answer = |next_offset| OutputKept {
             run: tell.run,
             stream: tell.stream,
             next_offset,
         };
-        match decide(&slot.state, command.clone()) {
+        let size_bytes = tell.data.len() as u64;
+        let place = match place_of(&slot.state, tell.stream, tell.offset, size_bytes) {
+            Ok(place) => place,
             Err(Rejection::OutOfPlace { next_offset }) => return Ok(answer(next_offset)),
             // What is over stays over: the device has to stop sending.
             Err(refused) => return Err(over(refused.to_string())),
-            Ok(events) => {
-                let kept_in_all = slot.state.stdout.bytes + slot.state.stderr.bytes;
-                if kept_in_all + tell.data.len() as u64 > OUTPUT_LIMIT_BYTES {
-                    return Err(WireError::new(Code::TooLarge, "the run's output is at its limit"));
-                }
-                if let Some(Event::Output {
-                    inline: None, offset, ..
-                }) = events.first()
-                {
-                    let place = offset - slot.state.kept(tell.stream).inline_bytes;
-                    self.output
-                        .append(tell.run, tell.stream, place, tell.data)
-                        .await
-                        .map_err(|error| {
-                            tracing::error!(error = &error as &dyn std::error::Error, "output cannot be kept");
-                            let code = if error.is_full() {
-                                Code::StorageFull
-                            } else {
-                                Code::StorageFailed
-                            };
-                            WireError::new(code, "the output cannot be kept")
-                        })?;
-                }
-            }
+        };
+        let kept_in_all = slot.state.stdout.bytes + slot.state.stderr.bytes;
+        if kept_in_all + size_bytes > OUTPUT_LIMIT_BYTES {
+            return Err(WireError::new(Code::TooLarge, "the run's output is at its limit"));
         }
+        let inline = match place {
+            Place::Log => Some(tell.data),
+            Place::File(at) => {
+                let kept = self.output.append(tell.run, tell.stream, at, tell.data).await;
+                kept.map_err(|error| {
+                    tracing::error!(error = &error as &dyn std::error::Error, "output cannot be kept");
+                    let code = if error.is_full() {
+                        Code::StorageFull
+                    } else {
+                        Code::StorageFailed
+                    };
+                    WireError::new(code, "the output cannot be kept")
+                })?;
+                None
+            }
+        };
+        let command = Command::Output {
+            stream: tell.stream,
+            offset: tell.offset,
+            size_bytes,
+            inline,
+        };
         // Whoever sends output runs: the hint that says so may have been lost.
         let commands = vec![Command::Deliver { at: now }, Command::Start { at: now }, command];
         if self.put(&job, key, &mut slot, commands, now).await {
