@@ -30,6 +30,10 @@ pub enum Form {
     RecoveryCode,
     /// A device's proof at enrolment, by its identity key.
     Enroll,
+    /// The use of an installer code, by the key of its secret.
+    CodeUse,
+    /// The use of a link that sets a password, by the key of its secret.
+    LinkUse,
     /// A device's X25519 key, by its identity key.
     ExchangeKey,
     /// A device's renewal, by its identity key.
@@ -48,7 +52,7 @@ pub enum Form {
 
 impl Form {
     /// Lists every form.
-    pub const ALL: [Form; 15] = [
+    pub const ALL: [Form; 17] = [
         Form::OrderBatch,
         Form::KeySet,
         Form::Request,
@@ -57,6 +61,8 @@ impl Form {
         Form::TotpSecret,
         Form::RecoveryCode,
         Form::Enroll,
+        Form::CodeUse,
+        Form::LinkUse,
         Form::ExchangeKey,
         Form::Renew,
         Form::Hello,
@@ -77,6 +83,8 @@ impl Form {
             Form::TotpSecret => "borealis/totp-secret/v1",
             Form::RecoveryCode => "borealis/recovery-code/v1",
             Form::Enroll => "borealis/enroll/v1",
+            Form::CodeUse => "borealis/code-use/v1",
+            Form::LinkUse => "borealis/link-use/v1",
             Form::ExchangeKey => "borealis/exchange-key/v1",
             Form::Renew => "borealis/renew/v1",
             Form::Hello => "borealis/hello/v1",

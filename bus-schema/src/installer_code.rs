@@ -1,16 +1,25 @@
 //! The installer code: a secret that admits a device, and the hash of the CA that the device will trust.
 //!
 //! Shape: `BRL1-` and base32 (RFC 4648, without padding) of 16 secret bytes, the SHA-256 of the CA certificate's DER, and
-//! the first 4 bytes of the SHA-256 over both. The device authenticates the server with the hash before it sends a secret.
+//! the first 4 bytes of the SHA-256 over both. The device authenticates the server with the hash before it says a word, and the
+//! secret never leaves it: it signs with the [key](crate::seeds) of the secret what it asks for.
 
 use data_encoding::BASE32_NOPAD;
+use ed25519_dalek::SigningKey;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+
+use crate::forms::{Form, PublicKey, SignatureBytes, VerifyError, sign};
+use crate::messages::enrollment::HostFacts;
+use crate::seeds::Purpose;
 
 const PREFIX: &str = "BRL1-";
 const SECRET_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
 const CHECK_BYTES: usize = 4;
+
+/// Is how many of a code's letters are shown later, behind its prefix: 20 of 128 secret bits.
+const HINT_CHARS: usize = 4;
 
 /// Says why a text is no installer code; never repeats the text.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +50,19 @@ impl InstallerCode {
         &self.ca_sha256
     }
 
-    /// Returns what the server keeps instead of the code: the SHA-256 of its secret.
-    pub fn secret_digest(&self) -> [u8; 32] {
-        Sha256::digest(self.secret).into()
+    /// Derives the code's key.
+    pub fn key(&self) -> SigningKey {
+        Purpose::InstallerCode.key_of(&self.secret)
+    }
+
+    /// Returns what the server keeps instead of the code.
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey::of(&self.key())
+    }
+
+    /// Returns the first letters behind the prefix, by which people tell codes apart later.
+    pub fn hint(&self) -> String {
+        self.reveal().chars().skip(PREFIX.len()).take(HINT_CHARS).collect()
     }
 
     /// Returns the whole code; whoever holds this text may enrol.
@@ -82,6 +101,69 @@ impl InstallerCode {
     }
 }
 
+/// Returns a code as it is shown later: its prefix and its hint; `None` for what is no hint.
+pub fn masked(hint: &str) -> Option<String> {
+    let fits = hint.len() == HINT_CHARS && hint.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'));
+    fits.then(|| format!("{PREFIX}{hint}…"))
+}
+
+/// Is what an installer code's key signs: who asks, for which deployment, and what the machine says of itself.
+///
+/// Shape: the form `code-use` of the CA's SHA-256, the identity key, the exchange key, the client's nonce (text), and the texts
+/// of the host's facts: host name, operating system, its version, architecture, agent version, context, machine hash.
+#[derive(Debug, Clone, Copy)]
+pub struct CodeUse<'a> {
+    /// SHA-256 of the CA certificate's DER.
+    pub ca_sha256: &'a [u8; HASH_BYTES],
+    /// The device's identity key.
+    pub public_key: &'a PublicKey,
+    /// The device's X25519 key.
+    pub exchange_key: &'a PublicKey,
+    /// The client's nonce, base64url.
+    pub client_nonce: &'a str,
+    /// What the machine says of itself.
+    pub facts: &'a HostFacts,
+}
+
+impl CodeUse<'_> {
+    fn fields(&self) -> [&[u8]; 11] {
+        let HostFacts {
+            hostname,
+            os,
+            os_version,
+            arch,
+            agent_version,
+            context,
+            machine_hash,
+        } = self.facts;
+        [
+            self.ca_sha256,
+            self.public_key.as_bytes(),
+            self.exchange_key.as_bytes(),
+            self.client_nonce.as_bytes(),
+            hostname.as_bytes(),
+            os.as_bytes(),
+            os_version.as_bytes(),
+            arch.as_bytes(),
+            agent_version.as_bytes(),
+            context.as_str().as_bytes(),
+            machine_hash.as_bytes(),
+        ]
+    }
+
+    /// Signs with the code's key.
+    pub fn sign(&self, code: &InstallerCode) -> SignatureBytes {
+        sign(&code.key(), Form::CodeUse, &self.fields())
+    }
+
+    /// Verifies with a code's public key that is known already.
+    ///
+    /// Errors: [`VerifyError`].
+    pub fn verify(&self, code: &PublicKey, proof: &SignatureBytes) -> Result<(), VerifyError> {
+        code.verify(Form::CodeUse, &self.fields(), proof)
+    }
+}
+
 impl std::fmt::Debug for InstallerCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("InstallerCode(hidden)")
@@ -109,6 +191,52 @@ mod tests {
         assert_eq!(InstallerCode::parse(&changed), Err(InstallerCodeError::Checksum));
         assert_eq!(InstallerCode::parse(&text[..40]), Err(InstallerCodeError::Shape));
         assert_eq!(InstallerCode::parse("hunter2"), Err(InstallerCodeError::Shape));
+    }
+
+    #[test]
+    fn what_is_shown_later_is_its_beginning() {
+        let code = InstallerCode::new([1; 16], [2; 32]);
+        let shown = masked(&code.hint()).unwrap();
+        assert_eq!(shown.strip_suffix('…'), code.reveal().get(..9));
+        for bad in ["", "ABC", "ABCDE", "abcd", "AB1D", "AB…"] {
+            assert_eq!(masked(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_proof_of_a_code_fits_only_the_request_it_was_made_for() {
+        let code = InstallerCode::new([1; 16], [2; 32]);
+        let facts = HostFacts {
+            hostname: "web-1".into(),
+            os: "linux".into(),
+            os_version: "1".into(),
+            arch: "x86_64".into(),
+            agent_version: "0".into(),
+            context: crate::order::Context::System,
+            machine_hash: "0".repeat(64),
+        };
+        let (one, other) = (PublicKey::from_bytes([3; 32]), PublicKey::from_bytes([4; 32]));
+        let asked = CodeUse {
+            ca_sha256: code.ca_sha256(),
+            public_key: &one,
+            exchange_key: &one,
+            client_nonce: "nonce",
+            facts: &facts,
+        };
+        let proof = asked.sign(&code);
+        let key = code.public_key();
+        assert!(asked.verify(&key, &proof).is_ok());
+        let renamed = HostFacts { hostname: "web-2".into(), ..facts.clone() };
+        for changed in [
+            CodeUse { ca_sha256: &[9; 32], ..asked },
+            CodeUse { public_key: &other, ..asked },
+            CodeUse { exchange_key: &other, ..asked },
+            CodeUse { client_nonce: "other", ..asked },
+            CodeUse { facts: &renamed, ..asked },
+        ] {
+            assert!(changed.verify(&key, &proof).is_err(), "{changed:?}");
+        }
+        assert!(asked.verify(&InstallerCode::new([5; 16], [2; 32]).public_key(), &proof).is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! programs that link this crate agree on every byte between them; the golden files under `tests/golden/` pin those bytes.
 //!
 //! Reading order: [`ids`] and [`time`] are the values, [`codes`] and [`causes`] the errors, [`codec`] the bytes, [`subjects`] and
-//! [`permissions`] the bus, [`envelope`] and [`reply`] one request, [`forms`] what is signed, [`order`] what a device
+//! [`permissions`] the bus, [`envelope`] and [`reply`] one request, [`forms`] what is signed, [`seeds`] what is proved without being sent, [`order`] what a device
 //! executes, [`routes`] what an operator may ask, [`audit`] what is kept of it, [`messages`] what services and devices say to each other.
 
 pub mod ids;
@@ -30,6 +30,8 @@ pub mod words;
 pub mod merkle;
 
 pub mod order;
+
+pub mod seeds;
 
 pub mod installer_code;
 

@@ -4,9 +4,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 use borealis_bus_schema::factor::{Factor, otpauth, recovery_codes, totp_secret};
-use borealis_bus_schema::forms::{Form, PublicKey, sha256};
+use borealis_bus_schema::forms::{Form, PublicKey, SignatureBytes, sha256};
 use borealis_bus_schema::ids::{CommandId, SessionId};
+use borealis_bus_schema::installer_code::InstallerCode;
 use borealis_bus_schema::operator::{OperatorCall, Proof};
+use borealis_bus_schema::seeds::{LinkSecret, LinkUse, Registered};
 use borealis_bus_schema::time::Timestamp;
 use ed25519_dalek::SigningKey;
 use serde::Deserialize;
@@ -17,6 +19,8 @@ const FILE: &str = include_str!("../../ui/src/api/signing.vector.json");
 struct Vectors {
     requests: Vec<Request>,
     factor: SecondFactor,
+    installer_code: Minted,
+    link: Link,
 }
 
 #[derive(Deserialize)]
@@ -36,6 +40,27 @@ struct ProvedCode {
 }
 
 #[derive(Deserialize)]
+struct Minted {
+    secret: String,
+    ca_sha256: String,
+    public_key: PublicKey,
+    hint: String,
+    text: String,
+}
+
+#[derive(Deserialize)]
+struct Link {
+    secret: String,
+    public_key: PublicKey,
+    username: String,
+    registration_request: String,
+    registration_response: String,
+    registration_record: String,
+    start_proof: SignatureBytes,
+    finish_proof: SignatureBytes,
+}
+
+#[derive(Deserialize)]
 struct Request {
     name: String,
     private_key_seed: String,
@@ -51,8 +76,12 @@ struct Request {
     header: String,
 }
 
+fn vectors() -> Vectors {
+    serde_json::from_str(FILE).unwrap()
+}
+
 fn requests() -> Vec<Request> {
-    let vectors: Vectors = serde_json::from_str(FILE).unwrap();
+    let vectors = vectors();
     assert!(vectors.requests.len() >= 2, "the file holds vectors");
     vectors.requests
 }
@@ -147,4 +176,36 @@ fn both_sides_make_the_same_second_factor() {
     let recovery = Factor::recovery(&given.recovery.code).unwrap();
     assert_eq!(totp.prove(&exchange).tag, given.totp.tag);
     assert_eq!(recovery.prove(&exchange).tag, given.recovery.tag);
+}
+
+#[test]
+fn both_sides_make_the_same_installer_code() {
+    let given = vectors().installer_code;
+    let bytes = |text: &str| hex::decode(text).unwrap();
+    let secret = bytes(&given.secret).try_into().expect("a secret has 16 bytes");
+    let code = InstallerCode::new(secret, bytes(&given.ca_sha256).try_into().expect("a hash has 32 bytes"));
+    assert_eq!(
+        (code.public_key(), code.hint(), code.reveal()),
+        (given.public_key, given.hint, given.text)
+    );
+}
+
+#[test]
+fn both_sides_prove_a_link_alike() {
+    let given = vectors().link;
+    let link = LinkSecret::parse(&given.secret).unwrap();
+    assert_eq!(link.public_key(), given.public_key);
+    let start = LinkUse {
+        username: &given.username,
+        registration_request: &given.registration_request,
+        registered: None,
+    };
+    let finish = LinkUse {
+        registered: Some(Registered {
+            response: &given.registration_response,
+            record: &given.registration_record,
+        }),
+        ..start
+    };
+    assert_eq!((start.sign(&link), finish.sign(&link)), (given.start_proof, given.finish_proof));
 }

@@ -1,4 +1,4 @@
-//! Enrolment: a code goes in, an approved identity comes out.
+//! Enrolment: a code goes in, an approved identity comes out. The code's secret stays here; its key signs what is asked.
 
 use super::api::{Api, ApiError};
 use super::{Device, DeviceKeys};
@@ -7,7 +7,7 @@ use crate::random;
 use crate::tls;
 use borealis_bus_schema::causes::chain;
 use borealis_bus_schema::forms::Form;
-use borealis_bus_schema::installer_code::InstallerCode;
+use borealis_bus_schema::installer_code::{CodeUse, InstallerCode};
 use borealis_bus_schema::messages::enrollment::{
     EnrollChallenge, EnrollPoll, EnrollRequest, EnrollState, HostFacts, Identity, Trust,
 };
@@ -73,9 +73,18 @@ async fn once(
 ) -> Result<Option<Device>, EnrolError> {
     let client_nonce = BASE64URL_NOPAD.encode(&random::bytes::<32>()?);
     let exchange_key = keys.exchange_public();
+    let public_key = keys.public();
+    let asked = CodeUse {
+        ca_sha256: code.ca_sha256(),
+        public_key: &public_key,
+        exchange_key: &exchange_key,
+        client_nonce: &client_nonce,
+        facts,
+    };
     let request = EnrollRequest {
-        code: code.reveal(),
-        public_key: keys.public(),
+        code_key: code.public_key(),
+        code_proof: asked.sign(code),
+        public_key,
         exchange_key,
         exchange_key_signature: keys.sign(Form::ExchangeKey, &[exchange_key.as_bytes()]),
         client_nonce: client_nonce.clone(),

@@ -30,7 +30,7 @@ async fn heard_by(acceptor: TlsAcceptor, listener: TcpListener) -> Vec<u8> {
     buffer
 }
 
-/// Posts a code to a server, and returns what the server heard and the agent concluded.
+/// Posts what a code is named by to a server, and returns what the server heard and the agent concluded.
 async fn posted(acceptor: TlsAcceptor, ca_sha256: [u8; 32]) -> (Vec<u8>, Result<Value, ApiError>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
@@ -38,14 +38,14 @@ async fn posted(acceptor: TlsAcceptor, ca_sha256: [u8; 32]) -> (Vec<u8>, Result<
     let code = InstallerCode::new([1; 16], ca_sha256);
     let api = Api::new(&url, tls::trusting_hash(ca_sha256).unwrap(), 0).unwrap();
     let answer = api
-        .post("/api/v1/enroll/request", &json!({ "code": code.reveal() }))
+        .post("/api/v1/enroll/request", &json!({ "code_key": code.public_key() }))
         .await;
     let heard = tokio::time::timeout(DEADLINE, server).await.unwrap().unwrap();
     (heard, answer)
 }
 
 #[tokio::test]
-async fn given_the_server_that_the_code_names_then_it_gets_the_code() {
+async fn given_the_server_that_the_code_names_then_it_is_asked() {
     let root = Root::new();
     let (heard, answer) = posted(root.acceptor(&["localhost"], vec![root.der()]), root.hash()).await;
     assert!(String::from_utf8_lossy(&heard).starts_with("POST /api/v1/enroll/request"));

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::shared_events::DeviceStatus;
-use crate::forms::{PublicKey, SignatureBytes, Signed};
+use crate::forms::{PublicKey, SignatureBytes, Signed, VerifyError};
 use crate::ids::{ApprovalId, CodeId, DeploymentId, Guid, SiteName};
+use crate::installer_code::CodeUse;
 use crate::order::Context;
 use crate::time::Timestamp;
 
@@ -28,10 +29,15 @@ pub struct HostFacts {
 }
 
 /// Is the body of `POST /api/v1/enroll/request`.
+///
+/// Shape: the installer code is named by its public key and proved by a signature over the form `code-use`, see
+/// [`CodeUse`](crate::installer_code::CodeUse); its secret is never sent.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct EnrollRequest {
-    /// The installer code.
-    pub code: String,
+    /// The installer code's public key.
+    pub code_key: PublicKey,
+    /// The proof by the code's key.
+    pub code_proof: SignatureBytes,
     /// The device's identity key.
     pub public_key: PublicKey,
     /// The device's X25519 key, base64url, for secrets in orders.
@@ -42,6 +48,22 @@ pub struct EnrollRequest {
     pub client_nonce: String,
     /// What the machine says of itself.
     pub facts: HostFacts,
+}
+
+impl EnrollRequest {
+    /// Verifies that whoever asks holds the installer code, with the CA that this deployment has.
+    ///
+    /// Errors: [`VerifyError`].
+    pub fn verify_code(&self, ca_sha256: &[u8; 32]) -> Result<(), VerifyError> {
+        let asked = CodeUse {
+            ca_sha256,
+            public_key: &self.public_key,
+            exchange_key: &self.exchange_key,
+            client_nonce: &self.client_nonce,
+            facts: &self.facts,
+        };
+        asked.verify(&self.code_key, &self.code_proof)
+    }
 }
 
 /// Answers [`EnrollRequest`].
@@ -184,9 +206,15 @@ pub struct Renewed {
 }
 
 /// Is the body of `POST /api/v1/codes`.
+///
+/// Whoever mints draws the code's secret and keeps it; the server is told what it needs to recognise the code.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateCode {
+    /// The public key of the code's secret.
+    pub public_key: PublicKey,
+    /// The first four letters behind the code's prefix, by which people tell codes apart later.
+    pub hint: String,
     /// Where its devices belong.
     #[serde(default = "SiteName::default_site")]
     pub site: SiteName,
@@ -231,9 +259,9 @@ pub struct CodeView {
     pub expires_at: Timestamp,
     /// `active`, `used`, `expired` or `revoked`.
     pub state: String,
-    /// The whole code; only in the answer to its minting.
+    /// SHA-256 of the deployment's CA certificate, lower hex, which stands in the code; only in the answer to its minting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
+    pub ca_sha256: Option<String>,
 }
 
 /// Is an enrolment request as operators see it.

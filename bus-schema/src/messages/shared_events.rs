@@ -32,7 +32,8 @@ kind!(
     GrantRevoked,
     OperatorDisabled,
     OperatorEnabled,
-    OperatorRightsChanged
+    OperatorRightsChanged,
+    SiteSet
 );
 
 /// Lists what a device may be.
@@ -198,5 +199,14 @@ pub struct OperatorRightsChanged {
     /// What the operator may do now.
     pub rights: Vec<RightOnSites>,
     /// Since when.
+    pub at: Timestamp,
+}
+
+/// access: a site was made or described.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteSet {
+    /// The site.
+    pub site: SiteName,
+    /// When.
     pub at: Timestamp,
 }

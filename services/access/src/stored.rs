@@ -349,7 +349,7 @@ fn of_session(session: &SessionId) -> String {
 pub(crate) mod tests {
     use super::*;
     use borealis_bus_schema::messages::shared_events::{
-        GrantMinted, OperatorDisabled, OperatorEnabled, OperatorRightsChanged,
+        GrantMinted, OperatorDisabled, OperatorEnabled, OperatorRightsChanged, SiteSet,
     };
     use borealis_test_support::{Golden, golden, golden_files};
     use serde_json::Value;
@@ -511,6 +511,10 @@ pub(crate) mod tests {
                         (OperatorRightsChanged::KIND, operator)
                     );
                     assert_eq!(borealis_service_kit::auth::reach::read(&shared.rights).unwrap(), reach);
+                }
+                Event::SiteSet { site, at, .. } => {
+                    let shared: SiteSet = codec::decode(&stored.body).unwrap();
+                    assert_eq!((stored.kind.as_str(), shared), (SiteSet::KIND, SiteSet { site, at }));
                 }
                 _ => {}
             }

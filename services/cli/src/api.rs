@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use borealis_bus_schema::codec::MAX_JSON_BYTES;
+use borealis_bus_schema::forms::sha256;
 use borealis_bus_schema::ids::{CommandId, SessionId};
 use borealis_bus_schema::messages::access::SessionInfo;
 use borealis_bus_schema::operator::{IDEMPOTENCY_HEADER, OperatorToken, Proof, SIGNATURE_HEADER};
@@ -44,6 +45,7 @@ pub struct Api {
     base: Url,
     token: Option<OperatorToken>,
     session: OnceCell<SessionId>,
+    ca_sha256: [u8; 32],
     reached: Cell<bool>,
     patience: Cell<Duration>,
 }
@@ -72,12 +74,14 @@ impl Api {
             .pool_idle_timeout(Duration::from_secs(10))
             .build()
             .map_err(|e| CliError::Usage(format!("HTTPS cannot be set up: {e}")))?;
+        let ca_sha256 = first_hash(&connection.ca_pem)?;
         let session = connection.session.map_or_else(OnceCell::new, OnceCell::from);
         Ok(Self {
             client,
             base,
             token: connection.token,
             session,
+            ca_sha256,
             reached: Cell::new(false),
             patience: Cell::new(ORDINARY),
         })
@@ -86,6 +90,11 @@ impl Api {
     /// Returns the server's address without a path.
     pub fn url(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
+    }
+
+    /// Returns the SHA-256 of the CA certificate that is trusted, the first one where there are several.
+    pub fn ca_sha256(&self) -> &[u8; 32] {
+        &self.ca_sha256
     }
 
     /// Sets how long a server that answered before may be away.
@@ -294,6 +303,13 @@ fn base_url(text: &str) -> Result<Url, CliError> {
         && url.query().is_none()
         && url.fragment().is_none();
     if plain { Ok(url) } else { Err(bad()) }
+}
+
+/// Hashes the first certificate.
+fn first_hash(ca_pem: &str) -> Result<[u8; 32], CliError> {
+    let first = CertificateDer::pem_slice_iter(ca_pem.as_bytes()).next();
+    let none = || CliError::Usage("the CA certificate cannot be used: the file holds none".to_owned());
+    Ok(sha256(&first.ok_or_else(none)?.map_err(|_| none())?))
 }
 
 /// Trusts one CA only.

@@ -18,6 +18,7 @@ use crate::credentials::Issuer;
 use crate::error::Refusal;
 use crate::findings::Findings;
 use crate::ledger::{Ledger, Outcome, Stamp};
+use crate::minters::Minters;
 use crate::state::State;
 use crate::stored::Event;
 use crate::throttle::{FAILURES_PER_ADDRESS, REQUESTS_PER_KEY, Throttle, peer_address};
@@ -33,6 +34,8 @@ pub struct App {
     pub issuer: Issuer,
     /// SHA-256 of the CA root, which stands in installer codes.
     pub ca_sha256: [u8; 32],
+    /// What access says of those who minted codes, and of sites.
+    pub minters: Minters,
     failures: Mutex<Throttle>,
     requests: Mutex<Throttle>,
     key_locks: Vec<tokio::sync::Mutex<()>>,
@@ -44,11 +47,12 @@ pub struct App {
 
 impl App {
     /// Makes the shared part of a service.
-    pub fn new(ledger: Ledger, issuer: Issuer, ca_sha256: [u8; 32]) -> Arc<Self> {
+    pub fn new(ledger: Ledger, issuer: Issuer, ca_sha256: [u8; 32], minters: Minters) -> Arc<Self> {
         Arc::new(Self {
             ledger,
             issuer,
             ca_sha256,
+            minters,
             failures: Mutex::new(Throttle::new(FAILURES_PER_ADDRESS)),
             requests: Mutex::new(Throttle::new(REQUESTS_PER_KEY)),
             key_locks: locks(),
@@ -66,8 +70,13 @@ impl App {
 
     /// Lets one request with a code through at a time: thousands of machines with one code would only undo each other's
     /// decisions. Taken after the key's turn, never before.
-    pub async fn one_use_at_a_time(&self, secret_digest: &[u8; 32]) -> Option<tokio::sync::MutexGuard<'_, ()>> {
-        turn(&self.code_locks, secret_digest).await
+    pub async fn one_use_at_a_time(&self, code: &PublicKey) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        turn(&self.code_locks, code.as_bytes()).await
+    }
+
+    /// Returns the SHA-256 of the CA root as lower hex.
+    pub fn ca_sha256_text(&self) -> String {
+        self.ca_sha256.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Refuses a peer that failed too often.

@@ -1,12 +1,11 @@
-//! Secrets that are computed again instead of kept: installer codes and refresh tokens.
+//! Secrets that are computed again instead of kept: refresh tokens.
 //!
-//! One key stands in a private file of this service. A secret is the HMAC of a purpose and of what the secret is for, so a
-//! repeated command gets the code that it got first, and a device that did not receive its token gets the same one again,
-//! also after a restart, while the log and the command's stored answer hold no secret at all.
+//! One key stands in a private file of this service. A token is the HMAC of a purpose and of what it is for, so a device that
+//! did not receive its token gets the same one again, also after a restart, while the log holds no secret at all.
 
 use std::path::Path;
 
-use borealis_bus_schema::ids::{CommandId, Guid};
+use borealis_bus_schema::ids::Guid;
 use borealis_service_kit::keys::{self, KeyFileError};
 use borealis_service_kit::random;
 use data_encoding::BASE64URL_NOPAD;
@@ -52,19 +51,6 @@ impl DerivationKey {
     /// Makes the key of known bytes; for tests.
     pub fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
         Self(Zeroizing::new(bytes))
-    }
-
-    /// Computes the secret of the installer code that a command mints.
-    pub fn code_secret(&self, command: &CommandId) -> [u8; 16] {
-        let mut secret = [0; 16];
-        let mac = self
-            .mac("installer code", &[command.as_bytes()])
-            .finalize()
-            .into_bytes();
-        for (byte, computed) in secret.iter_mut().zip(mac) {
-            *byte = computed;
-        }
-        secret
     }
 
     /// Computes a device's refresh token.
@@ -132,17 +118,6 @@ mod tests {
     }
 
     #[test]
-    fn a_command_always_gives_the_same_code_and_another_command_another() {
-        let (first, second) = (CommandId::from_bytes([1; 16]), CommandId::from_bytes([2; 16]));
-        assert_eq!(key().code_secret(&first), key().code_secret(&first));
-        assert_ne!(key().code_secret(&first), key().code_secret(&second));
-        assert_ne!(
-            key().code_secret(&first),
-            DerivationKey::from_bytes([8; 64]).code_secret(&first)
-        );
-    }
-
-    #[test]
     fn a_refresh_token_reads_back_for_its_device_only() {
         let token = Presented {
             family: FAMILY,
@@ -172,9 +147,12 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("derive.secret");
-        let command = CommandId::from_bytes([1; 16]);
-        let first = DerivationKey::open(&path).unwrap().code_secret(&command);
-        assert_eq!(DerivationKey::open(&path).unwrap().code_secret(&command), first);
+        let token = Presented {
+            family: FAMILY,
+            counter: 1,
+        };
+        let first = DerivationKey::open(&path).unwrap().refresh_token(&guid(1), token);
+        assert_eq!(DerivationKey::open(&path).unwrap().refresh_token(&guid(1), token), first);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         keys::write_private(&path, b"short").unwrap();
         assert!(matches!(

@@ -2,6 +2,7 @@
 
 use borealis_bus_schema::causes::Chain;
 use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::ids::SiteName;
 use borealis_bus_schema::reply::WireError;
 use borealis_event_store::{AppendError, StoreError};
 use borealis_service_kit::nats_jwt::JwtError;
@@ -63,6 +64,15 @@ pub enum Refusal {
         /// What is wrong.
         what: String,
     },
+    /// Whoever mints a code that approves by itself decides in advance.
+    #[error("a code that approves by itself takes the right approvals.decide on its site")]
+    NoRightToDecide,
+    /// There is no site of this name.
+    #[error("there is no site {site}")]
+    UnknownSite {
+        /// The name.
+        site: SiteName,
+    },
     /// The machine or the key is known as another device, or elsewhere.
     #[error("{what}")]
     Conflict {
@@ -103,7 +113,10 @@ impl Refusal {
     pub fn code(&self) -> Code {
         match self {
             Refusal::Code(rejection) => match rejection {
-                CodeRejection::UsesOutOfRange | CodeRejection::LifetimeOutOfRange => Code::InvalidField,
+                CodeRejection::UsesOutOfRange | CodeRejection::LifetimeOutOfRange | CodeRejection::NoHint => {
+                    Code::InvalidField
+                }
+                CodeRejection::KeyTaken => Code::NameTaken,
                 CodeRejection::Revoked => Code::CodeRevoked,
                 CodeRejection::Expired => Code::CodeExpired,
                 CodeRejection::UsedUp => Code::CodeUsed,
@@ -125,6 +138,8 @@ impl Refusal {
             Refusal::UnknownCode => Code::CodeInvalid,
             Refusal::NotFound { .. } => Code::NotFound,
             Refusal::InvalidField { .. } => Code::InvalidField,
+            Refusal::NoRightToDecide => Code::RightMissing,
+            Refusal::UnknownSite { .. } => Code::SiteUnknown,
             Refusal::Conflict { .. } => Code::MachineConflict,
             Refusal::OutOfScope => Code::OutOfScope,
             Refusal::Proof { .. } => Code::ProofInvalid,

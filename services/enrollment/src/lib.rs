@@ -3,10 +3,10 @@
 //! **Asked** by operators: `codes-create|list|revoke`, `approvals-list|approve|deny`,
 //! `devices-quarantine|release|revoke|decommission`; by machines, whose body proves itself:
 //! `enroll-request`, `enroll-poll`, `device-renew`; by devices on the bus: `tell.agent.hello`. **Asks** nobody; follows access
-//! to know what was revoked, and holds the only connection to the bus's own account (see [`warden`]).
+//! to know what was revoked, which sites there are and who may still [approve in advance](minters), and holds the only connection to the bus's own account (see [`warden`]).
 //!
 //! **On disk**: its event log, with the streams `code-<id>`, `approval-<id>`, `device-<guid>` and `presence-<guid>`; its keys,
-//! among them `derive.secret`, made at the first start, from which codes and tokens are [computed](derive) instead of kept.
+//! among them `derive.secret`, made at the first start, from which refresh tokens are [computed](derive) instead of kept.
 //! No secret stands in the log. Everything else is [folded](state::State) from the log into memory.
 //!
 //! **How it fails.** Without a bus it waits. A device whose revocation could not be given to the bus yet gets no new
@@ -32,6 +32,8 @@ pub mod challenges;
 pub mod findings;
 
 pub mod throttle;
+
+pub mod minters;
 
 pub mod app;
 

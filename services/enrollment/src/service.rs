@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::credentials::Issuer;
 use crate::error::Refusal;
 use crate::ledger::Ledger;
+use crate::minters::Minters;
 use crate::warden::Warden;
 use crate::{expiry, handlers, live};
 
@@ -31,7 +32,9 @@ pub fn build(deps: &Deps) -> Result<(ServiceBuilder, Arc<App>), RunError> {
         base.paths.clone(),
         (*base.trust).clone(),
     );
-    let app = App::new(ledger, issuer, config.ca_sha256);
+    let fresh = deps.access.as_ref().map(|access| access.freshness());
+    let minters = Minters::new(Arc::clone(&deps.revoked), fresh, Arc::clone(&base.clock));
+    let app = App::new(ledger, issuer, config.ca_sha256, minters);
     let shutdown = base.shutdown.clone();
     let warden = Warden::new(
         Arc::clone(&app),

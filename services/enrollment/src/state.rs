@@ -39,7 +39,7 @@ pub struct Seen {
 pub struct State {
     position: Position,
     codes: BTreeMap<CodeId, Versioned<Code>>,
-    codes_by_digest: BTreeMap<[u8; 32], CodeId>,
+    codes_by_key: BTreeMap<PublicKey, CodeId>,
     approvals: BTreeMap<ApprovalId, Versioned<Approval>>,
     approvals_by_key: BTreeMap<PublicKey, ApprovalId>,
     devices: BTreeMap<Guid, Versioned<Device>>,
@@ -80,7 +80,7 @@ impl State {
 
     fn fold_code(&mut self, id: CodeId, event: CodeEvent, version: Version) {
         if let CodeEvent::Minted(minted) = event {
-            self.codes_by_digest.insert(minted.secret_digest, id);
+            self.codes_by_key.insert(minted.public_key, id);
             let value = Code::new(minted);
             self.codes.insert(id, Versioned { value, version });
         } else if let Some(code) = self.codes.get_mut(&id) {
@@ -154,9 +154,9 @@ impl State {
     pub fn code(&self, id: &CodeId) -> Option<&Code> {
         self.codes.get(id).map(|v| &v.value)
     }
-    /// Finds the code of a secret's digest.
-    pub fn code_by_digest(&self, digest: &[u8; 32]) -> Option<&Code> {
-        self.code(self.codes_by_digest.get(digest)?)
+    /// Finds the code of a public key.
+    pub fn code_by_key(&self, key: &PublicKey) -> Option<&Code> {
+        self.code(self.codes_by_key.get(key)?)
     }
     /// Lists every code.
     pub fn codes(&self) -> impl Iterator<Item = &Code> {

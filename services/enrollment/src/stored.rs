@@ -6,7 +6,7 @@
 
 use borealis_bus_schema::codec::{self, CodecError};
 use borealis_bus_schema::forms::{PublicKey, SignatureBytes};
-use borealis_bus_schema::ids::{ApprovalId, CodeId, Guid, SiteName};
+use borealis_bus_schema::ids::{ApprovalId, CodeId, Guid, OperatorId, SessionId, SiteName};
 use borealis_bus_schema::messages::enrollment::HostFacts;
 use borealis_bus_schema::messages::shared_events::{
     DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceStatusChanged, SharedEvent,
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
 use crate::aggregate::approval::{ApprovalEvent, Asked};
-use crate::aggregate::code::{CodeEvent, Minted};
+use crate::aggregate::code::{CodeEvent, Minted, Minter};
 use crate::aggregate::device::DeviceEvent;
 
 /// Is any event of this service.
@@ -58,7 +58,8 @@ pub enum StoredError {
     Stream(#[from] InvalidStreamId),
 }
 
-#[derive(Serialize, Deserialize)]
+/// Is a code of the time when its secret was sent and kept by its digest.
+#[derive(Deserialize)]
 struct CodeMinted {
     id: CodeId,
     #[serde(with = "serde_bytes")]
@@ -70,6 +71,27 @@ struct CodeMinted {
     created_by: String,
     created_at: Timestamp,
     expires_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CodeMinted2 {
+    id: CodeId,
+    public_key: PublicKey,
+    masked: String,
+    site: SiteName,
+    uses: u32,
+    auto_approve: bool,
+    created_by: String,
+    minter: Option<CodeMinter>,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CodeMinter {
+    operator: OperatorId,
+    epoch: u64,
+    token: Option<SessionId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -196,7 +218,8 @@ impl Event {
     /// Errors: [`StoredError::UnknownKind`], [`StoredError::Body`].
     pub fn read(kind: &str, body: &[u8]) -> Result<Self, StoredError> {
         Ok(match kind {
-            "CodeMinted" => code_minted(decode(kind, body)?),
+            "CodeMinted" => code_minted(upcast(decode(kind, body)?)),
+            "CodeMinted2" => code_minted(decode(kind, body)?),
             "CodeUsed" => {
                 let CodeUsed {
                     id,
@@ -333,18 +356,23 @@ fn decode<T: DeserializeOwned>(kind: &str, body: &[u8]) -> Result<T, StoredError
 fn code_to_new(id: CodeId, event: &CodeEvent) -> Result<NewEvent, StoredError> {
     match event.clone() {
         CodeEvent::Minted(minted) => {
-            let body = CodeMinted {
+            let body = CodeMinted2 {
                 id,
-                secret_digest: minted.secret_digest,
+                public_key: minted.public_key,
                 masked: minted.masked,
                 site: minted.site,
                 uses: minted.uses,
                 auto_approve: minted.auto_approve,
                 created_by: minted.created_by,
+                minter: minted.minter.map(|by| CodeMinter {
+                    operator: by.operator,
+                    epoch: by.epoch,
+                    token: by.token,
+                }),
                 created_at: minted.created_at,
                 expires_at: minted.expires_at,
             };
-            new("CodeMinted", &body)
+            new("CodeMinted2", &body)
         }
         CodeEvent::Used {
             public_key,
@@ -363,15 +391,36 @@ fn code_to_new(id: CodeId, event: &CodeEvent) -> Result<NewEvent, StoredError> {
     }
 }
 
-fn code_minted(body: CodeMinted) -> Event {
-    let minted = Minted {
+/// A code of the time when secrets were sent stays listed, and opens nothing: its digest is nobody's public key.
+fn upcast(body: CodeMinted) -> CodeMinted2 {
+    CodeMinted2 {
         id: body.id,
-        secret_digest: body.secret_digest,
+        public_key: PublicKey::from_bytes(body.secret_digest),
         masked: body.masked,
         site: body.site,
         uses: body.uses,
         auto_approve: body.auto_approve,
         created_by: body.created_by,
+        minter: None,
+        created_at: body.created_at,
+        expires_at: body.expires_at,
+    }
+}
+
+fn code_minted(body: CodeMinted2) -> Event {
+    let minted = Minted {
+        id: body.id,
+        public_key: body.public_key,
+        masked: body.masked,
+        site: body.site,
+        uses: body.uses,
+        auto_approve: body.auto_approve,
+        created_by: body.created_by,
+        minter: body.minter.map(|by| Minter {
+            operator: by.operator,
+            epoch: by.epoch,
+            token: by.token,
+        }),
         created_at: body.created_at,
         expires_at: body.expires_at,
     };

@@ -92,6 +92,8 @@ pub struct Caller {
     pub devices: Option<BTreeSet<Guid>>,
     /// Whether the biscuit is an API token, or the grant of one.
     pub is_token: bool,
+    /// The operator's epoch when it was minted.
+    pub epoch: u64,
     /// The grant, when the biscuit is one.
     pub grant: Option<GrantId>,
     /// The digest of the signed request that the grant covers, when the biscuit is one.
@@ -771,6 +773,7 @@ fn read_caller(world: &mut Authorizer) -> Result<(Caller, u64), AuthError> {
             reach.entry(right).or_insert_with(Sites::none).add(&site)?;
         }
     }
+    let epoch = one_number(world, "epoch")?;
     let caller = Caller {
         operator,
         username,
@@ -782,10 +785,11 @@ fn read_caller(world: &mut Authorizer) -> Result<(Caller, u64), AuthError> {
         expires_at,
         devices: None,
         is_token: one_text(world, "token")?.is_some(),
+        epoch,
         grant: grant.map(|text| parsed(Some(text))).transpose()?,
         call_digest,
     };
-    Ok((caller, one_number(world, "epoch")?))
+    Ok((caller, epoch))
 }
 
 #[cfg(test)]

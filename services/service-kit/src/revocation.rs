@@ -1,9 +1,9 @@
 //! What no longer counts although its token is still good: ended sessions, revoked grants, disabled operators, rights that
-//! were taken away.
+//! were taken away. Beside that, which sites there are, for services that are told a site's name.
 //!
 //! Access feeds its own set from its own log; every other service feeds one by [following](crate::follow) access. The
-//! kinds that count are [`SessionEnded`], [`GrantRevoked`], [`OperatorDisabled`], [`OperatorEnabled`] and
-//! [`OperatorRightsChanged`]; others are ignored.
+//! kinds that count are [`SessionEnded`], [`GrantRevoked`], [`OperatorDisabled`], [`OperatorEnabled`],
+//! [`OperatorRightsChanged`] and [`SiteSet`]; others are ignored.
 //!
 //! An operator's standing has epochs. Each change of rights begins one, and so does being enabled again; a token names the
 //! epoch in which it was minted. It reaches no further than what it says, and no further than what its operator held after
@@ -14,9 +14,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use borealis_bus_schema::codec::{self, CodecError};
-use borealis_bus_schema::ids::{GrantId, OperatorId, SessionId};
+use borealis_bus_schema::ids::{GrantId, OperatorId, SessionId, SiteName};
 use borealis_bus_schema::messages::shared_events::{
-    GrantRevoked, OperatorDisabled, OperatorEnabled, OperatorRightsChanged, SessionEnded, SharedEvent as _,
+    GrantRevoked, OperatorDisabled, OperatorEnabled, OperatorRightsChanged, SessionEnded, SharedEvent as _, SiteSet,
 };
 
 use crate::auth::reach::{self, Reach};
@@ -30,6 +30,7 @@ struct Sets {
     sessions: HashSet<SessionId>,
     grants: HashSet<GrantId>,
     operators: HashMap<OperatorId, Standing>,
+    sites: HashSet<SiteName>,
 }
 
 /// Says how far a token of an operator reaches at most.
@@ -110,6 +111,11 @@ impl RevocationSet {
         })
     }
 
+    /// Tells whether there is a site of this name; the default one is always there.
+    pub fn knows_site(&self, site: &SiteName) -> bool {
+        *site == SiteName::default_site() || self.read(|sets| sets.sites.contains(site))
+    }
+
     /// Takes one of access's events.
     ///
     /// Errors: the codec's, when a kind that revokes has a body that cannot be read; nothing may be decided then.
@@ -125,6 +131,10 @@ impl RevocationSet {
                     standing.disabled = false;
                     standing.void_below = standing.void_below.max(enabled.epoch);
                 });
+            }
+            SiteSet::KIND => {
+                let site = codec::decode::<SiteSet>(body)?.site;
+                self.write(|sets| sets.sites.insert(site));
             }
             OperatorRightsChanged::KIND => {
                 let changed: OperatorRightsChanged = codec::decode(body)?;
@@ -167,6 +177,18 @@ mod tests {
         set.apply("SessionEnded", &codec::encode(&ended).unwrap()).unwrap();
         assert!(set.session_ended(&session));
         assert!(set.apply("GrantRevoked", b"rubbish").is_err());
+    }
+
+    #[test]
+    fn sites_are_known_once_access_said_so() {
+        let (set, berlin) = (RevocationSet::new(), SiteName::new("berlin").unwrap());
+        assert!(set.knows_site(&SiteName::default_site()) && !set.knows_site(&berlin));
+        let made = SiteSet {
+            site: berlin.clone(),
+            at: Timestamp::from_unix_ms(0),
+        };
+        set.apply("SiteSet", &codec::encode(&made).unwrap()).unwrap();
+        assert!(set.knows_site(&berlin));
     }
 
     #[test]

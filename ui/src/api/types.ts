@@ -65,8 +65,14 @@ export interface InstallerCode {
 }
 
 export interface MintedCode extends InstallerCode {
-  /** The whole code; the server tells it once. */
+  /** The whole code: made in this browser, and known to nobody else. */
   code: string;
+}
+
+/** What the server answers: it knows the code's public key only. */
+export interface MintAnswer extends InstallerCode {
+  /** SHA-256 of the deployment's CA certificate, which stands in the code. */
+  ca_sha256: string;
 }
 
 export interface MintRequest {

@@ -1,7 +1,11 @@
 //! `borealis codes`.
+//!
+//! A code's secret is drawn here and printed once; the server is told its public key.
 
+use borealis_bus_schema::installer_code::InstallerCode;
 use borealis_bus_schema::messages::enrollment::{CodeView, CreateCode};
 use borealis_bus_schema::messages::scheduler::Page;
+use rand::RngCore;
 use serde::Serialize;
 
 use crate::api::Api;
@@ -11,12 +15,30 @@ use crate::print::Printer;
 
 const PATH: &str = "/api/v1/codes";
 
-/// Is a minted code with what a device's shell is told.
+/// Is a code as it was minted, with what only this program knows.
 #[derive(Serialize)]
-struct Minted<'a> {
+struct Minted {
     #[serde(flatten)]
-    code: &'a CodeView,
-    install: &'a [String],
+    minted: CodeView,
+    code: String,
+    /// What a device's shell is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    install: Option<Vec<String>>,
+}
+
+/// Checks that the CA which this program trusts, and which the code names, is the one that devices will see.
+///
+/// Errors: [`CliError::Answer`]; the code that was minted is of no use then.
+fn check(minted: &CodeView, code: &InstallerCode) -> Result<(), CliError> {
+    let ours: String = code.ca_sha256().iter().map(|byte| format!("{byte:02x}")).collect();
+    if minted.ca_sha256.as_deref() == Some(ours.as_str()) {
+        return Ok(());
+    }
+    let told = format!(
+        "it names another CA than --ca does, so no code is shown; revoke {} and use the deployment's own CA certificate",
+        minted.id
+    );
+    Err(CliError::Answer(told))
 }
 
 /// Returns the lines that enrol a device and run its agent; nothing in them is anything but text to a shell.
@@ -41,23 +63,33 @@ pub async fn run(api: &Api, printer: &Printer, command: CodesCommand) -> Result<
             auto_approve,
             show_install,
         } => {
+            let mut secret = [0; 16];
+            rand::rngs::OsRng.fill_bytes(&mut secret);
+            let code = InstallerCode::new(secret, *api.ca_sha256());
             let body = CreateCode {
+                public_key: code.public_key(),
+                hint: code.hint(),
                 site,
                 uses,
                 lifetime_ms: lifetime,
                 auto_approve,
             };
-            let code: CodeView = api.change(PATH, &body).await?;
-            let secret = code.code.clone().unwrap_or_default();
-            if !show_install {
-                return printer.value(&code, || secret);
-            }
-            let lines = install_lines(api.url(), &secret);
+            let minted: CodeView = api.change(PATH, &body).await?;
+            check(&minted, &code)?;
+            let code = code.reveal();
             let shown = Minted {
-                code: &code,
-                install: &lines,
+                minted: CodeView {
+                    ca_sha256: None,
+                    ..minted
+                },
+                install: show_install.then(|| install_lines(api.url(), &code)),
+                code,
             };
-            printer.value(&shown, || lines.join("\n"))
+            let text = || match &shown.install {
+                Some(lines) => lines.join("\n"),
+                None => shown.code.clone(),
+            };
+            printer.value(&shown, text)
         }
         CodesCommand::List => {
             let page: Page<CodeView> = api.get(PATH).await?;

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use borealis_bus_schema::forms::PublicKey;
-use borealis_bus_schema::ids::{ApprovalId, CodeId, SiteName};
+use borealis_bus_schema::ids::{ApprovalId, CodeId, OperatorId, SessionId, SiteName};
+use borealis_bus_schema::installer_code;
 use borealis_bus_schema::messages::enrollment::CreateCode;
 use borealis_bus_schema::time::Timestamp;
 use thiserror::Error;
@@ -31,8 +32,8 @@ pub struct Code {
 pub struct Minted {
     /// Names the code.
     pub id: CodeId,
-    /// SHA-256 of its secret.
-    pub secret_digest: [u8; 32],
+    /// The public key of its secret.
+    pub public_key: PublicKey,
     /// Its beginning, for people to tell codes apart.
     pub masked: String,
     /// Where its devices belong.
@@ -43,10 +44,23 @@ pub struct Minted {
     pub auto_approve: bool,
     /// By whom it was minted.
     pub created_by: String,
+    /// The same as a standing that can be lost; none in codes of before it was kept.
+    pub minter: Option<Minter>,
     /// When.
     pub created_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
+}
+
+/// Is whoever minted a code: it admits devices by itself only while they still may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Minter {
+    /// The operator.
+    pub operator: OperatorId,
+    /// The operator's epoch of the token in use.
+    pub epoch: u64,
+    /// The API token in use; none for a log-in, which a code outlives.
+    pub token: Option<SessionId>,
 }
 
 /// Says what happened to a code.
@@ -78,6 +92,12 @@ pub enum CodeRejection {
     /// Its uses are out of range.
     #[error("a code may be used 1 to {MAX_USES} times")]
     UsesOutOfRange,
+    /// What is to be shown of it is not the beginning of a code.
+    #[error("hint is not the first four letters behind a code's prefix")]
+    NoHint,
+    /// Its public key is that of another code.
+    #[error("a code with this public key was minted before")]
+    KeyTaken,
     /// Its lifetime is out of range.
     #[error("a code lives between one second and 30 days")]
     LifetimeOutOfRange,
@@ -97,19 +117,20 @@ pub enum CodeRejection {
 pub struct Mint {
     /// Its name.
     pub id: CodeId,
-    /// SHA-256 of its secret.
-    pub secret_digest: [u8; 32],
-    /// Its beginning.
-    pub masked: String,
-    /// The operator.
+    /// The operator's name.
     pub by: String,
+    /// The operator.
+    pub minter: Minter,
+    /// Whether there is a code with this public key already.
+    pub key_taken: bool,
     /// Now.
     pub now: Timestamp,
 }
 
 /// Decides whether a code is minted as asked.
 ///
-/// Errors: [`CodeRejection::UsesOutOfRange`], [`CodeRejection::LifetimeOutOfRange`].
+/// Errors: [`CodeRejection::UsesOutOfRange`], [`CodeRejection::LifetimeOutOfRange`], [`CodeRejection::NoHint`],
+/// [`CodeRejection::KeyTaken`].
 pub fn mint(asked: &CreateCode, facts: Mint) -> Result<Minted, CodeRejection> {
     if !(1..=MAX_USES).contains(&asked.uses) {
         return Err(CodeRejection::UsesOutOfRange);
@@ -118,14 +139,19 @@ pub fn mint(asked: &CreateCode, facts: Mint) -> Result<Minted, CodeRejection> {
         return Err(CodeRejection::LifetimeOutOfRange);
     }
     let lifetime_ms = i64::try_from(asked.lifetime_ms).map_err(|_| CodeRejection::LifetimeOutOfRange)?;
+    let masked = installer_code::masked(&asked.hint).ok_or(CodeRejection::NoHint)?;
+    if facts.key_taken {
+        return Err(CodeRejection::KeyTaken);
+    }
     Ok(Minted {
         id: facts.id,
-        secret_digest: facts.secret_digest,
-        masked: facts.masked,
+        public_key: asked.public_key,
+        masked,
         site: asked.site.clone(),
         uses: asked.uses,
         auto_approve: asked.auto_approve,
         created_by: facts.by,
+        minter: Some(facts.minter),
         created_at: facts.now,
         expires_at: facts.now.plus_ms(lifetime_ms),
     })
@@ -214,6 +240,8 @@ mod tests {
 
     fn asked(uses: u32, lifetime_ms: u64) -> CreateCode {
         CreateCode {
+            public_key: key(2),
+            hint: "ABCD".into(),
             site: SiteName::default_site(),
             uses,
             lifetime_ms,
@@ -223,9 +251,13 @@ mod tests {
     fn facts() -> Mint {
         Mint {
             id: CodeId::from_bytes([1; 16]),
-            secret_digest: [2; 32],
-            masked: "BRL1-ABCD".into(),
             by: "ada".into(),
+            minter: Minter {
+                operator: OperatorId::from_bytes([3; 16]),
+                epoch: 0,
+                token: None,
+            },
+            key_taken: false,
             now: NOW,
         }
     }
@@ -255,6 +287,7 @@ mod tests {
         let code = given(1, &[]);
         assert_eq!(code.minted.expires_at, NOW.plus_ms(60_000));
         assert_eq!((code.uses_left(), code.state_text(NOW)), (1, "active"));
+        assert_eq!((code.minted.masked.as_str(), code.minted.public_key), ("BRL1-ABCD…", key(2)));
     }
 
     #[test]
@@ -268,6 +301,14 @@ mod tests {
                 Err(CodeRejection::LifetimeOutOfRange)
             );
         }
+    }
+
+    #[test]
+    fn given_a_key_of_another_code_or_no_hint_when_minted_then_it_is_rejected() {
+        let taken = Mint { key_taken: true, ..facts() };
+        assert_eq!(mint(&asked(1, 60_000), taken), Err(CodeRejection::KeyTaken));
+        let shouted = CreateCode { hint: "$(x)".into(), ..asked(1, 60_000) };
+        assert_eq!(mint(&shouted, facts()), Err(CodeRejection::NoHint));
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! `codes-create`: mints an installer code and shows it once.
+//! `codes-create`: mints an installer code whose secret only the caller knows.
 
-use borealis_bus_schema::ids::{CodeId, CommandId};
-use borealis_bus_schema::installer_code::InstallerCode;
+use borealis_bus_schema::ids::CodeId;
 use borealis_bus_schema::messages::enrollment::{CodeView, CreateCode};
+use borealis_bus_schema::routes::Right;
 use borealis_service_kit::operator::OperatorCtx;
 use borealis_service_kit::random;
 
 use super::{reach, stamp};
-use crate::aggregate::code::{Code, CodeEvent, Mint, mint};
+use crate::aggregate::code::{Code, CodeEvent, Mint, Minter, mint};
 use crate::app::App;
 use crate::error::Refusal;
 use crate::ledger::{Kept, Outcome};
@@ -15,47 +15,41 @@ use crate::state::State;
 use crate::stored::Event;
 use crate::views::codes::show;
 
-/// Is how much of a code is shown later: its prefix and four characters, 20 of 128 secret bits.
-const MASK_CHARS: usize = 9;
-
 /// Mints an installer code.
 ///
-/// The code's secret is computed from the command's id, so that the same command gives the same code, while the log holds
-/// only its digest, and the kept answer of the command holds no code at all: it is added each time.
+/// The caller drew the secret and sends its public key; so neither the request nor the answer is of use to whoever sees them
+/// on the way. A code that approves by itself decides in the caller's place, so the caller must hold the right to decide.
 ///
-/// Errors: `invalid_field`, `out_of_scope`.
+/// Errors: `invalid_field`, `out_of_scope`, `right_missing`, `site_unknown`, `name_taken` for the key of another code.
 pub async fn handle(app: &App, ctx: &OperatorCtx) -> Result<CodeView, Refusal> {
-    let code = code_of(app, &ctx.command);
-    let view = match app.ledger.answered(&ctx.command, Kept::Cbor)? {
-        Some(first) => first,
-        None => create(app, ctx, &code).await?,
-    };
-    Ok(CodeView {
-        code: Some(code.reveal()),
-        ..view
-    })
-}
-
-async fn create(app: &App, ctx: &OperatorCtx, code: &InstallerCode) -> Result<CodeView, Refusal> {
     let asked: CreateCode = ctx.body()?;
     reach(ctx, &asked.site)?;
-    let facts = Mint {
-        id: random::id::<CodeId>(),
-        secret_digest: code.secret_digest(),
-        masked: format!("{}…", code.reveal().chars().take(MASK_CHARS).collect::<String>()),
-        by: ctx.caller.username.clone(),
-        now: ctx.now,
-    };
-    let minted = mint(&asked, facts)?;
-    let decide = |_: &State| -> Result<Outcome<CodeView>, Refusal> {
+    if asked.auto_approve && !ctx.caller.may(Right::ApprovalsDecide, &asked.site) {
+        return Err(Refusal::NoRightToDecide);
+    }
+    app.minters.known_site(&asked.site, ctx.now).await?;
+    let id = random::id::<CodeId>();
+    let decide = |state: &State| -> Result<Outcome<CodeView>, Refusal> {
+        let facts = Mint {
+            id,
+            by: ctx.caller.username.clone(),
+            minter: Minter {
+                operator: ctx.caller.operator,
+                epoch: ctx.caller.epoch,
+                token: ctx.caller.is_token.then_some(ctx.caller.session),
+            },
+            key_taken: state.code_by_key(&asked.public_key).is_some(),
+            now: ctx.now,
+        };
+        let minted = mint(&asked, facts)?;
         Ok(Outcome {
             events: vec![Event::Code(minted.id, CodeEvent::Minted(minted.clone()))],
-            value: show(&Code::new(minted.clone()), ctx.now),
+            value: CodeView {
+                ca_sha256: Some(app.ca_sha256_text()),
+                ..show(&Code::new(minted), ctx.now)
+            },
         })
     };
-    app.ledger.command(stamp(ctx), Kept::Cbor, decide).await
-}
-
-fn code_of(app: &App, command: &CommandId) -> InstallerCode {
-    InstallerCode::new(app.issuer.derivation().code_secret(command), app.ca_sha256)
+    let _turn = app.one_use_at_a_time(&asked.public_key).await;
+    app.ledger.command(stamp(ctx), Kept::Json, decide).await
 }

@@ -2,7 +2,6 @@
 
 use borealis_bus_schema::forms::Form;
 use borealis_bus_schema::ids::{ApprovalId, Guid};
-use borealis_bus_schema::installer_code::InstallerCode;
 use borealis_bus_schema::messages::enrollment::{Approve, EnrollChallenge, EnrollRequest, HostFacts};
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::operator::PublicCtx;
@@ -28,9 +27,10 @@ const MAX_TEXT_CHARS: usize = 255;
 ///
 /// The same key again is the same request while it is open, and the same device when it is one already. A revoked device may
 /// ask as well, and waits for an operator whatever the code says; a decommissioned one is refused. A fresh key on a machine
-/// that is a device, or was one before it was shut out, waits for an operator too.
+/// that is a device, or was one before it was shut out, waits for an operator too. A code that approves by itself does so
+/// while whoever minted it still could; afterwards its devices wait for an operator.
 ///
-/// Errors: `throttled`, `malformed`, `invalid_field`, `proof_invalid`, `code_invalid`, `code_expired`, `code_used`,
+/// Errors: `throttled`, `stale`, `malformed`, `invalid_field`, `proof_invalid`, `code_invalid`, `code_expired`, `code_used`,
 /// `code_revoked`, `device_decommissioned`.
 pub async fn handle(app: &App, ctx: &PublicCtx) -> Result<EnrollChallenge, Refusal> {
     app.admit_peer(&ctx.call.peer, ctx.now)?;
@@ -43,10 +43,12 @@ pub async fn handle(app: &App, ctx: &PublicCtx) -> Result<EnrollChallenge, Refus
 
 async fn request(app: &App, ctx: &PublicCtx) -> Result<EnrollChallenge, Refusal> {
     let request: EnrollRequest = public_body(&ctx.call)?;
-    let code = InstallerCode::parse(&request.code).map_err(|_| Refusal::UnknownCode)?;
-    if code.ca_sha256() != &app.ca_sha256 {
+    if app.ledger.state().code_by_key(&request.code_key).is_none() {
         return Err(Refusal::UnknownCode);
     }
+    request.verify_code(&app.ca_sha256).map_err(|_| Refusal::Proof {
+        what: "the installer code's signature over this request",
+    })?;
     check_fields(&request)?;
     let exchange: [&[u8]; 1] = [request.exchange_key.as_bytes()];
     request
@@ -57,7 +59,6 @@ async fn request(app: &App, ctx: &PublicCtx) -> Result<EnrollChallenge, Refusal>
         })?;
     app.admit_key(&request.public_key, ctx.now)?;
 
-    let digest = code.secret_digest();
     let fresh = Fresh {
         approval: random::id(),
         guid: random::id(),
@@ -66,8 +67,8 @@ async fn request(app: &App, ctx: &PublicCtx) -> Result<EnrollChallenge, Refusal>
         now: ctx.now,
     };
     let _turn = app.one_at_a_time(&request.public_key).await;
-    let _use = app.one_use_at_a_time(&digest).await;
-    let decide = |state: &State| decide(state, &digest, &request, &fresh);
+    let _use = app.one_use_at_a_time(&request.code_key).await;
+    let decide = |state: &State| decide(app, state, &request, &fresh);
     app.ledger.commit(Stamp::own(random::id(), ctx.now), decide).await
 }
 
@@ -81,12 +82,12 @@ struct Fresh {
 }
 
 fn decide(
+    app: &App,
     state: &State,
-    digest: &[u8; 32],
     request: &EnrollRequest,
     fresh: &Fresh,
 ) -> Result<Outcome<EnrollChallenge>, Refusal> {
-    let code = state.code_by_digest(digest).ok_or(Refusal::UnknownCode)?;
+    let code = state.code_by_key(&request.code_key).ok_or(Refusal::UnknownCode)?;
     let known = state.device_by_key(&request.public_key);
     let revoked = match known.map(Device::admitted) {
         // It may ask; no code decides about it.
@@ -141,7 +142,8 @@ fn decide(
     };
     if approval.decision == Decision::Pending {
         events.extend(used.map(|event| Event::Code(code.minted.id, event)));
-        if code.minted.auto_approve && approval.asked.conflict.is_none() && !revoked && !elsewhere {
+        let alone = approval.asked.conflict.is_none() && !revoked && !elsewhere;
+        if alone && app.minters.let_it_approve(&code.minted)? {
             let admitted = admission(
                 state,
                 &approval,

@@ -11,12 +11,17 @@ fn every_event() -> Vec<Event> {
     let (code, approval, guid) = (CodeId::from_bytes([2; 16]), asked().id, guid());
     let minted = Minted {
         id: code,
-        secret_digest: [7; 32],
+        public_key: asked().public_key,
         masked: "BRL1-ABCD…".into(),
         site: SiteName::default_site(),
         uses: 3,
         auto_approve: true,
         created_by: "ada".into(),
+        minter: Some(Minter {
+            operator: OperatorId::from_bytes([9; 16]),
+            epoch: 2,
+            token: Some(SessionId::from_bytes([8; 16])),
+        }),
         created_at: NOW,
         expires_at: NOW.plus_ms(60_000),
     };

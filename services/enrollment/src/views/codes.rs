@@ -19,6 +19,6 @@ pub fn show(code: &Code, now: Timestamp) -> CodeView {
         created_by: minted.created_by.clone(),
         expires_at: minted.expires_at,
         state: code.state_text(now).to_owned(),
-        code: None,
+        ca_sha256: None,
     }
 }

@@ -1,46 +1,152 @@
 //! Installer codes, from minting to the last use.
 
+use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::Code;
-use borealis_bus_schema::ids::CommandId;
+use borealis_bus_schema::ids::{CommandId, OperatorId};
 use borealis_bus_schema::installer_code::InstallerCode;
-use borealis_bus_schema::messages::enrollment::CodeView;
+use borealis_bus_schema::messages::access::RightOnSites;
+use borealis_bus_schema::messages::enrollment::{CodeView, EnrollChallenge};
+use borealis_bus_schema::messages::shared_events::OperatorRightsChanged;
+use borealis_bus_schema::routes::Right;
 use borealis_service_kit::random;
 use borealis_test_support::eventually;
 use serde_json::{Value, json};
 
-use crate::rig::{Machine, Rig};
+use crate::rig::{Machine, Polled as _, Rig, log_in, narrowed, now};
 
 async fn refusal(rig: &Rig, machine: &Machine, code: &str) -> Code {
     machine.request(rig, code).await.unwrap_err().code
 }
 
 #[tokio::test]
-async fn a_repeated_command_gives_the_same_code_also_after_a_restart_and_the_log_never_holds_it() {
+async fn a_repeated_command_is_the_same_code_also_after_a_restart_and_nobody_is_told_its_secret() {
     let rig = Rig::start().await;
-    let (command, body): (CommandId, Value) = (random::id(), json!({"uses": 2}));
+    let command: CommandId = random::id();
+    let (code, body) = rig.draw_code(json!({"uses": 2}));
     let first: CodeView = rig.command("codes-create", "", &body, command).await.unwrap();
     let second: CodeView = rig.command("codes-create", "", &body, command).await.unwrap();
-    let code = first.code.clone().unwrap();
-    assert_eq!((first.id, first.code), (second.id, second.code));
-    let other: CodeView = rig.mint(body.clone()).await;
-    assert_ne!(other.code.as_deref(), Some(code.as_str()));
-    assert_eq!(rig.count("CodeMinted"), 2);
+    assert_eq!(first.id, second.id);
+    assert_eq!(rig.count("CodeMinted2"), 1);
+    let hash: String = code.ca_sha256().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!((first.ca_sha256, second.ca_sha256), (Some(hash.clone()), Some(hash)));
+    let taken = rig.ask::<CodeView>("codes-create", "", &body).await.unwrap_err();
+    assert_eq!(taken.code, Code::NameTaken, "a key names one code");
 
     let rig = rig.restart().await;
     let third: CodeView = rig.command("codes-create", "", &body, command).await.unwrap();
-    assert_eq!((third.id, third.code.as_deref()), (first.id, Some(code.as_str())));
-    let reused = rig
-        .command::<CodeView>("codes-create", "", &json!({"uses": 3}), command)
-        .await;
+    assert_eq!(third.id, first.id);
+    let other = rig.draw_code(json!({"uses": 3})).1;
+    let reused = rig.command::<CodeView>("codes-create", "", &other, command).await;
     assert_eq!(reused.unwrap_err().code, Code::IdReused);
 
-    let parsed = InstallerCode::parse(&code).unwrap();
-    let kept = rig.service.log.command(command.as_bytes()).unwrap().unwrap().answer;
-    let secret = &code.as_bytes()[10..40];
-    let mut holders = rig.events().into_iter().filter_map(|event| event.body).chain([kept]);
-    assert!(holders.all(|bytes| !bytes.windows(secret.len()).any(|part| part == secret)));
-    assert_eq!(third.masked, format!("{}…", &code[..9]));
-    assert!(rig.app.ledger.state().code_by_digest(&parsed.secret_digest()).is_some());
+    let text = code.reveal();
+    assert_eq!(third.masked, format!("{}…", &text[..9]));
+    assert!(rig.app.ledger.state().code_by_key(&code.public_key()).is_some());
+    Machine::draw("web-1").request(&rig, &text).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_code_is_proved_for_one_request_of_one_key() {
+    let rig = Rig::start().await;
+    let code = rig.mint(json!({"auto_approve": true})).await.code.unwrap();
+    let (honest, thief) = (Machine::draw("web-1"), Machine::draw("web-2"));
+    let seen = honest.body(&code);
+    // Whoever saw the request has the code's public key and one signature of it.
+    let own = thief.body_with(&InstallerCode::new([7; 16], rig.bus.trust().ca_sha256().unwrap()));
+    let before = rig.service.position();
+    for taken in [
+        vec!["code_key"],
+        vec!["code_key", "code_proof"],
+        vec!["code_key", "code_proof", "client_nonce"],
+        vec!["code_key", "code_proof", "client_nonce", "facts"],
+        vec!["code_key", "code_proof", "client_nonce", "facts", "exchange_key", "exchange_key_signature"],
+    ] {
+        let mut body = own.clone();
+        for field in &taken {
+            body[*field] = seen[*field].clone();
+        }
+        let refused = rig.public::<Value>("enroll-request", &body, "192.0.2.66:1").await;
+        assert_eq!(refused.unwrap_err().code, Code::ProofInvalid, "{taken:?}");
+    }
+    for field in ["hostname", "os", "os_version", "arch", "agent_version"] {
+        let mut body = seen.clone();
+        body["facts"][field] = json!("another");
+        let refused = rig.public::<Value>("enroll-request", &body, "192.0.2.67:1").await;
+        assert_eq!(refused.unwrap_err().code, Code::ProofInvalid, "{field}");
+    }
+    assert_eq!(rig.service.position(), before, "nothing was written");
+    let first = honest.request(&rig, &code).await.unwrap();
+    let again: EnrollChallenge = rig.public("enroll-request", &seen, "192.0.2.66:1").await.unwrap();
+    assert_eq!(again.reference, first.reference, "the same request again is the same request");
+    assert_eq!(rig.count("CodeUsed"), 1);
+}
+
+#[tokio::test]
+async fn a_code_of_an_unknown_site_is_refused() {
+    let rig = Rig::start().await;
+    let body = rig.draw_code(json!({"site": "berlin"})).1;
+    let refused = rig.ask::<Value>("codes-create", "", &body).await.unwrap_err();
+    assert_eq!(refused.code, Code::SiteUnknown);
+    assert_eq!(rig.service.position(), 0);
+    rig.make_site("berlin");
+    let made: CodeView = rig.ask("codes-create", "", &body).await.unwrap();
+    assert_eq!(made.site.as_str(), "berlin");
+}
+
+fn minter(rig: &Rig, code: &str) -> OperatorId {
+    let key = InstallerCode::parse(code).unwrap().public_key();
+    let state = rig.app.ledger.state();
+    state.code_by_key(&key).unwrap().minted.minter.unwrap().operator
+}
+
+#[tokio::test]
+async fn a_code_that_approves_takes_the_right_to_decide_and_ends_with_it() {
+    let rig = Rig::start().await;
+    let state = async |machine: &Machine, code: &str| {
+        let challenge = machine.request(&rig, code).await.unwrap();
+        machine.poll(&rig, &challenge).await.unwrap().text()
+    };
+    let lesser = log_in(&rig.bus, &[Right::CodesCreate]);
+    let body = rig.draw_code(json!({"auto_approve": true})).1.to_string();
+    let call = rig.call_by(&lesser, "codes-create", "", &body, random::id());
+    let refused = rig.send("codes-create", &call, narrowed(&lesser, "codes-create", 0)).await;
+    assert_eq!(refused.unwrap_err().code, Code::RightMissing);
+
+    let code = rig.mint(json!({"auto_approve": true, "uses": 9})).await.code.unwrap();
+    assert_eq!(state(&Machine::draw("web-1"), &code).await, "approved");
+    let tell = |kind: &str, body: Vec<u8>| rig.service.revoked.apply(kind, &body).unwrap();
+    let by = minter(&rig, &code);
+    let changed = |epoch: u64, rights: &[Right]| OperatorRightsChanged {
+        operator: by,
+        epoch,
+        rights: rights
+            .iter()
+            .map(|right| RightOnSites {
+                right: right.as_str().into(),
+                sites: vec!["*".into()],
+            })
+            .collect(),
+        at: now(),
+    };
+    let still = codec::encode(&changed(1, &[Right::CodesCreate, Right::ApprovalsDecide])).unwrap();
+    tell("OperatorRightsChanged", still);
+    assert_eq!(state(&Machine::draw("web-2"), &code).await, "approved");
+    tell("OperatorRightsChanged", codec::encode(&changed(2, &[Right::CodesCreate])).unwrap());
+    assert_eq!(state(&Machine::draw("web-3"), &code).await, "pending");
+    let all = codec::encode(&changed(3, &Right::ALL)).unwrap();
+    tell("OperatorRightsChanged", all);
+    assert_eq!(state(&Machine::draw("web-4"), &code).await, "pending", "what was lost does not come back");
+}
+
+#[tokio::test]
+async fn a_code_of_a_disabled_operator_approves_nothing() {
+    let rig = Rig::start().await;
+    let code = rig.mint(json!({"auto_approve": true, "uses": 9})).await.code.unwrap();
+    rig.service.revoked.disable_operator(minter(&rig, &code));
+    let machine = Machine::draw("web-1");
+    let challenge = machine.request(&rig, &code).await.unwrap();
+    assert_eq!(machine.poll(&rig, &challenge).await.unwrap().text(), "pending");
+    assert_eq!(rig.app.ledger.state().device_count(), 0);
 }
 
 #[tokio::test]
@@ -57,7 +163,7 @@ async fn each_worthless_code_has_its_error() {
         .ask("codes-revoke", &revoked.id.to_string(), &json!({}))
         .await
         .unwrap();
-    assert_eq!((shown.state.as_str(), shown.code), ("revoked", None));
+    assert_eq!((shown.state.as_str(), shown.ca_sha256), ("revoked", None));
     assert_eq!(refusal(&rig, &second, &revoked.code.unwrap()).await, Code::CodeRevoked);
 
     let short = rig.mint(json!({"lifetime_ms": 1_000, "uses": 100})).await.code.unwrap();
@@ -69,14 +175,14 @@ async fn each_worthless_code_has_its_error() {
     let secret = [7; 16];
     let unknown = InstallerCode::new(secret, rig.bus.trust().ca_sha256().unwrap()).reveal();
     let foreign = InstallerCode::new(secret, [9; 32]).reveal();
-    for code in [
-        unknown.as_str(),
-        foreign.as_str(),
-        "BRL1-$(reboot)",
-        "",
-        "BRL1-'\"\n%0a",
-    ] {
+    for code in [unknown.as_str(), foreign.as_str()] {
         assert_eq!(refusal(&rig, &second, code).await, Code::CodeInvalid);
+    }
+    for code in ["BRL1-$(reboot)", "", "BRL1-'\"\n%0a"] {
+        let mut body = second.body(&unknown);
+        body["code_key"] = json!(code);
+        let refused = rig.public::<Value>("enroll-request", &body, &second.peer).await;
+        assert_eq!(refused.unwrap_err().code, Code::Malformed);
     }
     assert_eq!(rig.count("CodeUsed"), 2);
 }
@@ -84,7 +190,10 @@ async fn each_worthless_code_has_its_error() {
 #[tokio::test]
 async fn fields_that_are_out_of_range_are_refused_and_write_nothing() {
     let rig = Rig::start().await;
-    let code = async |body: Value| rig.ask::<Value>("codes-create", "", &body).await.unwrap_err().code;
+    let code = async |body: Value| {
+        let body = rig.draw_code(body).1;
+        rig.ask::<Value>("codes-create", "", &body).await.unwrap_err().code
+    };
     assert_eq!(code(json!({"uses": 0})).await, Code::InvalidField);
     assert_eq!(code(json!({"lifetime_ms": 0})).await, Code::InvalidField);
     assert_eq!(
@@ -124,7 +233,7 @@ async fn lists_are_cut_into_pages() {
         (2, 1)
     );
     assert_eq!(second["next_cursor"], Value::Null);
-    assert!(first["items"][0].get("code").is_none());
+    assert!(first["items"][0].get("ca_sha256").is_none());
     assert_eq!(page("?limit=many").await.unwrap_err().code, Code::InvalidField);
     assert_eq!(page("?cursor=rubbish").await.unwrap_err().code, Code::InvalidField);
 }

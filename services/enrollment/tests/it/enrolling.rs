@@ -246,6 +246,8 @@ async fn no_enrolment_moves_a_device_to_another_site() {
     let (known, mut stranger) = (Machine::draw("web-1"), Machine::draw("web-1"));
     let identity = rig.enrol(&known).await;
     stranger.facts.machine_hash = known.facts.machine_hash.clone();
+    rig.make_site("lyon");
+    rig.make_site("oslo");
     let code = rig
         .mint(json!({"auto_approve": true, "uses": 9, "site": "lyon"}))
         .await
@@ -330,7 +332,8 @@ async fn guessing_is_throttled_by_the_address_that_connected() {
     let machine = Machine::draw("web-1");
     let mut refusals = Vec::new();
     for port in 0..200 {
-        let body = machine.body("BRL1-WRONG");
+        let guessed = rig.draw_code(json!({})).0;
+        let body = machine.body_with(&guessed);
         let peer = format!("198.51.100.3:{}", 1_000 + port);
         refusals.push(
             rig.public::<Value>("enroll-request", &body, &peer)

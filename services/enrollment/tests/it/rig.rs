@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use borealis_bus_schema::audit;
+use borealis_bus_schema::{audit, codec};
 use borealis_bus_schema::forms::{Form, PublicKey, SignatureBytes, sign};
-use borealis_bus_schema::ids::{ApprovalId, CommandId};
+use borealis_bus_schema::ids::{ApprovalId, CodeId, CommandId, SiteName};
+use borealis_bus_schema::installer_code::{CodeUse, InstallerCode};
 use borealis_bus_schema::messages::enrollment::{
     ApprovalView, CodeView, EnrollChallenge, EnrollPoll, EnrollRequest, EnrollState, HostFacts, Identity, Renew,
     Renewed,
 };
+use borealis_bus_schema::messages::shared_events::{SharedEvent as _, SiteSet};
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::order::Context;
 use borealis_bus_schema::reply::Reply;
@@ -119,8 +121,31 @@ impl Rig {
         Ok(serde_json::from_str(&answer).unwrap())
     }
 
-    pub async fn mint(&self, body: Value) -> CodeView {
-        self.ask("codes-create", "", &body).await.unwrap()
+    pub async fn mint(&self, body: Value) -> Minted {
+        let (code, body) = self.draw_code(body);
+        let minted: CodeView = self.ask("codes-create", "", &body).await.unwrap();
+        Minted {
+            id: minted.id,
+            code: Some(code.reveal()),
+        }
+    }
+
+    /// Draws a code as whoever mints it does, and adds what the server is told of it.
+    pub fn draw_code(&self, mut body: Value) -> (InstallerCode, Value) {
+        let code = InstallerCode::new(random::bytes(), self.bus.trust().ca_sha256().unwrap());
+        body["public_key"] = json!(code.public_key());
+        body["hint"] = json!(code.hint());
+        (code, body)
+    }
+
+    /// Lets enrollment hear of a site.
+    pub fn make_site(&self, name: &str) {
+        let made = SiteSet {
+            site: SiteName::new(name).unwrap(),
+            at: now(),
+        };
+        let body = codec::encode(&made).unwrap();
+        self.service.revoked.apply(SiteSet::KIND, &body).unwrap();
     }
 
     pub async fn approvals(&self, state: &str) -> Vec<ApprovalView> {
@@ -183,6 +208,12 @@ pub fn narrowed(operator: &Operator, verb: &str, ago_ms: i64) -> Option<String> 
     Some(borealis_test_support::narrowed(&operator.token, ENROLLMENT, need, ago_ms).unwrap())
 }
 
+/// Is a code with its secret, which only whoever minted it has.
+pub struct Minted {
+    pub id: CodeId,
+    pub code: Option<String>,
+}
+
 /// Is a machine that wants to become a device.
 #[derive(Clone)]
 pub struct Machine {
@@ -222,9 +253,22 @@ impl Machine {
     }
 
     pub fn body(&self, code: &str) -> Value {
+        self.body_with(&InstallerCode::parse(code).unwrap())
+    }
+
+    pub fn body_with(&self, code: &InstallerCode) -> Value {
+        let public_key = PublicKey::of(&self.key);
+        let asked = CodeUse {
+            ca_sha256: code.ca_sha256(),
+            public_key: &public_key,
+            exchange_key: &self.exchange_key,
+            client_nonce: &self.client_nonce,
+            facts: &self.facts,
+        };
         let request = EnrollRequest {
-            code: code.to_owned(),
-            public_key: PublicKey::of(&self.key),
+            code_key: code.public_key(),
+            code_proof: asked.sign(code),
+            public_key,
             exchange_key: self.exchange_key,
             exchange_key_signature: sign(&self.key, Form::ExchangeKey, &[self.exchange_key.as_bytes()]),
             client_nonce: self.client_nonce.clone(),

@@ -162,7 +162,11 @@ async fn an_operator_of_another_site_reaches_nothing() {
         ("approvals-approve", challenge.reference.to_string()),
         ("approvals-deny", challenge.reference.to_string()),
     ] {
-        let call = rig.call_by(&other, verb, &id, "{}", random::id());
+        let body = match verb {
+            "codes-create" => rig.draw_code(json!({})).1,
+            _ => json!({}),
+        };
+        let call = rig.call_by(&other, verb, &id, &body.to_string(), random::id());
         let refused = rig.send(verb, &call, narrowed(&other, verb, 0)).await;
         assert_eq!(refused.unwrap_err().code, Code::OutOfScope, "{verb}");
     }

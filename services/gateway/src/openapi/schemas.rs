@@ -22,7 +22,7 @@ const CODES: Fields = &[
     ("created_by", "text"),
     ("expires_at", "instant"),
     ("state", "active|used|expired|revoked"),
-    ("~code", "text"),
+    ("~ca_sha256", "text"),
 ];
 const APPROVAL: Fields = &[
     ("id", "id"),
@@ -382,6 +382,8 @@ const SHAPES: &[(&str, Fields)] = &[
     (
         "CreateCode",
         &[
+            ("public_key", "text"),
+            ("hint", "text"),
             ("~site", "text"),
             ("~uses", "number"),
             ("~lifetime_ms", "number"),

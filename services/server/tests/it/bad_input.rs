@@ -15,7 +15,7 @@ use borealis_bus_schema::codec;
 use borealis_bus_schema::envelope;
 use borealis_bus_schema::forms::{Form, PublicKey, sign};
 use borealis_bus_schema::ids::{CommandId, Guid, RoleName, SessionId, VerbName};
-use borealis_bus_schema::installer_code::InstallerCode;
+use borealis_bus_schema::installer_code::{CodeUse, InstallerCode};
 use borealis_bus_schema::messages::device::{Accepted, OutputKept, ResultKept, TellOutput};
 use borealis_bus_schema::messages::enrollment::{EnrollChallenge, EnrollPoll, EnrollRequest, HostFacts};
 use borealis_bus_schema::messages::scheduler::OutputStream;
@@ -481,21 +481,31 @@ impl Scene {
         let key = random::signing_key();
         let exchange_key = PublicKey::from_bytes([9; 32]);
         let nonce = "A".repeat(43);
+        let (code, public_key) = (self.code(), PublicKey::of(&key));
+        let facts = HostFacts {
+            hostname: "forger".to_owned(),
+            os: "linux".to_owned(),
+            os_version: "1".to_owned(),
+            arch: "x86_64".to_owned(),
+            agent_version: "0".to_owned(),
+            context: Context::System,
+            machine_hash: "0".repeat(64),
+        };
+        let asked = CodeUse {
+            ca_sha256: code.ca_sha256(),
+            public_key: &public_key,
+            exchange_key: &exchange_key,
+            client_nonce: &nonce,
+            facts: &facts,
+        };
         let request = EnrollRequest {
-            code: self.code().reveal(),
-            public_key: PublicKey::of(&key),
+            code_key: code.public_key(),
+            code_proof: asked.sign(&code),
+            public_key,
             exchange_key,
             exchange_key_signature: sign(&key, Form::ExchangeKey, &[exchange_key.as_bytes()]),
             client_nonce: nonce.clone(),
-            facts: HostFacts {
-                hostname: "forger".to_owned(),
-                os: "linux".to_owned(),
-                os_version: "1".to_owned(),
-                arch: "x86_64".to_owned(),
-                agent_version: "0".to_owned(),
-                context: Context::System,
-                machine_hash: "0".repeat(64),
-            },
+            facts,
         };
         let post = |path: &str, body: Vec<u8>| {
             let request = self.http.post(self.url(path));

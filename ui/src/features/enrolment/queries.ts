@@ -1,6 +1,8 @@
 import { queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
 import { change, getAll } from "../../api/client";
-import type { Approval, InstallerCode, MintedCode, MintRequest, Resolution } from "../../api/types";
+import { fromHex } from "../../api/encoding";
+import { draftCode } from "../../api/seeds";
+import type { Approval, InstallerCode, MintAnswer, MintedCode, MintRequest, Resolution } from "../../api/types";
 import { paths } from "../../lib/paths";
 
 export const enrolmentKeys = {
@@ -26,8 +28,13 @@ export const pendingApprovalsQuery = queryOptions({
 export function useMintCode() {
   const client = useQueryClient();
   return useMutation({
-    mutationFn: (request: MintRequest) => change<MintedCode>(paths.mintCode, request),
-    // The whole code stands in the answer: it must not outlive the dialog.
+    // The secret is drawn here; what is sent of it is a public key.
+    mutationFn: async (request: MintRequest): Promise<MintedCode> => {
+      const { public_key, hint, write } = await draftCode();
+      const { ca_sha256, ...minted } = await change<MintAnswer>(paths.mintCode, { ...request, public_key, hint });
+      return { ...minted, code: await write(fromHex(ca_sha256)) };
+    },
+    // The whole code must not outlive the dialog.
     gcTime: 0,
     onSuccess: () => client.invalidateQueries({ queryKey: enrolmentKeys.codes }),
   });
