@@ -226,17 +226,39 @@ mod tests {
         let proof = asked.sign(&code);
         let key = code.public_key();
         assert!(asked.verify(&key, &proof).is_ok());
-        let renamed = HostFacts { hostname: "web-2".into(), ..facts.clone() };
+        let renamed = HostFacts {
+            hostname: "web-2".into(),
+            ..facts.clone()
+        };
         for changed in [
-            CodeUse { ca_sha256: &[9; 32], ..asked },
-            CodeUse { public_key: &other, ..asked },
-            CodeUse { exchange_key: &other, ..asked },
-            CodeUse { client_nonce: "other", ..asked },
-            CodeUse { facts: &renamed, ..asked },
+            CodeUse {
+                ca_sha256: &[9; 32],
+                ..asked
+            },
+            CodeUse {
+                public_key: &other,
+                ..asked
+            },
+            CodeUse {
+                exchange_key: &other,
+                ..asked
+            },
+            CodeUse {
+                client_nonce: "other",
+                ..asked
+            },
+            CodeUse {
+                facts: &renamed,
+                ..asked
+            },
         ] {
             assert!(changed.verify(&key, &proof).is_err(), "{changed:?}");
         }
-        assert!(asked.verify(&InstallerCode::new([5; 16], [2; 32]).public_key(), &proof).is_err());
+        assert!(
+            asked
+                .verify(&InstallerCode::new([5; 16], [2; 32]).public_key(), &proof)
+                .is_err()
+        );
     }
 
     #[test]

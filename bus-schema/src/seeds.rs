@@ -114,7 +114,7 @@ impl std::fmt::Debug for LinkSecret {
 /// the record; all texts as they are sent, empty where there is none yet.
 #[derive(Debug, Clone, Copy)]
 pub struct LinkUse<'a> {
-    /// The operator's name, in lower case.
+    /// The operator's name, as it is sent.
     pub username: &'a str,
     /// The OPAQUE registration request, base64url.
     pub registration_request: &'a str,
@@ -134,7 +134,13 @@ pub struct Registered<'a> {
 impl LinkUse<'_> {
     fn fields(&self) -> [&[u8]; 5] {
         let (step, registered) = match self.registered {
-            None => ("start", Registered { response: "", record: "" }),
+            None => (
+                "start",
+                Registered {
+                    response: "",
+                    record: "",
+                },
+            ),
             Some(registered) => ("finish", registered),
         };
         [
@@ -212,8 +218,20 @@ mod tests {
         for (other, proof) in [
             (start, ended),
             (finish, began),
-            (LinkUse { username: "bob", ..finish }, ended),
-            (LinkUse { registration_request: "other", ..finish }, ended),
+            (
+                LinkUse {
+                    username: "bob",
+                    ..finish
+                },
+                ended,
+            ),
+            (
+                LinkUse {
+                    registration_request: "other",
+                    ..finish
+                },
+                ended,
+            ),
             (with("other", "record"), ended),
             (with("response", "other"), ended),
             (with("", "responserecord"), ended),

@@ -207,5 +207,8 @@ fn both_sides_prove_a_link_alike() {
         }),
         ..start
     };
-    assert_eq!((start.sign(&link), finish.sign(&link)), (given.start_proof, given.finish_proof));
+    assert_eq!(
+        (start.sign(&link), finish.sign(&link)),
+        (given.start_proof, given.finish_proof)
+    );
 }

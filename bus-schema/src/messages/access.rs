@@ -4,33 +4,42 @@ use serde::{Deserialize, Serialize};
 
 use super::Request;
 use crate::factor::{FactorKind, FactorProof};
-use crate::forms::PublicKey;
+use crate::forms::{PublicKey, SignatureBytes};
 use crate::ids::{GrantId, Guid, OperatorId, OperatorRoleName, SessionId, SiteName};
 use crate::operator::OperatorCall;
 use crate::subjects::Service;
 use crate::time::Timestamp;
 
 /// Is the body of `POST /api/v1/setup`: the set-up link makes the first operator, an invitation's sets an operator's password.
+///
+/// The link's secret is never sent: a link is named by its public key, and each step is proved by a signature over the form
+/// `link-use`, see [`LinkUse`](crate::seeds::LinkUse).
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Setup {
     /// Begins the registration of a password (OPAQUE).
     Start {
-        /// The secret behind `#` of the link.
-        secret: String,
+        /// The link's public key.
+        link: PublicKey,
         /// The operator's name.
         username: String,
         /// The OPAQUE registration request, base64url.
         registration_request: String,
+        /// The proof by the link's key, of the start.
+        proof: SignatureBytes,
     },
     /// Ends it.
     Finish {
-        /// The secret behind `#` of the link.
-        secret: String,
+        /// The link's public key.
+        link: PublicKey,
         /// The operator's name.
         username: String,
+        /// The same registration request as at the start.
+        registration_request: String,
         /// The OPAQUE registration record, base64url.
         registration_record: String,
+        /// The proof by the link's key, of all of it and of the server's response.
+        proof: SignatureBytes,
     },
 }
 
@@ -350,19 +359,28 @@ pub struct UserView {
     /// Whether the operator's log-ins take a second factor.
     #[serde(default)]
     pub second_factor: bool,
-    /// The secret of the link, shown once: it stands behind `#` in `https://host:port/setup#…`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret: Option<String>,
 }
 
 /// Is the body of `POST /api/v1/users`.
+///
+/// Whoever invites draws the link's secret, which stands behind `#` in `https://host:port/setup#…`, and keeps it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InviteUser {
+    /// The public key of the link's secret.
+    pub link: PublicKey,
     /// The operator's name.
     pub username: String,
     /// The roles.
     pub roles: Vec<OperatorRoleName>,
+}
+
+/// Is the body of `POST /api/v1/users/{id}/reset`; the link's secret stays with whoever resets.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResetUser {
+    /// The public key of the link's secret.
+    pub link: PublicKey,
 }
 
 /// Is the body of `POST /api/v1/users/{id}/roles`.

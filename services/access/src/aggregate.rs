@@ -166,8 +166,8 @@ pub enum Setup {
     /// No link was made yet.
     #[default]
     Unopened,
-    /// Whoever holds the secret with this digest may make the first operator.
-    Open(Digest),
+    /// Whoever holds the secret of this public key may make the first operator.
+    Open(PublicKey),
     /// There is an operator.
     Done,
 }
@@ -186,7 +186,7 @@ pub struct State {
     /// The sites that were made or described.
     pub sites: BTreeMap<SiteName, Site>,
     /// Links that are over; whether they were used.
-    pub spent_links: BTreeMap<Digest, bool>,
+    pub spent_links: BTreeMap<PublicKey, bool>,
     /// The sessions that are alive or were so within the last day.
     pub sessions: BTreeMap<SessionId, Session>,
     /// The API tokens that live, or did so within the last day.
@@ -277,13 +277,13 @@ pub struct Actor {
 pub enum Command {
     /// Makes a set-up link, or another in place of one whose secret was lost.
     OpenSetup {
-        /// The digest of the link's secret.
-        secret: Digest,
+        /// The public key of the link's secret.
+        link: PublicKey,
     },
     /// Makes the first operator through the set-up link.
     FinishSetup {
-        /// The digest of the secret that came.
-        secret: Digest,
+        /// The link whose secret was proved.
+        link: PublicKey,
         /// The name.
         username: Username,
         /// What the password is checked against.
@@ -353,8 +353,8 @@ pub struct Facts {
 pub enum Event {
     /// A set-up link was made.
     SetupOpened {
-        /// The digest of its secret.
-        secret: Digest,
+        /// The public key of its secret.
+        link: PublicKey,
         /// When.
         at: Timestamp,
     },
@@ -395,8 +395,8 @@ pub enum Event {
     LinkMade {
         /// Whose.
         operator: OperatorId,
-        /// The digest of its secret.
-        secret: Digest,
+        /// The public key of its secret.
+        link: PublicKey,
         /// By whom.
         by: OperatorId,
         /// When.
@@ -630,6 +630,9 @@ pub enum Rejection {
     /// Nobody would be left who may do everything.
     #[error("this is the last administrator who can log in")]
     LastAdministrator,
+    /// The public key is that of another link.
+    #[error("another link has this public key")]
+    LinkKeyTaken,
     /// The link was used.
     #[error("the link was used; ask for another")]
     LinkUsed,
@@ -716,17 +719,17 @@ pub enum Rejection {
 pub fn decide(state: &State, command: Command, facts: &Facts) -> Result<Vec<Event>, Rejection> {
     let at = facts.now;
     match command {
-        Command::OpenSetup { secret } => match state.setup {
+        Command::OpenSetup { link } => match state.setup {
             Setup::Done => Err(Rejection::SetupDone),
-            Setup::Unopened | Setup::Open(_) => Ok(vec![Event::SetupOpened { secret, at }]),
+            Setup::Unopened | Setup::Open(_) => Ok(vec![Event::SetupOpened { link, at }]),
         },
         Command::FinishSetup {
-            secret,
+            link,
             username,
             record,
             peer,
         } => {
-            may_set_up(state, secret)?;
+            may_set_up(state, link)?;
             let operator = OperatorId::from_bytes(facts.id);
             Ok(vec![
                 Event::SetupUsed { operator, at },
@@ -823,15 +826,13 @@ pub fn decide(state: &State, command: Command, facts: &Facts) -> Result<Vec<Even
     }
 }
 
-/// Checks that a secret opens set-up.
-///
-/// Digests are compared, so that the time it takes says nothing about the secret.
+/// Checks that a link opens set-up.
 ///
 /// Errors: [`Rejection::SetupDone`], [`Rejection::SecretWrong`].
-pub fn may_set_up(state: &State, secret: Digest) -> Result<(), Rejection> {
+pub fn may_set_up(state: &State, link: PublicKey) -> Result<(), Rejection> {
     match state.setup {
         Setup::Done => Err(Rejection::SetupDone),
-        Setup::Open(expected) if expected == secret => Ok(()),
+        Setup::Open(expected) if expected == link => Ok(()),
         Setup::Open(_) | Setup::Unopened => Err(Rejection::SecretWrong),
     }
 }
@@ -840,7 +841,7 @@ pub fn may_set_up(state: &State, secret: Digest) -> Result<(), Rejection> {
 #[must_use]
 pub fn evolve(mut state: State, event: &Event) -> State {
     match event.clone() {
-        Event::SetupOpened { secret, .. } => state.setup = Setup::Open(secret),
+        Event::SetupOpened { link, .. } => state.setup = Setup::Open(link),
         Event::SetupUsed { .. } => state.setup = Setup::Done,
         Event::OperatorCreated {
             operator,

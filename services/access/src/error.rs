@@ -88,6 +88,7 @@ const fn code_of(rejection: Rejection) -> Code {
         Rejection::FactorWrong => Code::FactorInvalid,
         Rejection::NothingOffered => Code::WrongState,
         Rejection::ProofTooOld => Code::StepUpRequired,
+        Rejection::LinkKeyTaken => Code::NameTaken,
         Rejection::LinkUsed => Code::LinkUsed,
         Rejection::LinkExpired => Code::LinkExpired,
         Rejection::RoleUnknown => Code::RoleUnknown,

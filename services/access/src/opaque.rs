@@ -13,7 +13,6 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use borealis_bus_schema::factor::{Factor, FactorProof, recovery_codes, totp_secret};
 use borealis_bus_schema::forms::{Form, PublicKey};
-use borealis_bus_schema::ids::CommandId;
 use borealis_bus_schema::order::Digest;
 use hmac::{Hmac, Mac};
 use opaque_ke::argon2::Argon2;
@@ -137,15 +136,6 @@ impl Opaque {
     /// Returns the set-up as base64url, for its key file.
     pub fn to_text(&self) -> Zeroizing<String> {
         Zeroizing::new(URL_SAFE_NO_PAD.encode(self.setup.serialize()))
-    }
-
-    /// Computes the secret of the link that a command makes, base64url; only this set-up can.
-    ///
-    /// Shape: HMAC-SHA256 of the command's id under a key that is the HMAC-SHA256 of a purpose under the set-up's bytes.
-    pub fn link_secret(&self, command: &CommandId) -> Zeroizing<String> {
-        let bytes = Zeroizing::new(self.setup.serialize().to_vec());
-        let key = Zeroizing::new(tag(&bytes, b"borealis link secrets"));
-        Zeroizing::new(URL_SAFE_NO_PAD.encode(tag(key.as_slice(), command.as_bytes())))
     }
 
     /// Makes what seals the secrets of authenticator apps; only this set-up can.
@@ -378,18 +368,6 @@ mod tests {
         let again = Opaque::from_text(&opaque.to_text()).unwrap();
         assert!(log_in(&again, rng, Some(&record), "p").is_ok());
         assert!(log_in(&Opaque::generate(rng), rng, Some(&record), "p").is_err());
-    }
-
-    #[test]
-    fn a_link_has_the_same_secret_for_the_same_command_here_and_nowhere_else() {
-        let rng = &mut Rng::seed_from_u64(6);
-        let (here, elsewhere) = (Opaque::generate(rng), Opaque::generate(rng));
-        let (one, other) = (CommandId::from_bytes([1; 16]), CommandId::from_bytes([2; 16]));
-        let again = Opaque::from_text(&here.to_text()).unwrap();
-        assert_eq!(here.link_secret(&one), again.link_secret(&one));
-        assert_eq!(here.link_secret(&one).len(), 43);
-        assert_ne!(here.link_secret(&one), here.link_secret(&other));
-        assert_ne!(here.link_secret(&one), elsewhere.link_secret(&one));
     }
 
     #[test]

@@ -149,7 +149,9 @@ mod tests {
         .unwrap();
         let secret = access.setup_secret().await.unwrap().unwrap();
         let finish = Command::FinishSetup {
-            secret: crate::setup_link::digest(&secret),
+            link: borealis_bus_schema::seeds::LinkSecret::parse(&secret)
+                .unwrap()
+                .public_key(),
             username: Username::new("ada").unwrap(),
             record: vec![1],
             peer: "192.0.2.1".into(),

@@ -128,8 +128,8 @@ impl Access {
         if self.link.read(setup)?.is_some() {
             return Ok(());
         }
-        let secret = self.link.renew(random::bytes())?;
-        self.execute(Command::OpenSetup { secret }, CommandKey::once()).await?;
+        let link = self.link.renew(random::bytes())?;
+        self.execute(Command::OpenSetup { link }, CommandKey::once()).await?;
         tracing::info!("a set-up link was made; it works until the first operator exists");
         Ok(())
     }

@@ -53,9 +53,16 @@ pub enum StoredError {
     Stream(#[from] borealis_event_store::InvalidStreamId),
 }
 
+/// Is a link of the time when its secret was sent: the digest is nobody's public key, so it opens nothing any more.
 #[derive(Serialize, Deserialize)]
 struct SetupOpenedV1 {
     secret: Digest,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SetupOpenedV2 {
+    link: PublicKey,
     at: Timestamp,
 }
 
@@ -152,10 +159,10 @@ const fn is_zero(number: &u64) -> bool {
 /// Errors: [`StoredError::Body`] for a body that is too large.
 pub fn encode(event: &Event) -> Result<(StreamId, NewEvent), StoredError> {
     let (stream, kind, body) = match event.clone() {
-        Event::SetupOpened { secret, at } => (
+        Event::SetupOpened { link, at } => (
             "setup".to_owned(),
-            "SetupOpened",
-            codec::encode(&SetupOpenedV1 { secret, at }),
+            "SetupOpened2",
+            codec::encode(&SetupOpenedV2 { link, at }),
         ),
         Event::SetupUsed { operator, at } => (
             "setup".to_owned(),
@@ -260,7 +267,12 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, StoredError> {
     Ok(match kind {
         "SetupOpened" => {
             let SetupOpenedV1 { secret, at } = read(kind, body)?;
-            Event::SetupOpened { secret, at }
+            let link = PublicKey::from_bytes(secret.0);
+            Event::SetupOpened { link, at }
+        }
+        "SetupOpened2" => {
+            let SetupOpenedV2 { link, at } = read(kind, body)?;
+            Event::SetupOpened { link, at }
         }
         "SetupUsed" => {
             let SetupUsedV1 { operator, at } = read(kind, body)?;
@@ -364,7 +376,7 @@ pub(crate) mod tests {
         let session_key = PublicKey::from_bytes([3; 32]);
         vec![
             Event::SetupOpened {
-                secret: Digest([4; 32]),
+                link: PublicKey::from_bytes([4; 32]),
                 at: at(0),
             },
             Event::SetupUsed { operator, at: at(1) },
@@ -434,7 +446,7 @@ pub(crate) mod tests {
     fn fields(stored: &NewEvent) -> Value {
         let body = &stored.body;
         match stored.kind.as_str() {
-            "SetupOpened" => json_of::<SetupOpenedV1>(body),
+            "SetupOpened2" => json_of::<SetupOpenedV2>(body),
             "SetupUsed" => json_of::<SetupUsedV1>(body),
             "OperatorCreated2" => json_of::<OperatorCreatedV2>(body),
             "PasswordSet" => json_of::<PasswordSetV1>(body),

@@ -395,7 +395,7 @@ pub enum CodesCommand {
         /// How long it lives: 30m, 24h, 7d
         #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration_ms)]
         lifetime: u64,
-        /// Enrols its devices without asking anyone
+        /// Enrols its devices without asking anyone, while you may approve them yourself
         #[arg(long)]
         auto_approve: bool,
         /// Prints the lines for a device's shell instead: they enrol it and run its agent

@@ -152,7 +152,10 @@ mod tests {
             counter: 1,
         };
         let first = DerivationKey::open(&path).unwrap().refresh_token(&guid(1), token);
-        assert_eq!(DerivationKey::open(&path).unwrap().refresh_token(&guid(1), token), first);
+        assert_eq!(
+            DerivationKey::open(&path).unwrap().refresh_token(&guid(1), token),
+            first
+        );
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         keys::write_private(&path, b"short").unwrap();
         assert!(matches!(

@@ -4,6 +4,7 @@ import { change, postPublic } from "./client";
 import { base64url, fromBase64, type Bytes } from "./encoding";
 import { proveFactor, type Factor, type FactorKind } from "./factor";
 import { makeSessionKey, storeSession } from "./keys";
+import { openLink } from "./seeds";
 import { keyBinding } from "./signing";
 
 const SERVER_IDENTIFIER = "borealis";
@@ -29,16 +30,17 @@ function identifiers(username: string): { client: string; server: string } {
   return { client: username, server: SERVER_IDENTIFIER };
 }
 
-/** Registers the first operator with the secret of the set-up link. */
+/** Registers an operator's password through a link. Its secret stays here: it signs the registration as it was seen here. */
 export async function setUp(secret: string, name: string, password: string): Promise<void> {
   const { client } = await loadOpaque();
   const username = canonicalUsername(name);
+  const link = await openLink(secret);
   const { clientRegistrationState, registrationRequest } = client.startRegistration({ password });
+  const begun = { link: link.public_key, username, registration_request: registrationRequest };
   const { registration_response } = await postPublic<{ registration_response: string }>("/setup", {
     step: "start",
-    secret,
-    username,
-    registration_request: registrationRequest,
+    ...begun,
+    proof: await link.prove(begun),
   });
   const { registrationRecord } = client.finishRegistration({
     clientRegistrationState,
@@ -46,7 +48,13 @@ export async function setUp(secret: string, name: string, password: string): Pro
     password,
     identifiers: identifiers(username),
   });
-  await postPublic("/setup", { step: "finish", secret, username, registration_record: registrationRecord });
+  const registered = { response: registration_response, record: registrationRecord };
+  await postPublic("/setup", {
+    step: "finish",
+    ...begun,
+    registration_record: registrationRecord,
+    proof: await link.prove({ ...begun, registered }),
+  });
 }
 
 /** The password did not open the envelope: told by the browser itself, before anything more is sent. */

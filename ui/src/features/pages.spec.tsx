@@ -420,7 +420,7 @@ describe("without a session", () => {
   });
 
   it("the set-up refuses a weak password before anything is sent", async () => {
-    window.location.hash = "#one-time-secret";
+    window.location.hash = `#${"s".repeat(43)}`;
     const { sent } = await renderApp("/setup", {}, { loggedIn: false });
     const user = userEvent.setup();
     await user.type(await screen.findByLabelText("User name", undefined, WAIT), "Ada");

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{OperatorId, OperatorRoleName, SessionId};
-use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::auth::{Reach, reach};
@@ -34,8 +34,8 @@ pub enum Status {
 /// Is a link by which a password can be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
-    /// The digest of its secret.
-    pub secret: Digest,
+    /// The public key of its secret.
+    pub key: PublicKey,
     /// Until when it works.
     pub expires_at: Timestamp,
 }
@@ -60,13 +60,13 @@ pub enum UserCommand {
         username: Username,
         /// The roles.
         roles: BTreeSet<OperatorRoleName>,
-        /// The digest of the link's secret.
-        secret: Digest,
+        /// The public key of the link's secret.
+        link: PublicKey,
     },
     /// Sets the password through a link.
     UseLink {
-        /// The digest of the secret that came.
-        secret: Digest,
+        /// The link whose secret was proved.
+        link: PublicKey,
         /// The name that came.
         username: Username,
         /// What the password is checked against.
@@ -123,29 +123,27 @@ pub enum UserCommand {
         by: Actor,
         /// The operator.
         operator: OperatorId,
-        /// The digest of the link's secret.
-        secret: Digest,
+        /// The public key of the link's secret.
+        link: PublicKey,
     },
 }
 
 impl State {
-    /// Finds what a link's secret opens now.
-    ///
-    /// Digests are compared, so that the time it takes says nothing about the secret.
+    /// Finds what a link opens now.
     ///
     /// Errors: [`Rejection::LinkUsed`], [`Rejection::LinkExpired`], [`Rejection::SecretWrong`]; [`Rejection::SetupDone`] for
-    /// an unknown secret when there are operators.
-    pub fn link(&self, secret: Digest, now: Timestamp) -> Result<LinkFor, Rejection> {
+    /// an unknown link when there are operators.
+    pub fn link(&self, key: PublicKey, now: Timestamp) -> Result<LinkFor, Rejection> {
         let holder = self.operators.iter().find_map(|(id, account)| {
-            let link = account.link.filter(|link| link.secret == secret)?;
+            let link = account.link.filter(|link| link.key == key)?;
             Some((*id, link))
         });
-        match (holder, self.spent_links.get(&secret), self.setup) {
+        match (holder, self.spent_links.get(&key), self.setup) {
             (Some((_, link)), ..) if now >= link.expires_at => Err(Rejection::LinkExpired),
             (Some((id, _)), ..) => Ok(LinkFor::Operator(id)),
             (None, Some(true), _) => Err(Rejection::LinkUsed),
             (None, Some(false), _) => Err(Rejection::LinkExpired),
-            (None, None, Setup::Open(expected)) if expected == secret => Ok(LinkFor::FirstOperator),
+            (None, None, Setup::Open(expected)) if expected == key => Ok(LinkFor::FirstOperator),
             (None, None, Setup::Done) => Err(Rejection::SetupDone),
             (None, None, Setup::Open(_) | Setup::Unopened) => Err(Rejection::SecretWrong),
         }
@@ -157,6 +155,15 @@ impl State {
             Status::Deleted => Err(Rejection::WrongStatus("the operator was deleted")),
             Status::Active | Status::Disabled => Ok(account),
         }
+    }
+
+    /// Checks that a link's public key is no other link's, living or over.
+    fn fresh_link(&self, key: &PublicKey) -> Result<(), Rejection> {
+        let lives = self.operators.values().filter_map(|account| account.link);
+        let taken = lives.map(|link| link.key).any(|known| known == *key)
+            || self.spent_links.contains_key(key)
+            || self.setup == Setup::Open(*key);
+        if taken { Err(Rejection::LinkKeyTaken) } else { Ok(()) }
     }
 
     fn known_roles(&self, roles: &BTreeSet<OperatorRoleName>) -> Result<Reach, Rejection> {
@@ -217,13 +224,14 @@ pub(super) fn decide(state: &State, command: UserCommand, facts: &Facts) -> Resu
             by,
             username,
             roles,
-            secret,
+            link,
         } => {
             let held = hand(state, &by, Right::UsersManage)?;
             within(&held, &state.known_roles(&roles)?)?;
             if state.names.contains_key(&username) {
                 return Err(Rejection::UsernameTaken);
             }
+            state.fresh_link(&link)?;
             let operator = OperatorId::from_bytes(facts.id);
             let invited = Event::OperatorInvited {
                 operator,
@@ -232,14 +240,14 @@ pub(super) fn decide(state: &State, command: UserCommand, facts: &Facts) -> Resu
                 by: by.operator,
                 at,
             };
-            Ok(vec![invited, link_made(operator, secret, by.operator, at)])
+            Ok(vec![invited, link_made(operator, link, by.operator, at)])
         }
         UserCommand::UseLink {
-            secret,
+            link,
             username,
             record,
             peer,
-        } => match state.link(secret, at)? {
+        } => match state.link(link, at)? {
             LinkFor::FirstOperator => Err(Rejection::LinkOfAnother),
             LinkFor::Operator(operator) => {
                 if state.names.get(&username) != Some(&operator) {
@@ -344,7 +352,7 @@ pub(super) fn decide(state: &State, command: UserCommand, facts: &Facts) -> Resu
                 at,
             }])
         }
-        UserCommand::Reset { by, operator, secret } => {
+        UserCommand::Reset { by, operator, link } => {
             let held = hand(state, &by, Right::UsersManage)?;
             let account = state.user(&operator)?;
             if account.status == Status::Disabled {
@@ -352,6 +360,7 @@ pub(super) fn decide(state: &State, command: UserCommand, facts: &Facts) -> Resu
             }
             within(&held, &state.reach_of(&account.roles))?;
             state.spare(&operator)?;
+            state.fresh_link(&link)?;
             let cleared = Event::PasswordCleared {
                 operator,
                 by: by.operator,
@@ -378,7 +387,7 @@ pub(super) fn decide(state: &State, command: UserCommand, facts: &Facts) -> Resu
                 by: by.operator,
                 at,
             };
-            let link = link_made(operator, secret, by.operator, at);
+            let link = link_made(operator, link, by.operator, at);
             Ok(std::iter::once(cleared)
                 .chain(ended)
                 .chain([disabled, enabled, link])
@@ -387,10 +396,10 @@ pub(super) fn decide(state: &State, command: UserCommand, facts: &Facts) -> Resu
     }
 }
 
-const fn link_made(operator: OperatorId, secret: Digest, by: OperatorId, at: Timestamp) -> Event {
+const fn link_made(operator: OperatorId, link: PublicKey, by: OperatorId, at: Timestamp) -> Event {
     Event::LinkMade {
         operator,
-        secret,
+        link,
         by,
         at,
         expires_at: at.plus_ms(LINK_LIFE_MS),
@@ -413,11 +422,11 @@ pub(super) fn evolve(state: &mut State, event: &Event) {
         }
         Event::LinkMade {
             operator,
-            secret,
+            link,
             expires_at,
             ..
         } => {
-            let link = Some(Link { secret, expires_at });
+            let link = Some(Link { key: link, expires_at });
             replace_link(state, &operator, link, false);
         }
         Event::LinkUsed { operator, peer, .. } => {
@@ -473,7 +482,7 @@ fn replace_link(state: &mut State, operator: &OperatorId, link: Option<Link>, us
         return;
     };
     if let Some(old) = std::mem::replace(&mut account.link, link) {
-        state.spent_links.insert(old.secret, used);
+        state.spent_links.insert(old.key, used);
     }
 }
 

@@ -17,8 +17,8 @@ fn ada() -> Username {
 fn key() -> PublicKey {
     PublicKey::from_bytes([9; 32])
 }
-fn secret() -> Digest {
-    Digest::of(b"secret")
+fn link() -> PublicKey {
+    PublicKey::from_bytes([4; 32])
 }
 
 fn given(commands: Vec<(Command, Facts)>) -> State {
@@ -29,11 +29,11 @@ fn given(commands: Vec<(Command, Facts)>) -> State {
 }
 
 fn open() -> (Command, Facts) {
-    (Command::OpenSetup { secret: secret() }, facts(0, 0))
+    (Command::OpenSetup { link: link() }, facts(0, 0))
 }
 fn finish() -> (Command, Facts) {
     let command = Command::FinishSetup {
-        secret: secret(),
+        link: link(),
         username: ada(),
         record: vec![1],
         peer: "192.0.2.1".into(),
@@ -88,12 +88,15 @@ fn a_link_works_once() {
 }
 
 #[test]
-fn another_secret_opens_nothing_and_a_new_link_replaces_the_old() {
+fn another_link_opens_nothing_and_a_new_link_replaces_the_old() {
     let state = given(vec![open()]);
-    assert_eq!(may_set_up(&state, Digest::of(b"guess")), Err(Rejection::SecretWrong));
-    assert_eq!(may_set_up(&State::default(), secret()), Err(Rejection::SecretWrong));
-    let other = Digest::of(b"other");
-    let state = given(vec![open(), (Command::OpenSetup { secret: other }, facts(1, 0))]);
+    assert_eq!(
+        may_set_up(&state, PublicKey::from_bytes([5; 32])),
+        Err(Rejection::SecretWrong)
+    );
+    assert_eq!(may_set_up(&State::default(), link()), Err(Rejection::SecretWrong));
+    let other = PublicKey::from_bytes([6; 32]);
+    let state = given(vec![open(), (Command::OpenSetup { link: other }, facts(1, 0))]);
     assert_eq!(decide(&state, finish().0, &facts(2, 1)), Err(Rejection::SecretWrong));
     assert_eq!(may_set_up(&state, other), Ok(()));
 }

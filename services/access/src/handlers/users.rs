@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use borealis_bus_schema::ids::OperatorId;
-use borealis_bus_schema::messages::access::{DisableUser, InviteUser, SetUserRoles, UserView};
+use borealis_bus_schema::messages::access::{DisableUser, InviteUser, ResetUser, SetUserRoles, UserView};
 use borealis_bus_schema::messages::scheduler::Page;
 use borealis_bus_schema::reply::Reply;
 use borealis_bus_schema::time::Timestamp;
@@ -14,7 +14,6 @@ use super::change::{Kept, actor, change};
 use super::setup::named;
 use crate::aggregate::{Command, Event, State, Status, UserCommand};
 use crate::service::Access;
-use crate::setup_link::digest;
 
 /// Lists the operators; deleted ones last.
 ///
@@ -39,37 +38,35 @@ pub async fn list(access: Arc<Access>, ctx: OperatorCtx) -> Reply<Page<UserView>
 
 /// Invites somebody.
 ///
-/// The link's secret is computed from the command's id, so that the same command gives the same link, while the log holds
-/// only its digest and the kept answer none of it.
+/// Whoever invites drew the link's secret and sends its public key; no answer holds what would open the account.
 ///
-/// Errors: `invalid_field`, `username_taken`, `role_unknown`, `exceeds_own_rights`.
+/// Errors: `invalid_field`, `username_taken`, `role_unknown`, `exceeds_own_rights`, `name_taken` for the key of another link.
 pub async fn invite(access: Arc<Access>, ctx: OperatorCtx) -> Reply<UserView> {
     let asked: InviteUser = ctx.body()?;
-    let secret = access.opaque.link_secret(&ctx.command);
     let command = Command::User(UserCommand::Invite {
         by: actor(&ctx),
         username: named(&asked.username)?,
         roles: asked.roles.into_iter().collect(),
-        secret: digest(&secret),
+        link: asked.link,
     });
-    let user = changed(&access, &ctx, Kept::WithoutSecret, command).await?;
+    let user = changed(&access, &ctx, Kept::Whole, command).await?;
     tracing::info!(operator = %user.id, by = %ctx.caller.operator, "an operator was invited");
-    Ok(with_secret(user, &secret))
+    Ok(user)
 }
 
 /// Takes an operator's password away, ends the sessions and makes a link.
 ///
-/// Errors: `not_found`, `wrong_state`, `exceeds_own_rights`, `last_administrator`.
+/// Errors: `not_found`, `wrong_state`, `exceeds_own_rights`, `last_administrator`, `name_taken` for the key of another link.
 pub async fn reset(access: Arc<Access>, ctx: OperatorCtx) -> Reply<UserView> {
-    let secret = access.opaque.link_secret(&ctx.command);
+    let asked: ResetUser = ctx.body()?;
     let command = Command::User(UserCommand::Reset {
         by: actor(&ctx),
         operator: ctx.id()?,
-        secret: digest(&secret),
+        link: asked.link,
     });
-    let user = changed(&access, &ctx, Kept::WithoutSecret, command).await?;
+    let user = changed(&access, &ctx, Kept::Whole, command).await?;
     tracing::info!(operator = %user.id, by = %ctx.caller.operator, "an operator's password was reset");
-    Ok(with_secret(user, &secret))
+    Ok(user)
 }
 
 /// Gives an operator other roles.
@@ -135,13 +132,6 @@ fn subject(events: &[Event]) -> Option<OperatorId> {
     })
 }
 
-fn with_secret(user: UserView, secret: &str) -> UserView {
-    UserView {
-        secret: Some(secret.to_owned()),
-        ..user
-    }
-}
-
 fn show(state: &State, id: &OperatorId, now: Timestamp) -> Option<UserView> {
     let account = state.operators.get(id)?;
     let status = match (account.status, &account.record) {
@@ -161,6 +151,5 @@ fn show(state: &State, id: &OperatorId, now: Timestamp) -> Option<UserView> {
         last_login_at: account.last_login_at,
         link_expires_at: account.link.map(|link| link.expires_at).filter(|end| now < *end),
         second_factor: account.factors.standing().second_factor,
-        secret: None,
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use borealis_bus_schema::codec::{self, CodecError};
+use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{Guid, OperatorId, OperatorRoleName, SessionId, SiteName};
 use borealis_bus_schema::messages::access::RightOnSites;
 use borealis_bus_schema::messages::shared_events::{
@@ -25,6 +26,7 @@ struct OperatorInvitedV1 {
     at: Timestamp,
 }
 
+/// Is a link of the time when its secret was sent: the digest is nobody's public key, so it opens nothing any more.
 #[derive(Serialize, Deserialize)]
 struct LinkMadeV1 {
     operator: OperatorId,
@@ -32,6 +34,27 @@ struct LinkMadeV1 {
     by: OperatorId,
     at: Timestamp,
     expires_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LinkMadeV2 {
+    operator: OperatorId,
+    link: PublicKey,
+    by: OperatorId,
+    at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl From<LinkMadeV1> for LinkMadeV2 {
+    fn from(old: LinkMadeV1) -> Self {
+        Self {
+            operator: old.operator,
+            link: PublicKey::from_bytes(old.secret.0),
+            by: old.by,
+            at: old.at,
+            expires_at: old.expires_at,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -127,19 +150,19 @@ pub(super) fn encode(event: Event) -> Encoded {
         }
         Event::LinkMade {
             operator,
-            secret,
+            link,
             by,
             at,
             expires_at,
         } => {
-            let body = LinkMadeV1 {
+            let body = LinkMadeV2 {
                 operator,
-                secret,
+                link,
                 by,
                 at,
                 expires_at,
             };
-            (of_operator(&operator), "LinkMade", codec::encode(&body))
+            (of_operator(&operator), "LinkMade2", codec::encode(&body))
         }
         Event::LinkUsed { operator, peer, at } => {
             let body = LinkUsedV1 { operator, peer, at };
@@ -268,6 +291,16 @@ pub(super) fn unexpected(event: &Event) -> CodecError {
     }
 }
 
+fn link_made(stored: LinkMadeV2) -> Event {
+    Event::LinkMade {
+        operator: stored.operator,
+        link: stored.link,
+        by: stored.by,
+        at: stored.at,
+        expires_at: stored.expires_at,
+    }
+}
+
 /// Reads a stored event.
 ///
 /// Errors: [`StoredError`].
@@ -284,16 +317,8 @@ pub(super) fn decode(kind: &str, body: &[u8]) -> Result<Event, StoredError> {
                 at: stored.at,
             }
         }
-        "LinkMade" => {
-            let stored: LinkMadeV1 = read(kind, body)?;
-            Event::LinkMade {
-                operator: stored.operator,
-                secret: stored.secret,
-                by: stored.by,
-                at: stored.at,
-                expires_at: stored.expires_at,
-            }
-        }
+        "LinkMade" => link_made(read::<LinkMadeV1>(kind, body)?.into()),
+        "LinkMade2" => link_made(read(kind, body)?),
         "LinkUsed" => {
             let LinkUsedV1 { operator, peer, at } = read(kind, body)?;
             Event::LinkUsed { operator, peer, at }
@@ -401,7 +426,7 @@ pub(super) mod tests {
             },
             Event::LinkMade {
                 operator,
-                secret: Digest([5; 32]),
+                link: PublicKey::from_bytes([5; 32]),
                 by,
                 at: at(10),
                 expires_at: at(20),
@@ -471,7 +496,7 @@ pub(super) mod tests {
     pub fn fields(kind: &str, body: &[u8]) -> Value {
         match kind {
             "OperatorInvited" => json_of::<OperatorInvitedV1>(body),
-            "LinkMade" => json_of::<LinkMadeV1>(body),
+            "LinkMade2" => json_of::<LinkMadeV2>(body),
             "LinkUsed" => json_of::<LinkUsedV1>(body),
             "RolesAssigned" => json_of::<RolesAssignedV1>(body),
             "OperatorRightsChanged" => json_of::<OperatorRightsChanged>(body),

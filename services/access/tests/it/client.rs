@@ -9,6 +9,7 @@ use borealis_bus_schema::messages::access::LoginAnswer;
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::reply::Reply;
 use borealis_bus_schema::routes::of_verb;
+use borealis_bus_schema::seeds::{LinkSecret, LinkUse, Registered};
 use borealis_bus_schema::subjects::Service;
 use borealis_service_kit::bus::Bus;
 use borealis_service_kit::random;
@@ -73,19 +74,50 @@ pub async fn post_from(bus: &Bus, verb: &str, body: &Value, peer: &str) -> Reply
     Ok(serde_json::from_str(&json).unwrap())
 }
 
-/// Sets the first operator's password.
+/// Sets a password through a link.
 pub async fn set_up(bus: &Bus, secret: &str, username: &str, password: &str) -> Reply<Value> {
+    let (start, end) = registration(secret, username, password);
+    let answer = post(bus, "setup", &start).await?;
+    post(bus, "setup", &end(&answer)).await
+}
+
+/// Makes the first message of a registration, and the last one of the answer to it.
+pub fn registration(secret: &str, username: &str, password: &str) -> (Value, impl FnOnce(&Value) -> Value) {
+    let link = LinkSecret::parse(secret).unwrap();
     let client = ClientRegistration::<Suite>::start(&mut OsRng, password.as_bytes()).unwrap();
     let request = text(client.message.serialize());
-    let start = json!({"step": "start", "secret": secret, "username": username, "registration_request": request});
-    let answer = post(bus, "setup", &start).await?;
-    let answer = RegistrationResponse::deserialize(&bytes(&answer, "registration_response")).unwrap();
-    let stretching = stretching();
-    let parameters = ClientRegistrationFinishParameters::new(names(username), Some(&stretching));
-    let finished = client.state.finish(&mut OsRng, password.as_bytes(), answer, parameters);
-    let record = text(finished.unwrap().message.serialize());
-    let finish = json!({"step": "finish", "secret": secret, "username": username, "registration_record": record});
-    post(bus, "setup", &finish).await
+    let asked = LinkUse {
+        username,
+        registration_request: &request,
+        registered: None,
+    };
+    let start = json!({
+        "step": "start", "link": link.public_key(), "username": username, "registration_request": request,
+        "proof": asked.sign(&link),
+    });
+    let (username, password) = (username.to_owned(), password.to_owned());
+    let end = move |answer: &Value| {
+        let response = RegistrationResponse::deserialize(&bytes(answer, "registration_response")).unwrap();
+        let stretching = stretching();
+        let parameters = ClientRegistrationFinishParameters::new(names(&username), Some(&stretching));
+        let finished = client
+            .state
+            .finish(&mut OsRng, password.as_bytes(), response, parameters);
+        let record = text(finished.unwrap().message.serialize());
+        let asked = LinkUse {
+            username: &username,
+            registration_request: &request,
+            registered: Some(Registered {
+                response: answer["registration_response"].as_str().unwrap(),
+                record: &record,
+            }),
+        };
+        json!({
+            "step": "finish", "link": link.public_key(), "username": username, "registration_request": request,
+            "registration_record": record, "proof": asked.sign(&link),
+        })
+    };
+    (start, end)
 }
 
 /// Changes a password; none when the client itself sees that the old one does not fit.

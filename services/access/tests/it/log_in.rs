@@ -21,7 +21,7 @@ async fn the_link_makes_one_operator_who_logs_in_and_out() {
     let access = world.serve(Service::Access, build).await;
     let gateway = world.connect(Service::Gateway).await;
     let link = secret(&world);
-    let wrong = set_up(&gateway, "guess", "ada", "correct horse").await;
+    let wrong = set_up(&gateway, &"A".repeat(43), "ada", "correct horse").await;
     assert_eq!(code(wrong), Code::SetupClosed);
     let bad_name = set_up(&gateway, &link, "not a name", "correct horse").await;
     assert_eq!(code(bad_name), Code::InvalidField);

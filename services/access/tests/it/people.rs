@@ -5,12 +5,13 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::messages::access::UserView;
 use borealis_bus_schema::reply::Reply;
 use borealis_bus_schema::routes::of_verb;
+use borealis_bus_schema::seeds::LinkSecret;
 use borealis_bus_schema::subjects::Service;
 use borealis_service_kit::bus::Bus;
 use borealis_service_kit::random;
 use serde_json::{Value, json};
 
-use crate::client::{ask, change_password, log_in, set_up};
+use crate::client::{ask, change_password, log_in, post, registration, set_up};
 use crate::harness::{Operator, Running, World, call_at, code, narrowed, now};
 
 const ACCESS: Service = Service::Access;
@@ -47,27 +48,25 @@ pub async fn ask_about(bus: &Bus, operator: &Operator, verb: &str, id: &str, bod
     Ok(serde_json::from_str(&json).unwrap())
 }
 
-async fn invite(bus: &Bus, by: &Operator, username: &str, roles: &[&str]) -> Reply<UserView> {
-    let body = json!({"username": username, "roles": roles});
+async fn invite(bus: &Bus, by: &Operator, username: &str, roles: &[&str]) -> Reply<(UserView, String)> {
+    let link = LinkSecret::new(random::bytes());
+    let body = json!({"username": username, "roles": roles, "link": link.public_key()});
     ask_about(bus, by, "users-invite", "", &body)
         .await
-        .map(|answer| serde_json::from_value(answer).unwrap())
+        .map(|answer| (serde_json::from_value(answer).unwrap(), link.reveal()))
 }
 
 pub async fn joined(bus: &Bus, by: &Operator, username: &str, roles: &[&str]) -> (UserView, Operator) {
-    let user = invite(bus, by, username, roles).await.unwrap();
-    set_up(bus, user.secret.as_deref().unwrap(), username, "pw")
-        .await
-        .unwrap();
+    let (user, secret) = invite(bus, by, username, roles).await.unwrap();
+    set_up(bus, &secret, username, "pw").await.unwrap();
     (user, log_in(bus, username, "pw").await.unwrap())
 }
 
 #[tokio::test]
 async fn who_was_invited_sets_a_password_once_and_may_do_what_the_roles_say() {
     let (_world, access, gateway, ada) = founded().await;
-    let user = invite(&gateway, &ada, " Bob", &["technician"]).await.unwrap();
+    let (user, secret) = invite(&gateway, &ada, " Bob", &["technician"]).await.unwrap();
     assert_eq!((user.username.as_str(), user.state.as_str()), ("bob", "invited"));
-    let secret = user.secret.unwrap();
     assert!(log_in(&gateway, "bob", "pw").await.is_err(), "there is no password yet");
     let refused = set_up(&gateway, &secret, "ada", "pw").await;
     assert_eq!(code(refused), Code::InvalidField);
@@ -88,24 +87,53 @@ async fn who_was_invited_sets_a_password_once_and_may_do_what_the_roles_say() {
 }
 
 #[tokio::test]
-async fn the_same_command_gives_the_same_link_and_the_log_holds_none() {
+async fn a_link_is_proved_for_one_registration_of_one_operator() {
     let (_world, access, gateway, ada) = founded().await;
-    let body = json!({"username": "bob", "roles": ["viewer"]}).to_string();
-    let call = call_at(&ada, ACCESS, "users-invite", body.as_bytes(), random::id(), now());
-    let need = of_verb(ACCESS, "users-invite").unwrap().need;
-    let token = || Some(narrowed(&ada.token, ACCESS, need, 0));
-    let first = ask(&gateway, ACCESS, "users-invite", &call, token()).await.unwrap();
-    let position = access.position();
-    let again = ask(&gateway, ACCESS, "users-invite", &call, token()).await.unwrap();
-    assert_eq!((first.as_str(), access.position()), (again.as_str(), position));
-    let secret = serde_json::from_str::<UserView>(&first).unwrap().secret.unwrap();
-    let command = call.proof.unwrap().command;
-    let kept = access.log.command(command.as_bytes()).unwrap().unwrap().answer;
-    let events = access.log.read_all(0, 1_000).unwrap();
-    let bodies = events.into_iter().filter_map(|event| event.body).chain([kept]);
-    for bytes in bodies {
-        assert!(!String::from_utf8_lossy(&bytes).contains(&secret));
-    }
+    let (_, secret) = invite(&gateway, &ada, "bob", &["viewer"]).await.unwrap();
+    let (_, own_secret) = invite(&gateway, &ada, "mallory", &["viewer"]).await.unwrap();
+    let taken = json!({
+        "username": "eve", "roles": ["viewer"], "link": LinkSecret::parse(&secret).unwrap().public_key(),
+    });
+    let taken = ask_about(&gateway, &ada, "users-invite", "", &taken).await;
+    assert_eq!(code(taken), Code::NameTaken, "a key names one link");
+
+    // Bob's registration, seen and held back by whoever stands between; and one of their own.
+    let (start, end) = registration(&secret, "bob", "pw");
+    let answer = post(&gateway, "setup", &start).await.unwrap();
+    let finish = end(&answer);
+    let (own_start, own_end) = registration(&own_secret, "mallory", "known to a thief");
+    let own_answer = post(&gateway, "setup", &own_start).await.unwrap();
+    let own_finish = own_end(&own_answer);
+    let before = access.position();
+    let refused = async |step: &Value, from: &Value, fields: &[&str]| {
+        let mut altered = step.clone();
+        for field in fields {
+            altered[*field] = from[*field].clone();
+        }
+        let answer = post(&gateway, "setup", &altered).await;
+        assert_eq!(code(answer), Code::ProofInvalid, "{fields:?} of another");
+    };
+    refused(&start, &own_start, &["username"]).await;
+    refused(&start, &own_start, &["registration_request"]).await;
+    refused(&finish, &own_finish, &["username"]).await;
+    refused(&finish, &own_finish, &["registration_record"]).await;
+    refused(&finish, &own_finish, &["registration_request"]).await;
+    refused(&finish, &own_finish, &["registration_request", "registration_record"]).await;
+    refused(&finish, &own_finish, &["proof"]).await;
+    refused(&own_finish, &finish, &["link"]).await;
+    refused(&own_finish, &finish, &["link", "username"]).await;
+    refused(&finish, &start, &["proof"]).await;
+    // One that answers bob in the server's place: he signs what he was told, and the server told something else.
+    let (start, end) = registration(&secret, "bob", "pw");
+    post(&gateway, "setup", &start).await.unwrap();
+    let fooled = post(&gateway, "setup", &end(&own_answer)).await;
+    assert_eq!(code(fooled), Code::ProofInvalid);
+    assert_eq!(access.position(), before, "nothing was written");
+    assert!(log_in(&gateway, "bob", "known to a thief").await.is_err());
+
+    post(&gateway, "setup", &finish).await.unwrap();
+    assert_eq!(code(post(&gateway, "setup", &finish).await), Code::LinkUsed, "once");
+    log_in(&gateway, "bob", "pw").await.unwrap();
     access.stop().await.unwrap();
 }
 
@@ -142,12 +170,15 @@ async fn a_reset_ends_password_and_sessions_and_gives_a_link() {
     let (_world, access, gateway, ada) = founded().await;
     let (user, bob) = joined(&gateway, &ada, "bob", &["technician"]).await;
     let id = user.id.to_string();
-    let reset = ask_about(&gateway, &ada, "users-reset", &id, &json!({})).await.unwrap();
+    let link = LinkSecret::new(random::bytes());
+    let body = json!({"link": link.public_key()});
+    ask_about(&gateway, &ada, "users-reset", &id, &body).await.unwrap();
     let over = ask_about(&gateway, &bob, "session", "", &json!({})).await;
     assert_eq!(code(over), Code::TokenRevoked);
     assert!(log_in(&gateway, "bob", "pw").await.is_err());
-    let secret = reset["secret"].as_str().unwrap();
-    set_up(&gateway, secret, "bob", "new").await.unwrap();
+    set_up(&gateway, &link.reveal(), "bob", "new").await.unwrap();
+    let spent = ask_about(&gateway, &ada, "users-reset", &id, &body).await;
+    assert_eq!(code(spent), Code::NameTaken, "a link that is over does not come back");
     log_in(&gateway, "bob", "new").await.unwrap();
     let me = ask_about(&gateway, &ada, "users-list", "", &json!({})).await.unwrap();
     let own = me["items"]
@@ -156,7 +187,8 @@ async fn a_reset_ends_password_and_sessions_and_gives_a_link() {
         .iter()
         .find(|user| user["username"] == "ada")
         .unwrap();
-    let last = ask_about(&gateway, &ada, "users-reset", own["id"].as_str().unwrap(), &json!({})).await;
+    let body = json!({"link": LinkSecret::new(random::bytes()).public_key()});
+    let last = ask_about(&gateway, &ada, "users-reset", own["id"].as_str().unwrap(), &body).await;
     assert_eq!(code(last), Code::LastAdministrator);
     access.stop().await.unwrap();
 }
@@ -223,7 +255,11 @@ async fn whoever_manages_operators_hands_on_no_more_than_they_hold() {
     let runner = json!({"name": "runner", "rights": [{"right": "jobs.run", "sites": ["*"]}]});
     let technician = json!({"rights": [{"right": "devices.read", "sites": ["*"]}]});
     for (verb, id, body) in [
-        ("users-reset", eve.as_str(), json!({})),
+        (
+            "users-reset",
+            eve.as_str(),
+            json!({"link": LinkSecret::new(random::bytes()).public_key()}),
+        ),
         ("users-disable", eve.as_str(), json!({})),
         ("users-roles", eve.as_str(), json!({"roles": ["desk"]})),
         ("roles-create", "", runner),

@@ -8,6 +8,7 @@ use borealis_bus_schema::messages::access::{
 };
 use borealis_bus_schema::messages::scheduler::Page;
 use borealis_bus_schema::operator::OperatorToken;
+use borealis_bus_schema::seeds::{LinkSecret, LinkUse, Registered};
 use borealis_bus_schema::time::Timestamp;
 use ed25519_dalek::SigningKey;
 use rand::rngs::OsRng;
@@ -65,19 +66,35 @@ pub async fn setup(
     let (ca_pem, store) = (gathered.ca_pem.clone(), gathered.store.clone());
     let api = Api::new(gathered)?;
     let registration = Registration::start(&mut OsRng, &password)?;
+    let registration_request = registration.request.clone();
+    let begun = LinkUse {
+        username: &username,
+        registration_request: &registration_request,
+        registered: None,
+    };
     let start = Setup::Start {
-        secret: secret.to_owned(),
+        link: secret.public_key(),
         username: username.clone(),
-        registration_request: registration.request.clone(),
+        registration_request: registration_request.clone(),
+        proof: begun.sign(&secret),
     };
     let SetupAnswer::Started { registration_response } = api.post_public("/api/v1/setup", &start).await? else {
         return Err(unexpected());
     };
     let registration_record = registration.finish(&mut OsRng, &username, &password, &registration_response)?;
+    let ended = LinkUse {
+        registered: Some(Registered {
+            response: &registration_response,
+            record: &registration_record,
+        }),
+        ..begun
+    };
     let finish = Setup::Finish {
-        secret: secret.to_owned(),
+        link: secret.public_key(),
         username: username.clone(),
-        registration_record,
+        proof: ended.sign(&secret),
+        registration_request: registration_request.clone(),
+        registration_record: registration_record.clone(),
     };
     let SetupAnswer::Finished { operator } = api.post_public("/api/v1/setup", &finish).await? else {
         return Err(unexpected());
@@ -89,15 +106,12 @@ pub async fn setup(
 }
 
 /// Splits `https://host:port/setup#secret` into address and secret.
-fn split_link(link: &str) -> Result<(&str, &str), CliError> {
+fn split_link(link: &str) -> Result<(&str, LinkSecret), CliError> {
     let bad = || CliError::Usage("this is no link that sets a password: https://host:port/setup#secret".to_owned());
     let (page, secret) = link.split_once('#').ok_or_else(bad)?;
     let url = page.trim_end_matches('/').strip_suffix("/setup").ok_or_else(bad)?;
-    if secret.is_empty() {
-        Err(bad())
-    } else {
-        Ok((url, secret))
-    }
+    let secret = LinkSecret::parse(secret).map_err(|error| CliError::Usage(error.to_string()))?;
+    Ok((url, secret))
 }
 
 /// Logs in; prints the token, and stores it when a root is given.
@@ -298,8 +312,16 @@ mod tests {
 
     #[test]
     fn a_set_up_link_has_an_address_and_a_secret() {
-        assert_eq!(split_link("https://h:1/setup#abc").unwrap(), ("https://h:1", "abc"));
-        for bad in ["", "https://h:1/setup", "https://h:1/setup#", "https://h:1/#abc"] {
+        let secret = LinkSecret::new([7; 32]);
+        let link = format!("https://h:1/setup#{}", secret.reveal());
+        assert_eq!(split_link(&link).unwrap(), ("https://h:1", secret));
+        for bad in [
+            "",
+            "https://h:1/setup",
+            "https://h:1/setup#",
+            "https://h:1/#abc",
+            "https://h:1/setup#abc",
+        ] {
             let error = split_link(bad).unwrap_err();
             assert!(!error.to_string().contains("abc"), "{bad}");
         }

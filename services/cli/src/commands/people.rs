@@ -2,10 +2,12 @@
 
 use borealis_bus_schema::ids::OperatorId;
 use borealis_bus_schema::messages::access::{
-    CreateRole, CreateSite, DisableUser, InviteUser, RightOnSites, RoleView, SetUserRoles, SiteView, UpdateRole,
-    UpdateSite, UserView,
+    CreateRole, CreateSite, DisableUser, InviteUser, ResetUser, RightOnSites, RoleView, SetUserRoles, SiteView,
+    UpdateRole, UpdateSite, UserView,
 };
 use borealis_bus_schema::messages::scheduler::Page;
+use borealis_bus_schema::seeds::LinkSecret;
+use rand::RngCore;
 use serde::Serialize;
 use serde_json::json;
 
@@ -39,8 +41,14 @@ pub async fn users(api: &Api, printer: &Printer, command: UsersCommand) -> Resul
         }
         UsersCommand::Invite { username, roles } => {
             let username = opaque::canonical(&username);
-            let user: UserView = api.change(USERS, &InviteUser { username, roles }).await?;
-            show_link(api, printer, &user)
+            let secret = draw_link();
+            let body = InviteUser {
+                link: secret.public_key(),
+                username,
+                roles,
+            };
+            let user: UserView = api.change(USERS, &body).await?;
+            show_link(api, printer, &user, &secret)
         }
         UsersCommand::ResetFactor { user } => {
             let id = find(api, &user).await?;
@@ -52,8 +60,12 @@ pub async fn users(api: &Api, printer: &Printer, command: UsersCommand) -> Resul
         }
         UsersCommand::Reset { user } => {
             let id = find(api, &user).await?;
-            let user: UserView = api.change(&format!("{USERS}/{id}/reset"), &json!({})).await?;
-            show_link(api, printer, &user)
+            let secret = draw_link();
+            let body = ResetUser {
+                link: secret.public_key(),
+            };
+            let user: UserView = api.change(&format!("{USERS}/{id}/reset"), &body).await?;
+            show_link(api, printer, &user, &secret)
         }
         UsersCommand::Roles { user, roles } => {
             let id = find(api, &user).await?;
@@ -84,15 +96,17 @@ struct WithLink<'a> {
     link: String,
 }
 
-/// Prints the link; its secret stands behind `#` and so never reaches a server's log.
-fn show_link(api: &Api, printer: &Printer, user: &UserView) -> Result<(), CliError> {
-    let secret = user.secret.as_deref().unwrap_or_default();
-    let link = format!("{}/setup#{secret}", api.url());
-    let shown = UserView {
-        secret: None,
-        ..user.clone()
-    };
-    let shown = WithLink { user: &shown, link };
+/// Draws the secret of a link; it is printed once, and the server is told its public key.
+fn draw_link() -> LinkSecret {
+    let mut bytes = [0; 32];
+    rand::rngs::OsRng.fill_bytes(&mut bytes);
+    LinkSecret::new(bytes)
+}
+
+/// Prints the link; its secret stands behind `#`, where browsers keep it to themselves.
+fn show_link(api: &Api, printer: &Printer, user: &UserView, secret: &LinkSecret) -> Result<(), CliError> {
+    let link = format!("{}/setup#{}", api.url(), secret.reveal());
+    let shown = WithLink { user, link };
     printer.value(&shown, || shown.link.clone())
 }
 

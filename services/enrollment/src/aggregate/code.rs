@@ -287,7 +287,10 @@ mod tests {
         let code = given(1, &[]);
         assert_eq!(code.minted.expires_at, NOW.plus_ms(60_000));
         assert_eq!((code.uses_left(), code.state_text(NOW)), (1, "active"));
-        assert_eq!((code.minted.masked.as_str(), code.minted.public_key), ("BRL1-ABCD…", key(2)));
+        assert_eq!(
+            (code.minted.masked.as_str(), code.minted.public_key),
+            ("BRL1-ABCD…", key(2))
+        );
     }
 
     #[test]
@@ -305,9 +308,15 @@ mod tests {
 
     #[test]
     fn given_a_key_of_another_code_or_no_hint_when_minted_then_it_is_rejected() {
-        let taken = Mint { key_taken: true, ..facts() };
+        let taken = Mint {
+            key_taken: true,
+            ..facts()
+        };
         assert_eq!(mint(&asked(1, 60_000), taken), Err(CodeRejection::KeyTaken));
-        let shouted = CreateCode { hint: "$(x)".into(), ..asked(1, 60_000) };
+        let shouted = CreateCode {
+            hint: "$(x)".into(),
+            ..asked(1, 60_000)
+        };
         assert_eq!(mint(&shouted, facts()), Err(CodeRejection::NoHint));
     }
 

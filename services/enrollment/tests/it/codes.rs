@@ -59,7 +59,14 @@ async fn a_code_is_proved_for_one_request_of_one_key() {
         vec!["code_key", "code_proof"],
         vec!["code_key", "code_proof", "client_nonce"],
         vec!["code_key", "code_proof", "client_nonce", "facts"],
-        vec!["code_key", "code_proof", "client_nonce", "facts", "exchange_key", "exchange_key_signature"],
+        vec![
+            "code_key",
+            "code_proof",
+            "client_nonce",
+            "facts",
+            "exchange_key",
+            "exchange_key_signature",
+        ],
     ] {
         let mut body = own.clone();
         for field in &taken {
@@ -77,7 +84,10 @@ async fn a_code_is_proved_for_one_request_of_one_key() {
     assert_eq!(rig.service.position(), before, "nothing was written");
     let first = honest.request(&rig, &code).await.unwrap();
     let again: EnrollChallenge = rig.public("enroll-request", &seen, "192.0.2.66:1").await.unwrap();
-    assert_eq!(again.reference, first.reference, "the same request again is the same request");
+    assert_eq!(
+        again.reference, first.reference,
+        "the same request again is the same request"
+    );
     assert_eq!(rig.count("CodeUsed"), 1);
 }
 
@@ -109,7 +119,9 @@ async fn a_code_that_approves_takes_the_right_to_decide_and_ends_with_it() {
     let lesser = log_in(&rig.bus, &[Right::CodesCreate]);
     let body = rig.draw_code(json!({"auto_approve": true})).1.to_string();
     let call = rig.call_by(&lesser, "codes-create", "", &body, random::id());
-    let refused = rig.send("codes-create", &call, narrowed(&lesser, "codes-create", 0)).await;
+    let refused = rig
+        .send("codes-create", &call, narrowed(&lesser, "codes-create", 0))
+        .await;
     assert_eq!(refused.unwrap_err().code, Code::RightMissing);
 
     let code = rig.mint(json!({"auto_approve": true, "uses": 9})).await.code.unwrap();
@@ -131,11 +143,18 @@ async fn a_code_that_approves_takes_the_right_to_decide_and_ends_with_it() {
     let still = codec::encode(&changed(1, &[Right::CodesCreate, Right::ApprovalsDecide])).unwrap();
     tell("OperatorRightsChanged", still);
     assert_eq!(state(&Machine::draw("web-2"), &code).await, "approved");
-    tell("OperatorRightsChanged", codec::encode(&changed(2, &[Right::CodesCreate])).unwrap());
+    tell(
+        "OperatorRightsChanged",
+        codec::encode(&changed(2, &[Right::CodesCreate])).unwrap(),
+    );
     assert_eq!(state(&Machine::draw("web-3"), &code).await, "pending");
     let all = codec::encode(&changed(3, &Right::ALL)).unwrap();
     tell("OperatorRightsChanged", all);
-    assert_eq!(state(&Machine::draw("web-4"), &code).await, "pending", "what was lost does not come back");
+    assert_eq!(
+        state(&Machine::draw("web-4"), &code).await,
+        "pending",
+        "what was lost does not come back"
+    );
 }
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use borealis_bus_schema::{audit, codec};
 use borealis_bus_schema::forms::{Form, PublicKey, SignatureBytes, sign};
 use borealis_bus_schema::ids::{ApprovalId, CodeId, CommandId, SiteName};
 use borealis_bus_schema::installer_code::{CodeUse, InstallerCode};
@@ -17,6 +16,7 @@ use borealis_bus_schema::reply::Reply;
 use borealis_bus_schema::routes::{Need, Right, of_verb};
 use borealis_bus_schema::subjects::{Service, inbox_prefix};
 use borealis_bus_schema::time::Timestamp;
+use borealis_bus_schema::{audit, codec};
 use borealis_enrollment::app::App;
 use borealis_event_store::EventRecord;
 use borealis_service_kit::auth::Sites;

@@ -223,7 +223,6 @@ const USER: Fields = &[
     ("last_login_at", "instant?"),
     ("link_expires_at", "instant?"),
     ("second_factor", "flag"),
-    ("~secret", "text"),
 ];
 const FACTOR_PROOF: Fields = &[("kind", "totp|recovery"), ("tag", "text")];
 const FACTOR_STANDING: Fields = &[("second_factor", "flag"), ("recovery_codes_left", "number")];
@@ -285,10 +284,11 @@ const LOGIN_ANSWER: Fields = &[
 ];
 const SETUP: Fields = &[
     ("step", "start|finish"),
-    ("secret", "text"),
+    ("link", "text"),
     ("username", "text"),
-    ("~registration_request", "text"),
+    ("registration_request", "text"),
     ("~registration_record", "text"),
+    ("proof", "text"),
 ];
 
 const AUDIT_RECORD: Fields = &[
@@ -365,7 +365,11 @@ const SHAPES: &[(&str, Fields)] = &[
     ("RightOnSites", RIGHT_ON_SITES),
     ("User", USER),
     ("Users", &[("items", "[User]"), ("next_cursor", "text?")]),
-    ("InviteUser", &[("username", "text"), ("roles", "[text]")]),
+    (
+        "InviteUser",
+        &[("link", "text"), ("username", "text"), ("roles", "[text]")],
+    ),
+    ("ResetUser", &[("link", "text")]),
     ("SetUserRoles", &[("roles", "[text]")]),
     ("DisableUser", &[("~reason", "text"), ("~for_good", "flag")]),
     ("Role", ROLE),
@@ -510,13 +514,14 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
         "totp-confirm" => "ConfirmTotp",
         "tokens-create" => "CreateToken",
         "users-invite" => "InviteUser",
+        "users-reset" => "ResetUser",
         "users-roles" => "SetUserRoles",
         "users-disable" => "DisableUser",
         "roles-create" => "CreateRole",
         "roles-update" => "UpdateRole",
         "sites-create" => "CreateSite",
         "sites-update" => "UpdateSite",
-        "logout" | "codes-revoke" | "jobs-cancel" | "users-enable" | "users-reset" | "sessions-end"
+        "logout" | "codes-revoke" | "jobs-cancel" | "users-enable" | "sessions-end"
         | "tokens-revoke" | "totp-remove" | "users-reset-factor" => "Empty",
         _ => return None,
     })

@@ -114,6 +114,12 @@ impl Fleet {
         Self::start_in(dir, agents).await
     }
 
+    /// Starts a server that has no operator yet.
+    pub async fn bare() -> Self {
+        let dir = TempDir::with_prefix("borealis-").unwrap();
+        Self::again(dir, String::new()).await
+    }
+
     /// Does the same in a given root.
     pub async fn start_in(dir: TempDir, agents: usize) -> Self {
         let roots = (0..agents).map(|_| TempDir::with_prefix("borealis-agent-").unwrap());
@@ -196,11 +202,21 @@ impl Fleet {
         self.add_agent_in(TempDir::with_prefix("borealis-agent-").unwrap(), code);
     }
 
+    /// Starts an agent that reaches the server at another address.
+    pub fn add_agent_at(&mut self, url: &str, code: &str) {
+        self.add(TempDir::with_prefix("borealis-agent-").unwrap(), url.to_owned(), code);
+    }
+
     fn add_agent_in(&mut self, dir: TempDir, code: &str) {
+        let url = self.server.ready().url.clone();
+        self.add(dir, url, code);
+    }
+
+    fn add(&mut self, dir: TempDir, server_url: String, code: &str) {
         let mut agent = Agent {
             dir,
             child: None,
-            server_url: self.server.ready().url.clone(),
+            server_url,
         };
         agent.start(Some(code));
         self.agents.push(agent);

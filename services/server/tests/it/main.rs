@@ -27,6 +27,7 @@ mod kills;
 mod matrix;
 mod operators;
 mod own_users;
+mod proved;
 mod rotation;
 mod runs;
 mod trust;

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use crate::fleet::{Fleet, PATIENCE, context_of, said, shared};
 
 /// Invites somebody, who sets a password through the link; returns the token.
-fn join(fleet: &mut Fleet, username: &str, roles: &[&str]) -> String {
+pub fn join(fleet: &mut Fleet, username: &str, roles: &[&str]) -> String {
     let mut args = vec!["users", "invite", "--username", username, "--json"];
     for role in roles {
         args.extend(["--role", *role]);

@@ -3,8 +3,8 @@
 use super::super::roles::RoleCommand;
 use super::super::{Command, MAX_PAIRS, Proved, Setup, State, decide as decide_any, evolve as evolve_any};
 use super::*;
-use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::SiteName;
+use borealis_bus_schema::order::Digest;
 use borealis_service_kit::auth::Sites;
 use proptest::prelude::*;
 
@@ -28,8 +28,8 @@ fn roles(names: &[&str]) -> BTreeSet<OperatorRoleName> {
 fn name(text: &str) -> Username {
     Username::new(text).unwrap()
 }
-fn secret(text: &str) -> Digest {
-    Digest::of(text.as_bytes())
+fn link(text: &str) -> PublicKey {
+    PublicKey::from_bytes(Digest::of(text.as_bytes()).0)
 }
 
 fn after(mut state: State, command: Command, id: u8) -> State {
@@ -41,15 +41,9 @@ fn after(mut state: State, command: Command, id: u8) -> State {
 
 /// Is ada, who administers, and nobody else.
 fn founded() -> State {
-    let state = after(
-        State::default(),
-        Command::OpenSetup {
-            secret: secret("setup"),
-        },
-        0,
-    );
+    let state = after(State::default(), Command::OpenSetup { link: link("setup") }, 0);
     let finish = Command::FinishSetup {
-        secret: secret("setup"),
+        link: link("setup"),
         username: name("ada"),
         record: vec![1],
         peer: "192.0.2.1".into(),
@@ -67,7 +61,7 @@ fn invite(by: Actor, who: &str, names: &[&str]) -> Command {
         by,
         username: name(who),
         roles: roles(names),
-        secret: secret(who),
+        link: link(who),
     })
 }
 
@@ -76,7 +70,7 @@ fn with(state: State, id: u8, who: &str, names: &[&str]) -> State {
     let command = invite(by(&state, ADA), who, names);
     let state = after(state, command, id);
     let link = Command::User(UserCommand::UseLink {
-        secret: secret(who),
+        link: link(who),
         username: name(who),
         record: vec![id],
         peer: "192.0.2.2".into(),
@@ -115,7 +109,7 @@ fn a_link_sets_a_password_once_for_its_own_name() {
     let state = after(state.clone(), invite(by(&state, ADA), "bob", &["technician"]), 2);
     assert_eq!(state.operators[&BOB].record, None);
     let link = |username: &str, text: &str| UserCommand::UseLink {
-        secret: secret(text),
+        link: link(text),
         username: name(username),
         record: vec![7],
         peer: "192.0.2.2".into(),
@@ -132,27 +126,27 @@ fn a_link_works_for_a_day() {
     let state = founded();
     let state = after(state.clone(), invite(by(&state, ADA), "bob", &["viewer"]), 2);
     assert_eq!(
-        state.link(secret("bob"), at(10 + LINK_LIFE_MS - 1)),
+        state.link(link("bob"), at(10 + LINK_LIFE_MS - 1)),
         Ok(LinkFor::Operator(BOB))
     );
     assert_eq!(
-        state.link(secret("bob"), at(10 + LINK_LIFE_MS)),
+        state.link(link("bob"), at(10 + LINK_LIFE_MS)),
         Err(Rejection::LinkExpired)
     );
     let other = Command::User(UserCommand::Reset {
         by: by(&state, ADA),
         operator: BOB,
-        secret: secret("newer"),
+        link: link("newer"),
     });
     let state = after(state, other, 0);
-    assert_eq!(state.link(secret("bob"), at(11)), Err(Rejection::LinkExpired));
-    assert_eq!(state.link(secret("newer"), at(11)), Ok(LinkFor::Operator(BOB)));
+    assert_eq!(state.link(link("bob"), at(11)), Err(Rejection::LinkExpired));
+    assert_eq!(state.link(link("newer"), at(11)), Ok(LinkFor::Operator(BOB)));
     assert_eq!(
         State {
             setup: Setup::Unopened,
             ..State::default()
         }
-        .link(secret("bob"), at(11)),
+        .link(link("bob"), at(11)),
         Err(Rejection::SecretWrong)
     );
 }
@@ -167,7 +161,15 @@ fn names_are_given_once_and_free_again_when_their_operator_was_deleted() {
     );
     let state = after(state.clone(), Command::User(disable(by(&state, ADA), BOB, true)), 0);
     assert_eq!(state.operators[&BOB].record, None);
-    let state = after(state, again, 3);
+    assert_eq!(
+        decide_any(&state, again.clone(), &facts(3)),
+        Err(Rejection::LinkKeyTaken)
+    );
+    let mut anew = again;
+    if let Command::User(UserCommand::Invite { link: key, .. }) = &mut anew {
+        *key = link("another");
+    }
+    let state = after(state, anew, 3);
     assert_eq!(state.names[&name("bob")], OperatorId::from_bytes([3; 16]));
     let enable = UserCommand::Enable {
         by: by(&state, ADA),
@@ -230,7 +232,7 @@ fn the_last_administrator_stays() {
     let reset = UserCommand::Reset {
         by: ada.clone(),
         operator: ADA,
-        secret: secret("x"),
+        link: link("x"),
     };
     assert_eq!(rejected(&state, reset), Rejection::LastAdministrator);
     // One who was only invited cannot log in yet and does not count.
@@ -248,7 +250,7 @@ fn a_reset_voids_what_the_old_password_left_behind() {
     let reset = Command::User(UserCommand::Reset {
         by: by(&state, ADA),
         operator: BOB,
-        secret: secret("new"),
+        link: link("new"),
     });
     // Every service takes these two for: no token of an epoch before counts any more.
     let events = decide_any(&state, reset.clone(), &facts(9)).unwrap();
@@ -262,7 +264,7 @@ fn a_reset_voids_what_the_old_password_left_behind() {
         (bob.status, bob.epoch, bob.record.is_none()),
         (Status::Active, epoch + 1, true)
     );
-    assert_eq!(state.link(secret("new"), at(1)), Ok(LinkFor::Operator(BOB)));
+    assert_eq!(state.link(link("new"), at(1)), Ok(LinkFor::Operator(BOB)));
     assert_eq!(state.live_sessions_of(&BOB, at(1)).count(), 0);
 }
 
@@ -527,13 +529,13 @@ fn pick<T: Clone>(from: impl IntoIterator<Item = T>, number: u8) -> T {
 fn command_of(state: &State, by: Actor, tried: Try, step: u8) -> Command {
     let user = |number| pick(state.operators.keys().copied(), number);
     let role_of = |number| pick(state.role_names(), number);
-    let secret = secret(&step.to_string());
+    let link = link(&step.to_string());
     match tried {
         Try::Invite(what) => Command::User(UserCommand::Invite {
             by,
             username: name(&format!("u{step}")),
             roles: [role_of(what)].into(),
-            secret,
+            link,
         }),
         Try::SetRoles(who, what) => Command::User(UserCommand::SetRoles {
             by,
@@ -544,7 +546,7 @@ fn command_of(state: &State, by: Actor, tried: Try, step: u8) -> Command {
         Try::Reset(who) => Command::User(UserCommand::Reset {
             by,
             operator: user(who),
-            secret,
+            link,
         }),
         Try::Enable(who) => Command::User(UserCommand::Enable {
             by,
