@@ -26,6 +26,14 @@ const PASSWORD: &str = "correct horse battery staple";
 /// Holds what passed, a buffer for each connection and direction.
 type Heard = Arc<Mutex<Vec<Vec<u8>>>>;
 
+/// Is a request that passed.
+#[derive(Clone)]
+struct Passed {
+    head: String,
+    sent: String,
+    body: Value,
+}
+
 /// Is the gateway that was taken over.
 struct Thief {
     url: String,
@@ -69,6 +77,8 @@ impl Thief {
             }
         });
         let ca = std::fs::read(paths.ca_pem()).unwrap();
+        // Another test of this process may have done it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .tls_certs_only([reqwest::Certificate::from_pem(&ca).unwrap()])
             .build()
@@ -116,8 +126,8 @@ impl Thief {
         self.json(fleet, &args, PASSWORD).await
     }
 
-    /// Returns the requests to a path as they passed: what stood in the head, and the body.
-    fn requests(&self, path: &str) -> Vec<(String, Value)> {
+    /// Returns the requests to a path as they passed.
+    fn requests(&self, path: &str) -> Vec<Passed> {
         let heard = self.heard.lock().unwrap();
         let line = format!("POST {path} HTTP/1.1\r\n");
         let mut found = Vec::new();
@@ -125,8 +135,14 @@ impl Thief {
             let text = String::from_utf8_lossy(bytes);
             for (at, _) in text.match_indices(&line) {
                 let (head, rest) = text[at..].split_once("\r\n\r\n").unwrap();
-                let mut body = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
-                found.push((head.to_owned(), body.next().unwrap().unwrap()));
+                let mut bodies = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
+                let body = bodies.next().unwrap().unwrap();
+                let sent = rest[..bodies.byte_offset()].to_owned();
+                found.push(Passed {
+                    head: head.to_owned(),
+                    sent,
+                    body,
+                });
             }
         }
         assert!(!found.is_empty(), "nothing was sent to {path}");
@@ -134,9 +150,9 @@ impl Thief {
     }
 
     /// Sends what it likes, with the head of a request that passed, and returns status and code of the answer.
-    async fn send(&self, fleet: &Fleet, path: &str, head: &str, body: &Value) -> (u16, Value) {
+    async fn send(&self, fleet: &Fleet, path: &str, head: &str, body: String) -> (u16, Value) {
         let url = format!("{}{path}", fleet.server.ready().url);
-        let mut request = self.http.post(url).body(body.to_string());
+        let mut request = self.http.post(url).body(body);
         for name in ["authorization", "idempotency-key", "borealis-signature", "content-type"] {
             let value = head.lines().filter_map(|line| line.split_once(": "));
             if let Some((_, value)) = value.clone().find(|(found, _)| found.eq_ignore_ascii_case(name)) {
@@ -149,7 +165,7 @@ impl Thief {
     }
 
     async fn refused(&self, fleet: &Fleet, path: &str, head: &str, body: &Value) -> String {
-        let (status, answer) = self.send(fleet, path, head, body).await;
+        let (status, answer) = self.send(fleet, path, head, body.to_string()).await;
         answer["code"]
             .as_str()
             .unwrap_or_else(|| panic!("{status}: {answer}"))
@@ -279,7 +295,7 @@ async fn a_gateway_that_keeps_every_byte_gets_no_code_no_link_and_no_account() {
 
     // With the request of the device: a device of its own.
     let path = "/api/v1/enroll/request";
-    let (head, seen) = thief.requests(path).remove(0);
+    let Passed { head, body: seen, .. } = thief.requests(path).remove(0);
     assert_eq!(seen["code_key"], json!(code.public_key()));
     let key = random::signing_key();
     let mut own = seen.clone();
@@ -300,11 +316,11 @@ async fn a_gateway_that_keeps_every_byte_gets_no_code_no_link_and_no_account() {
 
     // With the request that minted it: a code of its own.
     let path = "/api/v1/codes";
-    let (head, seen) = thief.requests(path).remove(0);
+    let Passed { head, sent, body: seen } = thief.requests(path).remove(0);
     let mut own = seen.clone();
     own["public_key"] = json!(stranger.public_key());
     assert_eq!(thief.refused(&fleet, path, &head, &own).await, "signature_invalid");
-    let (status, again) = thief.send(&fleet, path, &head, &seen).await;
+    let (status, again) = thief.send(&fleet, path, &head, sent).await;
     // Sent once more it is the same command, or too old; never a second code.
     assert!(
         (status == 200 && again["id"] == minted["id"]) || again["code"] == "signature_expired",
@@ -313,7 +329,7 @@ async fn a_gateway_that_keeps_every_byte_gets_no_code_no_link_and_no_account() {
 
     // With invitations and resets: an account of its own.
     let path = "/api/v1/users";
-    let (head, seen) = thief.requests(path).remove(0);
+    let Passed { head, body: seen, .. } = thief.requests(path).remove(0);
     let own_link = LinkSecret::new(random::bytes());
     let mut own = seen.clone();
     own["link"] = json!(own_link.public_key());
@@ -323,10 +339,10 @@ async fn a_gateway_that_keeps_every_byte_gets_no_code_no_link_and_no_account() {
     let steps = |step: &str, username: &str| {
         let found = seen
             .iter()
-            .find(|(_, body)| body["step"] == step && body["username"] == username);
+            .find(|passed| passed.body["step"] == step && passed.body["username"] == username);
         found.cloned().unwrap()
     };
-    let (head, finish) = steps("finish", "bob");
+    let Passed { head, body: finish, .. } = steps("finish", "bob");
     assert_eq!(thief.refused(&fleet, path, &head, &finish).await, "link_used");
     let mut on_renewed = finish.clone();
     on_renewed["link"] = json!(secret_of(renewed).public_key());
@@ -335,12 +351,11 @@ async fn a_gateway_that_keeps_every_byte_gets_no_code_no_link_and_no_account() {
     as_carol["link"] = json!(secret_of(&carols).public_key());
     as_carol["username"] = json!("carol");
     assert_eq!(thief.refused(&fleet, path, &head, &as_carol).await, "proof_invalid");
-    let (_, start) = steps("start", "bob");
-    let mut begun = start.clone();
+    let mut begun = steps("start", "bob").body;
     begun["link"] = json!(secret_of(&carols).public_key());
     begun["username"] = json!("carol");
     assert_eq!(thief.refused(&fleet, path, &head, &begun).await, "proof_invalid");
-    let (_, first) = steps("finish", "ada");
+    let first = steps("finish", "ada").body;
     assert_eq!(thief.refused(&fleet, path, &head, &first).await, "setup_closed");
 
     // Nothing came of it: one device, one code, three operators of whom one may log in with a password.

@@ -86,10 +86,10 @@ fn make_codes(factor: Option<FactorUse>) -> Command {
 
 /// Is ada, logged in, without a second factor.
 fn plain() -> State {
-    let secret = Digest::of(b"setup");
-    let state = after(State::default(), Command::OpenSetup { secret }, 0, 0);
+    let link = PublicKey::from_bytes(Digest::of(b"setup").0);
+    let state = after(State::default(), Command::OpenSetup { link }, 0, 0);
     let finish = Command::FinishSetup {
-        secret,
+        link,
         username: Username::new("ada").unwrap(),
         record: vec![1],
         peer: "192.0.2.1".into(),
@@ -219,17 +219,17 @@ fn actor(state: &State, operator: OperatorId) -> Actor {
 }
 
 fn joined(state: State, id: u8, name: &str, role: &str) -> State {
-    let secret = Digest::of(name.as_bytes());
+    let link = PublicKey::from_bytes(Digest::of(name.as_bytes()).0);
     let username = Username::new(name).unwrap();
     let invite = Command::User(UserCommand::Invite {
         by: actor(&state, ADA),
         username: username.clone(),
         roles: [OperatorRoleName::new(role).unwrap()].into(),
-        secret,
+        link,
     });
     let state = after(state, invite, 1, id);
     let link = Command::User(UserCommand::UseLink {
-        secret,
+        link,
         username,
         record: vec![id],
         peer: "192.0.2.2".into(),
@@ -267,11 +267,11 @@ fn a_lost_password_does_not_take_the_second_factor_away() {
     let reset = Command::User(UserCommand::Reset {
         by: actor(&state, bob),
         operator: ADA,
-        secret: Digest::of(b"link"),
+        link: PublicKey::from_bytes(Digest::of(b"link").0),
     });
     let state = after(state, reset, 3, 0);
     let link = Command::User(UserCommand::UseLink {
-        secret: Digest::of(b"link"),
+        link: PublicKey::from_bytes(Digest::of(b"link").0),
         username: Username::new("ada").unwrap(),
         record: vec![1],
         peer: "192.0.2.2".into(),
