@@ -45,6 +45,9 @@ pub enum AccessError {
     /// The file of the set-up secret cannot be removed.
     #[error("the file of the set-up secret cannot be removed")]
     SecretFile(#[source] std::io::Error),
+    /// The task that makes a change did not come to its end.
+    #[error("a change was not brought to its end")]
+    Unfinished,
     /// The line to the supervisor cannot be used.
     #[error("the line inherited from the supervisor cannot be used")]
     Pipe(#[source] std::io::Error),

@@ -8,13 +8,13 @@ use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{OperatorId, SessionId};
 use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::time::Timestamp;
-use borealis_event_store::{Append, Appended, EventLog, NewEvent, StreamId, StreamWrite};
+use borealis_event_store::{Append, AppendError, Appended, EventLog, NewEvent, Position, StreamId, StreamWrite};
 use borealis_service_kit::audit;
 use borealis_service_kit::auth::{self, BiscuitRoot, Bounds, Reach, SessionClaims};
 use borealis_service_kit::clock::Clock;
 use borealis_service_kit::random;
 use borealis_service_kit::revocation::RevocationSet;
-use tokio::sync::MutexGuard;
+use tokio::sync::{MappedMutexGuard, Mutex as AsyncMutex, MutexGuard, OwnedMutexGuard};
 use zeroize::Zeroizing;
 
 use crate::aggregate::{Command, Event, Facts, GrantFacts, Setup, Standing, State, TokenFacts, decide, evolve};
@@ -62,6 +62,13 @@ pub struct NewSession {
     pub expires_at: Timestamp,
 }
 
+/// Is the state with the place in the log up to which it is folded.
+#[derive(Default)]
+struct Held {
+    state: State,
+    reached: Position,
+}
+
 /// Is everything that access's handlers share.
 pub struct Access {
     /// The log.
@@ -77,7 +84,7 @@ pub struct Access {
     link: SetupLink,
     root: BiscuitRoot,
     revoked: Arc<RevocationSet>,
-    state: tokio::sync::Mutex<State>,
+    held: Arc<AsyncMutex<Held>>,
     logins: Mutex<Logins>,
 }
 
@@ -102,7 +109,8 @@ impl Access {
     ///
     /// Errors: [`AccessError`], when an event or a file cannot be read.
     pub async fn open(parts: Parts) -> Result<Self, AccessError> {
-        let state = rebuild(parts.log.as_ref(), &parts.revoked)?;
+        let mut held = Held::default();
+        held.catch_up(parts.log.as_ref(), &parts.revoked)?;
         let access = Self {
             presence: Presence::new(parts.clock.now()),
             log: parts.log,
@@ -112,7 +120,7 @@ impl Access {
             link: parts.link,
             root: parts.root,
             revoked: parts.revoked,
-            state: tokio::sync::Mutex::new(state),
+            held: Arc::new(AsyncMutex::new(held)),
             logins: Mutex::default(),
         };
         access.renew_link().await?;
@@ -121,7 +129,7 @@ impl Access {
 
     /// Makes a set-up link unless there is an operator, or a link whose secret is still at hand.
     async fn renew_link(&self) -> Result<(), AccessError> {
-        let setup = self.state.lock().await.setup;
+        let setup = self.state().await.setup;
         if setup == Setup::Done {
             return self.link.remove();
         }
@@ -138,7 +146,7 @@ impl Access {
     ///
     /// Errors: the file is not private.
     pub async fn setup_secret(&self) -> Result<Option<Zeroizing<String>>, AccessError> {
-        let setup = self.state.lock().await.setup;
+        let setup = self.state().await.setup;
         self.link.read(setup)
     }
 
@@ -150,8 +158,8 @@ impl Access {
     }
 
     /// Gives the state to look at; nothing changes while it is held.
-    pub async fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().await
+    pub async fn state(&self) -> MappedMutexGuard<'_, State> {
+        MutexGuard::map(self.held.lock().await, |held| &mut held.state)
     }
 
     /// Works on the log-ins under way.
@@ -169,6 +177,9 @@ impl Access {
 
     /// Does the same with an answer that is made of the state as it is afterwards.
     ///
+    /// A command that was made before gets its first answer. The append and what follows of it are one task, which ends also
+    /// when whoever asked went away: what is durable is in force.
+    ///
     /// Errors: as [`Access::execute`], and what `answer` says.
     pub async fn execute_answering(
         &self,
@@ -176,32 +187,57 @@ impl Access {
         key: CommandKey,
         answer: impl FnOnce(&State, &[Event]) -> Result<Vec<u8>, AccessError>,
     ) -> Result<(Vec<Event>, Appended), AccessError> {
-        let mut state = self.state.lock().await;
+        let mut held = Arc::clone(&self.held).lock_owned().await;
+        if let Some(first) = self.made_before(&key)? {
+            return Ok((self.events_of(&first)?, first));
+        }
         let facts = Facts {
             now: self.clock.now(),
             id: random::bytes(),
         };
-        state.forget_ended(facts.now);
-        let events = decide(&state, command, &facts)?;
-        note_actor(&state, &events);
-        let next = events.iter().fold(state.clone(), evolve);
+        held.state.forget_ended(facts.now);
+        let events = decide(&held.state, command, &facts)?;
+        note_actor(&held.state, &events);
+        let next = events.iter().fold(held.state.clone(), evolve);
         let append = Append {
             command_id: key.id,
             command_digest: key.digest,
             at_ms: facts.now.unix_ms(),
-            writes: self.writes(&events)?,
+            writes: self.writes(&events, held.reached)?,
             answer: answer(&next, &events)?,
         };
-        let appended = self.log.append(append).await?;
+        let change = Change {
+            log: Arc::clone(&self.log),
+            revoked: Arc::clone(&self.revoked),
+            held,
+            append,
+            events,
+            next,
+        };
+        let made = tokio::spawn(audit::carried(change.make())).await;
+        let (events, appended) = made.map_err(|_| AccessError::Unfinished)??;
         if appended.replayed {
             return Ok((self.events_of(&appended)?, appended));
         }
-        *state = next;
-        for event in &events {
-            let (_, stored) = stored::encode(event)?;
-            revoke(&self.revoked, &stored.kind, &stored.body)?;
-        }
         Ok((events, appended))
+    }
+
+    /// Looks up what a command did before.
+    ///
+    /// Errors: [`AccessError::Append`] when its id was used for another one, [`AccessError::Store`].
+    fn made_before(&self, key: &CommandKey) -> Result<Option<Appended>, AccessError> {
+        let Some(first) = self.log.command(&key.id)? else {
+            return Ok(None);
+        };
+        if first.digest != key.digest {
+            return Err(AppendError::IdReused.into());
+        }
+        Ok(Some(Appended {
+            first: first.first,
+            last: first.last,
+            answer: first.answer,
+            replayed: true,
+        }))
     }
 
     /// Reads what an earlier append wrote.
@@ -219,7 +255,8 @@ impl Access {
         Ok(events)
     }
 
-    fn writes(&self, events: &[Event]) -> Result<Vec<StreamWrite>, AccessError> {
+    /// Sorts events by stream; what moved behind the place that the state has reached is a conflict.
+    fn writes(&self, events: &[Event], reached: Position) -> Result<Vec<StreamWrite>, AccessError> {
         let mut by_stream: BTreeMap<StreamId, Vec<NewEvent>> = BTreeMap::new();
         for event in events {
             let (stream, event) = stored::encode(event)?;
@@ -227,7 +264,7 @@ impl Access {
         }
         let mut writes = Vec::new();
         for (stream, events) in by_stream {
-            let expected = self.log.stream_version(&stream)?;
+            let expected = self.log.stream_version(&stream)?.min(reached);
             writes.push(StreamWrite {
                 stream,
                 expected,
@@ -247,7 +284,7 @@ impl Access {
         session_key: PublicKey,
         expires_at: Timestamp,
     ) -> Result<NewSession, AccessError> {
-        let Standing { username, reach, epoch } = self.state.lock().await.standing(&operator)?;
+        let Standing { username, reach, epoch } = self.state().await.standing(&operator)?;
         let claims = SessionClaims {
             operator,
             username,
@@ -342,28 +379,68 @@ fn note_actor(state: &State, events: &[Event]) {
     }
 }
 
-/// Applies every event of the log, from position zero.
-fn rebuild(log: &dyn EventLog, revoked: &RevocationSet) -> Result<State, AccessError> {
-    let (mut state, mut after) = (State::default(), 0);
-    loop {
-        let records = log.read_all(after, PAGE_EVENTS)?;
-        let Some(last) = records.last() else {
-            return Ok(state);
-        };
-        after = last.position;
-        for record in &records {
-            // What retention dropped is too old to decide by.
-            let Some(body) = record
-                .body
-                .as_ref()
-                .filter(|_| record.kind != borealis_bus_schema::audit::KIND)
-            else {
-                continue;
-            };
-            let event = stored::decode(&record.kind, body)?;
-            revoke(revoked, &record.kind, body)?;
-            state = evolve(state, &event);
+impl Held {
+    /// Applies every event of the log behind the place that was reached.
+    fn catch_up(&mut self, log: &dyn EventLog, revoked: &RevocationSet) -> Result<(), AccessError> {
+        loop {
+            let records = log.read_all(self.reached, PAGE_EVENTS)?;
+            if records.is_empty() {
+                return Ok(());
+            }
+            for record in &records {
+                // What retention dropped is too old to decide by.
+                if let Some(body) = &record.body
+                    && record.kind != borealis_bus_schema::audit::KIND
+                {
+                    let event = stored::decode(&record.kind, body)?;
+                    revoke(revoked, &record.kind, body)?;
+                    self.state = evolve(std::mem::take(&mut self.state), &event);
+                }
+                self.reached = record.position;
+            }
         }
+    }
+}
+
+/// Is a change that was decided, and holds the state until it is made.
+struct Change {
+    log: Arc<dyn EventLog>,
+    revoked: Arc<RevocationSet>,
+    held: OwnedMutexGuard<Held>,
+    append: Append,
+    events: Vec<Event>,
+    next: State,
+}
+
+impl Change {
+    /// Writes it, then lets it count; a state that missed something is brought forward for whoever asks next.
+    async fn make(self) -> Result<(Vec<Event>, Appended), AccessError> {
+        let Self {
+            log,
+            revoked,
+            mut held,
+            append,
+            events,
+            next,
+        } = self;
+        let appended = match log.append(append).await {
+            Ok(appended) => appended,
+            Err(error) => {
+                if matches!(error, AppendError::Conflict { .. }) {
+                    held.catch_up(log.as_ref(), &revoked)?;
+                }
+                return Err(error.into());
+            }
+        };
+        if !appended.replayed {
+            held.state = next;
+            held.reached = appended.last;
+            for event in &events {
+                let (_, stored) = stored::encode(event)?;
+                revoke(&revoked, &stored.kind, &stored.body)?;
+            }
+        }
+        Ok((events, appended))
     }
 }
 
@@ -375,4 +452,117 @@ fn revoke(revoked: &RevocationSet, kind: &str, body: &[u8]) -> Result<(), Access
             source,
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use borealis_bus_schema::seeds::LinkSecret;
+    use borealis_bus_schema::subjects::Service;
+    use borealis_event_store::{OpenOptions, SledLog};
+    use borealis_service_kit::clock::SystemClock;
+    use borealis_service_kit::keys;
+    use borealis_service_kit::paths::Paths;
+    use borealis_test_support::eventually;
+
+    use crate::aggregate::Username;
+
+    async fn open(folder: &tempfile::TempDir) -> Access {
+        let paths = Paths::new(folder.path(), None).unwrap();
+        keys::private_folder(&paths.state(Service::Access)).unwrap();
+        let log = SledLog::open(paths.state(Service::Access), OpenOptions::new()).unwrap();
+        let parts = Parts {
+            log: Arc::new(log),
+            clock: Arc::new(SystemClock),
+            opaque: Opaque::generate(&mut rand::rngs::OsRng),
+            link: SetupLink::new(&paths),
+            root: BiscuitRoot::new(&random::signing_key()).unwrap(),
+            revoked: Arc::new(RevocationSet::new()),
+        };
+        Access::open(parts).await.unwrap()
+    }
+
+    async fn first_operator(access: &Access) -> Command {
+        let secret = access.setup_secret().await.unwrap().unwrap();
+        Command::FinishSetup {
+            link: LinkSecret::parse(&secret).unwrap().public_key(),
+            username: Username::new("ada").unwrap(),
+            record: vec![1],
+            peer: "192.0.2.1".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_durable_is_in_force_also_when_whoever_asked_went_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = open(&folder).await;
+        let setup = first_operator(&access).await;
+        {
+            let mut work = Box::pin(access.execute(setup, CommandKey::once()));
+            tokio::select! {
+                biased;
+                _ = &mut work => panic!("it was done at once"),
+                () = std::future::ready(()) => {}
+            }
+        }
+        eventually("the operator in the state", async || {
+            (access.state().await.operators.len() == 1).then_some(())
+        })
+        .await
+        .unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_the_state_missed_is_a_conflict_and_is_known_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = open(&folder).await;
+        let setup = first_operator(&access).await;
+        {
+            // The log goes on while the state stands still.
+            let mut held = access.held.lock().await;
+            let (state, reached) = (held.state.clone(), held.reached);
+            drop(held);
+            access.execute(setup, CommandKey::once()).await.unwrap();
+            held = access.held.lock().await;
+            (held.state, held.reached) = (state, reached);
+        }
+        let again = Command::OpenSetup {
+            link: PublicKey::from_bytes([1; 32]),
+        };
+        let refused = access.execute(again, CommandKey::once()).await.unwrap_err();
+        assert!(
+            matches!(refused, AccessError::Append(AppendError::Conflict { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(access.state().await.operators.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_same_command_at_the_same_time_gets_the_first_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let access = open(&folder).await;
+        let (one, two) = (first_operator(&access).await, first_operator(&access).await);
+        let key = |digest| CommandKey {
+            id: [7; 16],
+            digest: [digest; 32],
+            answer: b"{}".to_vec(),
+        };
+        let (one, two) = tokio::join!(access.execute(one, key(1)), access.execute(two, key(1)));
+        let ((events, first), (again, second)) = (one.unwrap(), two.unwrap());
+        assert_eq!((first.replayed, second.replayed), (false, true));
+        // Read back they stand in the order of their streams.
+        assert!(events.len() == again.len() && events.iter().all(|event| again.contains(event)));
+        let other = first_operator_of("eve");
+        let refused = access.execute(other, key(2)).await.unwrap_err();
+        assert!(matches!(refused, AccessError::Append(AppendError::IdReused)));
+    }
+
+    fn first_operator_of(name: &str) -> Command {
+        Command::FinishSetup {
+            link: PublicKey::from_bytes([1; 32]),
+            username: Username::new(name).unwrap(),
+            record: vec![1],
+            peer: "192.0.2.1".into(),
+        }
+    }
 }
