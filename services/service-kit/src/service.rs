@@ -13,6 +13,7 @@ mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,9 +29,11 @@ use borealis_bus_schema::subjects::{Service, filter};
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{BoxFuture, EventLog};
 use ed25519_dalek::SigningKey;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use serde::Serialize;
 use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use crate::audit::{AuditIndex, Recorder};
 use crate::auth::{Authoriser, Caller};
@@ -159,6 +162,9 @@ pub enum ServeError {
     /// The service's own key cannot be read.
     #[error("the service's key cannot be read")]
     Key(#[from] KeyFileError),
+    /// A task without which the service is not whole ended before its time.
+    #[error("a task of the service ended before the service did")]
+    TaskEnded,
 }
 
 /// Is what a service hears, subscribed to.
@@ -251,6 +257,7 @@ impl ServiceBuilder {
     }
 
     /// Waits for a task of the service once everything is answered, before the log is closed; the task ends by the shutdown.
+    /// One that ends earlier ends the service, which its supervisor starts anew.
     #[must_use]
     pub fn at_end(mut self, task: JoinHandle<()>) -> Self {
         self.at_end.push(task);
@@ -377,7 +384,7 @@ impl ServiceBuilder {
 
     /// Serves until the shutdown begins, then finishes what was begun.
     ///
-    /// Errors: [`ServeError`], before anything is served.
+    /// Errors: [`ServeError`], before anything is served; [`ServeError::TaskEnded`] after.
     pub async fn run(mut self, shutdown: Shutdown) -> Result<(), ServeError> {
         if let Some(wrong) = self.wrong.take() {
             return Err(wrong);
@@ -432,18 +439,35 @@ impl ServiceBuilder {
         }
         tracing::info!(service = name, "serving");
         let (bus, log, clock) = (self.bus.clone(), Arc::clone(&self.log), Arc::clone(&self.clock));
-        let at_end = std::mem::take(&mut self.at_end);
+        let mut tasks: Tasks = std::mem::take(&mut self.at_end).into_iter().collect();
         let heard = Heard {
             requests,
             announcements,
             tells,
         };
-        self.serve(heard, gate, &recorder, &shutdown).await;
-        recorder.write_counted().await;
-        for task in at_end {
-            if tokio::time::timeout(DRAIN, task).await.is_err() {
-                tracing::warn!("a task of the service did not end in time");
+        let mut serving = pin!(self.serve(heard, gate, &recorder, &shutdown));
+        let mut whole = true;
+        loop {
+            tokio::select! {
+                () = &mut serving => break,
+                Some(ended) = tasks.next() => {
+                    note_end(&ended);
+                    if !shutdown.begun() {
+                        tracing::error!("a task of the service ended before its time; the service ends, to start anew");
+                        whole = false;
+                        shutdown.begin();
+                    }
+                }
             }
+        }
+        recorder.write_counted().await;
+        let rest = async {
+            while let Some(ended) = tasks.next().await {
+                note_end(&ended);
+            }
+        };
+        if tokio::time::timeout(DRAIN, rest).await.is_err() {
+            tracing::warn!("a task of the service did not end in time");
         }
         ready.abort();
         heads.abort();
@@ -453,7 +477,7 @@ impl ServiceBuilder {
             tracing::warn!(%error, "the last answers may not have left");
         }
         tracing::info!(service = name, "stopped serving");
-        Ok(())
+        if whole { Ok(()) } else { Err(ServeError::TaskEnded) }
     }
 
     async fn serve(self, heard: Heard, gate: Arc<Gate>, recorder: &Arc<Recorder>, shutdown: &Shutdown) {
@@ -489,6 +513,16 @@ impl ServiceBuilder {
         shutdown.wait().await;
         while loops.join_next().await.is_some() {}
         core.drained(DRAIN, limits).await;
+    }
+}
+
+/// Is what the service waits for at its end.
+type Tasks = FuturesUnordered<JoinHandle<()>>;
+
+/// Tells of a task that did not come to its own end.
+fn note_end(ended: &Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a task of the service failed");
     }
 }
 

@@ -6,6 +6,7 @@ use borealis_service_kit::control::{self, ControlRequest};
 use borealis_service_kit::operator::OperatorCtx;
 use borealis_service_kit::ready;
 use borealis_service_kit::run::{Built, Deps, RunError, ServiceMain, run_service};
+use borealis_service_kit::service::ServeError;
 use borealis_test_support::eventually;
 use serde_json::json;
 
@@ -61,4 +62,31 @@ async fn a_service_that_waits_for_its_bus_can_be_stopped() {
     .unwrap();
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
     running.await.unwrap().unwrap();
+}
+
+async fn with_failing_task(deps: Deps) -> Result<Built, RunError> {
+    let paths = deps.base.paths.clone();
+    let task = tokio::spawn(async move {
+        eventually("readiness", async || ready::read(&paths, Service::Access))
+            .await
+            .unwrap();
+        panic!("this task fails");
+    });
+    Ok(build(deps).await?.builder.at_end(task).into())
+}
+
+#[tokio::test]
+async fn a_service_ends_when_a_task_that_it_needs_ends_before_it() {
+    let all = Deployment::start().await;
+    let paths = all.bus.paths().clone();
+    let main = ServiceMain::new(Service::Access, with_failing_task);
+    let ended = borealis_test_support::DEADLINE;
+    let ended = tokio::time::timeout(ended, run_service(main, all.bus.args())).await;
+    assert!(matches!(ended.unwrap(), Err(RunError::Serve(ServeError::TaskEnded))));
+    let log = std::fs::read_to_string(paths.server_logs().join("access.log")).unwrap();
+    assert!(
+        log.contains("ERROR") && log.contains("a task of the service failed"),
+        "{log}"
+    );
+    SledLog::open(paths.state(Service::Access), OpenOptions::new()).unwrap();
 }
