@@ -41,6 +41,8 @@ pub mod factor;
 
 pub mod routes;
 
+pub mod narrowing;
+
 pub mod audit;
 
 pub mod messages;

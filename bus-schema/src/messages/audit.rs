@@ -142,3 +142,50 @@ impl Request for NoteRefusals {
     const SERVICE: Service = Service::Access;
     const VERB: &'static str = "audit-note";
 }
+
+/// Is a page of the audit over every service, as operators read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditListed {
+    /// The records, by time.
+    pub items: Vec<AuditEntry>,
+    /// Where to go on, also at the end; opaque.
+    pub cursor: String,
+    /// The same while there is more now.
+    pub next_cursor: Option<String>,
+    /// The services that did not answer: their records come later, when they do.
+    pub missing: Vec<Service>,
+}
+
+/// Is what was checked of one service's log, as operators read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditPiece {
+    /// Whose log.
+    pub service: Service,
+    /// How far it is whole.
+    pub position: u64,
+    /// The chain's hash there.
+    pub hash: Digest,
+    /// How many events this piece had.
+    pub checked: u64,
+    /// How many of them have no body any more, by retention.
+    pub dropped: u64,
+    /// Whether the end of the log was reached.
+    pub end: bool,
+    /// What is wrong; nothing behind it was checked.
+    pub finding: Option<AuditFinding>,
+    /// The newest head that signing vouches for.
+    pub countersigned: Option<AuditVouched>,
+    /// The code that says why the log was not compared with such a head; a text, since it may be a newer server's.
+    pub countersigned_error: Option<String>,
+}
+
+/// Is a head that signing vouches for, as operators read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditVouched {
+    /// The position.
+    pub position: u64,
+    /// The chain's hash there.
+    pub hash: Digest,
+    /// When it was countersigned.
+    pub at: Timestamp,
+}

@@ -7,15 +7,15 @@ mod merge;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use borealis_bus_schema::audit::{AuditEntry, AuditFilter};
+use borealis_bus_schema::audit::AuditFilter;
 use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::{Code, Retry};
 use borealis_bus_schema::forms::Form;
 use borealis_bus_schema::ids::CorrelationId;
 use borealis_bus_schema::messages::Request as _;
 use borealis_bus_schema::messages::audit::{
-    AuditFinding, AuditList, AuditPage, AuditVerified, AuditVerify, Countersigned, KnownHead, LIST_VERB,
-    NewestCountersigned, NewestHead, VERIFY_VERB,
+    AuditList, AuditListed, AuditPage, AuditPiece, AuditVerified, AuditVerify, AuditVouched, Countersigned, KnownHead,
+    LIST_VERB, NewestCountersigned, NewestHead, VERIFY_VERB,
 };
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::order::Digest;
@@ -113,41 +113,13 @@ pub(crate) async fn list(
     in_use::note(gateway, biscuit, &asker.peer, id);
     let Merged { items, cursor, end } = merge(pages, cursor, usize::try_from(limit).unwrap_or(1));
     let cursor = cursor.to_string();
-    Ok(Json(Listed {
+    Ok(Json(AuditListed {
         items,
         next_cursor: (!end).then(|| cursor.clone()),
         cursor,
         missing,
     })
     .into_response())
-}
-
-#[derive(Serialize)]
-struct Listed {
-    items: Vec<AuditEntry>,
-    cursor: String,
-    next_cursor: Option<String>,
-    missing: Vec<Service>,
-}
-
-#[derive(Serialize)]
-struct Verified {
-    service: Service,
-    position: u64,
-    hash: Digest,
-    checked: u64,
-    dropped: u64,
-    end: bool,
-    finding: Option<AuditFinding>,
-    countersigned: Option<Vouched>,
-    countersigned_error: Option<Code>,
-}
-
-#[derive(Serialize)]
-struct Vouched {
-    position: u64,
-    hash: Digest,
-    at: Timestamp,
 }
 
 /// Answers `GET /api/v1/audit/verify`: checks a piece of one service's log, from a place that was checked before.
@@ -179,7 +151,7 @@ pub(crate) async fn verify(
     let newest = countersigned(gateway, service, biscuit, id).await;
     let (countersigned, countersigned_error) = match newest {
         Ok(newest) => (newest, None),
-        Err(error) => (None, Some(error.code)),
+        Err(error) => (None, Some(error.code.as_str().to_owned())),
     };
     let known = countersigned.as_ref().map(|newest| KnownHead {
         position: newest.head.position,
@@ -192,7 +164,7 @@ pub(crate) async fn verify(
         known,
     };
     let piece: AuditVerified = ask_service(gateway, service, VERIFY_VERB, &ask, biscuit, id).await?;
-    Ok(Json(Verified {
+    Ok(Json(AuditPiece {
         service,
         position: piece.position,
         hash: piece.hash,
@@ -200,7 +172,7 @@ pub(crate) async fn verify(
         dropped: piece.dropped,
         end: piece.end,
         finding: piece.finding,
-        countersigned: countersigned.map(|newest| Vouched {
+        countersigned: countersigned.map(|newest| AuditVouched {
             position: newest.head.position,
             hash: newest.head.hash,
             at: newest.at,

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use borealis_bus_schema::audit::{Actor, ActorKind, AuditEntry};
-use borealis_bus_schema::messages::audit::AuditFinding;
+use borealis_bus_schema::audit::{Actor, ActorKind};
+use borealis_bus_schema::messages::audit::{AuditFinding, AuditListed, AuditPiece, AuditVouched};
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
 use reqwest::Url;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::api::{Api, escape};
 use crate::args::{AuditCommand, AuditFilterArgs, AuditTargetArgs};
@@ -24,35 +24,6 @@ const PAGE: usize = 500;
 /// Is the pause when there is nothing new.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Is a page of the audit.
-#[derive(Debug, Deserialize)]
-struct Listed {
-    items: Vec<AuditEntry>,
-    cursor: String,
-    next_cursor: Option<String>,
-    missing: Vec<Service>,
-}
-
-/// Is what was checked of one service's log.
-#[derive(Debug, Deserialize)]
-struct Piece {
-    position: u64,
-    hash: Digest,
-    checked: u64,
-    dropped: u64,
-    end: bool,
-    finding: Option<AuditFinding>,
-    countersigned: Option<Vouched>,
-    countersigned_error: Option<String>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Vouched {
-    position: u64,
-    hash: Digest,
-    at: Timestamp,
-}
-
 /// Is what came of checking one service's log.
 ///
 /// Shape: `{service, whole, position, hash, checked, dropped, countersigned, finding, error}`; `whole` is null when it could
@@ -65,7 +36,7 @@ struct Checked {
     hash: Option<Digest>,
     checked: u64,
     dropped: u64,
-    countersigned: Option<Vouched>,
+    countersigned: Option<AuditVouched>,
     finding: Option<AuditFinding>,
     error: Option<String>,
 }
@@ -115,7 +86,7 @@ async fn list(
     let (mut found, mut cursor, mut missing) = (Vec::new(), None::<String>, Vec::new());
     while found.len() < limit {
         let wanted = (limit - found.len()).min(PAGE);
-        let page: Listed = api.get(&query((filter, to), true, wanted, cursor.as_deref())).await?;
+        let page: AuditListed = api.get(&query((filter, to), true, wanted, cursor.as_deref())).await?;
         found.extend(page.items);
         missing = page.missing;
         cursor = page.next_cursor;
@@ -186,7 +157,7 @@ async fn copy(
     }
     let mut told: Vec<Service> = Vec::new();
     loop {
-        let page: Listed = api
+        let page: AuditListed = api
             .get(&query((&filter, until), false, PAGE, cursor.as_deref()))
             .await?;
         // The place is kept also when nothing came, so that the next look begins there.
@@ -245,7 +216,7 @@ async fn check(api: &Api, service: Service) -> Result<Checked, CliError> {
         if let Some(hash) = checked.hash {
             path.push_str(&format!("&position={}&hash={hash}", checked.position));
         }
-        let piece: Piece = match api.get(&path).await {
+        let piece: AuditPiece = match api.get(&path).await {
             Ok(piece) => piece,
             Err(error) if error.is_passing() => {
                 checked.error = Some(error.to_string());

@@ -8,6 +8,7 @@ use biscuit_auth::builder::{BlockBuilder, Term};
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::messages::access::{CreateToken, RightOnSites, SessionInfo, TokenView};
 use borealis_bus_schema::messages::scheduler::Page;
+use borealis_bus_schema::narrowing::{DEVICE, RIGHT, SITE};
 use borealis_bus_schema::operator::OperatorToken;
 use borealis_bus_schema::time::Timestamp;
 use ed25519_dalek::SigningKey;
@@ -135,9 +136,9 @@ fn narrow(biscuit: &str, to: &NarrowArgs, now: Timestamp) -> Result<String, CliE
     let rights = to
         .rights
         .iter()
-        .map(|right| format!("only_right(\"{}\");", right.as_str()));
-    let sites = to.sites.iter().map(|site| format!("only_site(\"{site}\");"));
-    let devices = to.devices.iter().map(|guid| format!("only_device(\"{guid}\");"));
+        .map(|right| format!("{RIGHT}(\"{}\");", right.as_str()));
+    let sites = to.sites.iter().map(|site| format!("{SITE}(\"{site}\");"));
+    let devices = to.devices.iter().map(|guid| format!("{DEVICE}(\"{guid}\");"));
     let end = to.expires.map(|life_ms| {
         let end = now.plus_ms(i64::try_from(life_ms).unwrap_or(i64::MAX));
         // Biscuits count whole seconds; rounded down, the copy never lives longer than asked.
@@ -218,8 +219,8 @@ fn read(token: &OperatorToken) -> Result<Inspected, CliError> {
         }
     }
     rights.sort_by(|one, other| one.right.cmp(&other.right));
-    let devices = texts("only_device").into_iter().flatten();
-    let own = devices.map(|guid| format!("only_device(\"{guid}\")"));
+    let devices = texts(DEVICE).into_iter().flatten();
+    let own = devices.map(|guid| format!("{DEVICE}(\"{guid}\")"));
     let later = sources.map(|source| source.split_whitespace().collect::<Vec<_>>().join(" "));
     Ok(Inspected {
         id: one("session"),

@@ -9,11 +9,10 @@ use std::collections::BTreeSet;
 use biscuit_auth::Biscuit;
 use biscuit_auth::builder::{BlockBuilder, Fact, Term};
 use borealis_bus_schema::ids::{Guid, SiteName};
+use borealis_bus_schema::narrowing::{DEVICE, PREFIX, RIGHT, SITE};
 use borealis_bus_schema::routes::Right;
 
 use super::{AuthError, Caller, Sites, failed, text_fact};
-
-const PREFIX: &str = "only_";
 
 /// Is what a block leaves; none of a kind leaves all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,14 +32,10 @@ impl Narrowing {
             .rights
             .iter()
             .flatten()
-            .map(|right| text_fact("only_right", right.as_str()));
-        let sites = self
-            .sites
-            .iter()
-            .flatten()
-            .map(|site| text_fact("only_site", site.as_str()));
+            .map(|right| text_fact(RIGHT, right.as_str()));
+        let sites = self.sites.iter().flatten().map(|site| text_fact(SITE, site.as_str()));
         let devices = self.devices.iter().flatten();
-        let devices = devices.map(|guid| text_fact("only_device", &guid.to_string()));
+        let devices = devices.map(|guid| text_fact(DEVICE, &guid.to_string()));
         rights.chain(sites).chain(devices).collect()
     }
 
@@ -52,11 +47,11 @@ impl Narrowing {
             };
             match fact.predicate.name.as_str() {
                 // A right of a newer version leaves none of this one's.
-                "only_right" => narrowing.rights.get_or_insert_default().extend(text.parse::<Right>()),
-                "only_site" => {
+                RIGHT => narrowing.rights.get_or_insert_default().extend(text.parse::<Right>()),
+                SITE => {
                     narrowing.sites.get_or_insert_default().insert(text.parse().ok()?);
                 }
-                "only_device" => {
+                DEVICE => {
                     narrowing.devices.get_or_insert_default().insert(text.parse().ok()?);
                 }
                 _ => return None,
