@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use borealis_bus_schema::audit::{AuditRecord, Outcome};
 use borealis_bus_schema::codec;
-use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::codes::{Code, Retry};
 use borealis_bus_schema::ids::CorrelationId;
 use borealis_bus_schema::messages::Request as _;
 use borealis_bus_schema::messages::audit::{MAX_NOTED, NoteRefusals, RefusalsNoted};
@@ -137,6 +137,10 @@ impl HandOver {
                 }
                 match hand(&gateway, &batch).await {
                     Ok(_) => batch.clear(),
+                    Err(error) if error.code.retry() != Retry::Later => {
+                        tracing::warn!(code = %error.code, lost = batch.len(), "access refused to record refusals");
+                        batch.clear();
+                    }
                     Err(error) => {
                         // The same batch again: access knows it when it was only the answer that was lost.
                         tracing::debug!(code = %error.code, "access did not take refusals; they are handed over again");

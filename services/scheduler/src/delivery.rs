@@ -456,8 +456,8 @@ impl Scheduler {
                         Code::OrderSignatureInvalid | Code::OrderMalformed | Code::OrderNotCanonical
                     );
                 debug!(run = %wanted.run, guid = %wanted.guid, code = %error.code, "the order was not taken");
-                if error.code.side() == Side::Device {
-                    // Unsigned, and so a claim: kept as one, as often as the limits allow.
+                if error.code.side() == Side::Device && error.code.retry() == Retry::Never {
+                    // Unsigned, and so a claim: kept as one, as often as the limits allow. Whoever puts it off is asked again.
                     self.recorder.end(&act, Err(error.code), false).await;
                 }
                 self.not_sent(&job, index, &error, cannot && wanted.act == Act::Begin)

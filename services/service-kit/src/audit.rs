@@ -8,12 +8,12 @@
 //! | --- | --- |
 //! | an operator's change, accepted | one, in the commit of the change |
 //! | a read, a poll, a step that changes nothing, accepted | none: nothing happened, and reads would bury what did |
-//! | anything refused, also a read | one, as often as the [limits](Limiter) allow; what is beyond is counted |
+//! | anything refused, also a read, and a message that is no call | one, as often as the [limits](Limiter) allow; what is beyond is counted |
 //! | a change of another service or of a device, accepted | one, in the commit of the change |
 //! | `tell output` and `tell state` of devices, accepted | none: unsigned hints, and there are millions |
-//! | an answer for a server that is stopping, overloaded or not up to date | none: nobody decided anything |
+//! | an answer for a server that is stopping, overloaded or not up to date, or for a device that puts an order off | none: nobody decided anything |
 //!
-//! Handlers add what only they know: [`note_object`], [`note_actor`], [`note_caller`], [`note_session`].
+//! Handlers add what only they know: [`note_object`], [`note_actor`], [`note_caller`], [`note_session`], [`note_no_change`].
 
 mod act;
 mod index;
@@ -21,7 +21,7 @@ mod limiter;
 mod log;
 mod recorder;
 
-pub use act::{Act, carried, note_actor, note_caller, note_object, note_session, within};
+pub use act::{Act, carried, note_actor, note_caller, note_no_change, note_object, note_session, within};
 pub use index::AuditIndex;
 pub use limiter::{Admitted, Limiter};
 pub use log::AuditedLog;

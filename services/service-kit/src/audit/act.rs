@@ -78,7 +78,7 @@ impl Act {
         self.with(|inner| inner.kept != Kept::Not)
     }
 
-    /// Says that nothing is to be kept: the act was made, and kept, before.
+    /// Says that nothing is to be kept: the act changes nothing, or was made, and kept, before.
     pub fn leaves_nothing(&self) {
         self.settle(true);
     }
@@ -130,6 +130,13 @@ pub fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
 fn on_current(change: impl FnOnce(&mut AuditRecord)) {
     if let Some(act) = Act::current() {
         act.note(change);
+    }
+}
+
+/// Says that the act under way changes nothing: accepted, it leaves no record.
+pub fn note_no_change() {
+    if let Some(act) = Act::current() {
+        act.leaves_nothing();
     }
 }
 

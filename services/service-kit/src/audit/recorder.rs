@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use borealis_bus_schema::audit::{AuditRecord, Outcome};
-use borealis_bus_schema::codes::{Code, Retry, Side};
+use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{AppendError, EventLog};
 
@@ -20,22 +20,22 @@ use crate::shutdown::Shutdown;
 const EVERY: Duration = Duration::from_secs(60);
 
 /// Tells whether a code says that somebody decided against an act; the others say that the server could not answer, or that
-/// a device will later: it is asked again until it does.
+/// a device has no room now: it is asked again until it has.
 pub const fn is_refusal(code: Code) -> bool {
-    let put_off = matches!((code.side(), code.retry()), (Side::Device, Retry::Later));
-    !put_off
-        && !matches!(
-            code,
-            Code::StorageFailed
-                | Code::StorageFull
-                | Code::Unavailable
-                | Code::DeadlineExceeded
-                | Code::Overloaded
-                | Code::ShuttingDown
-                | Code::Stale
-                | Code::Internal
-                | Code::BusUnusable
-        )
+    !matches!(
+        code,
+        Code::StorageFailed
+            | Code::StorageFull
+            | Code::Unavailable
+            | Code::DeadlineExceeded
+            | Code::Overloaded
+            | Code::ShuttingDown
+            | Code::Stale
+            | Code::Internal
+            | Code::Busy
+            | Code::NoSpace
+            | Code::BusUnusable
+    )
 }
 
 /// Keeps records that belong to no change.

@@ -206,7 +206,9 @@ async fn answer(core: &Arc<Core>, verb: &str, message: &Incoming, correlation: C
     if core.shutdown.begun() {
         return Err(stopping());
     }
-    known_schema(message)?;
+    if let Err(refused) = known_schema(message) {
+        return no_call(core, verb, message, correlation, Err(refused)).await;
+    }
     let handler = core.verbs.get(verb);
     // Whoever follows this service is told its events at once: two services may wait for each other's.
     if matches!(
@@ -216,8 +218,14 @@ async fn answer(core: &Arc<Core>, verb: &str, message: &Incoming, correlation: C
         core.gate.pass()?;
     }
     match handler {
-        None => Err(WireError::new(Code::UnknownVerb, "this service has no such verb")),
-        Some(Verb::EventsRead) => events_read(core, message).await,
+        None => {
+            let refused = Err(WireError::new(Code::UnknownVerb, "this service has no such verb"));
+            no_call(core, verb, message, correlation, refused).await
+        }
+        Some(Verb::EventsRead) => {
+            let reply = events_read(core, message).await;
+            no_call(core, verb, message, correlation, reply).await
+        }
         Some(Verb::Audit(which)) => audited::answer(core, *which, message, correlation).await,
         Some(Verb::Operator { route, handle }) => operator(core, route, handle, message, correlation).await,
         Some(Verb::Public { route, handle }) => public(core, route, handle, message, correlation).await,
@@ -231,6 +239,21 @@ async fn answer(core: &Arc<Core>, verb: &str, message: &Incoming, correlation: C
     }
 }
 
+/// Keeps the refusal of a message that is no act of anybody whom it names: the bus alone says who asks.
+async fn no_call(
+    core: &Core,
+    verb: &str,
+    message: &Incoming,
+    correlation: CorrelationId,
+    reply: Reply<Vec<u8>>,
+) -> Reply<Vec<u8>> {
+    if reply.is_err() {
+        let act = audited::of_internal(core, verb, &Service::ALL, message, correlation);
+        core.audit.end(&act, audited::outcome(&reply), false).await;
+    }
+    reply
+}
+
 fn json_answer(json: String) -> Reply<Vec<u8>> {
     Ok(reply::encode(&Ok(OperatorAnswer { json }))?)
 }
@@ -242,7 +265,10 @@ async fn operator(
     message: &Incoming,
     correlation: CorrelationId,
 ) -> Reply<Vec<u8>> {
-    let call: OperatorCall = codec::decode(message.body())?;
+    let call: OperatorCall = match codec::decode(message.body()) {
+        Ok(call) => call,
+        Err(error) => return no_call(core, route.verb, message, correlation, Err(error.into())).await,
+    };
     let now = core.clock.now();
     let act = audited::of_call(route, &call, now, correlation);
     let biscuit = message.header(envelope::BISCUIT);
@@ -343,7 +369,10 @@ async fn public(
     message: &Incoming,
     correlation: CorrelationId,
 ) -> Reply<Vec<u8>> {
-    let call: OperatorCall = codec::decode(message.body())?;
+    let call: OperatorCall = match codec::decode(message.body()) {
+        Ok(call) => call,
+        Err(error) => return no_call(core, route.verb, message, correlation, Err(error.into())).await,
+    };
     let now = core.clock.now();
     let act = audited::of_call(route, &call, now, correlation);
     let work = async {
@@ -452,13 +481,17 @@ fn begin_tell(core: &Arc<Core>, message: Incoming, handle: &TellFn) {
 }
 
 async fn told(core: &Arc<Core>, message: &Incoming, handle: &TellFn) -> Reply<Vec<u8>> {
-    known_schema(message)?;
     core.gate.pass()?;
     let Ok(Subject::DeviceTell { guid, role, verb }) = message.subject().parse() else {
         return Err(WireError::new(Code::UnknownVerb, "this is no word of a device"));
     };
     let now = core.clock.now();
     let act = || audited::of_tell(guid, &role, &verb, now, message);
+    if let Err(refused) = known_schema(message) {
+        let reply = Err(refused);
+        core.audit.end(&act(), audited::outcome(&reply), false).await;
+        return reply;
+    }
     let tell = Tell {
         guid,
         role: role.clone(),

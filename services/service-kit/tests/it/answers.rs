@@ -83,6 +83,25 @@ async fn bad_input_has_its_code_and_the_service_lives_on() {
         all.ask(&gateway, ENROLLMENT, "codes-list", b"").await.unwrap(),
         r#"{"site":null,"user":"ada"}"#
     );
+    assert_eq!(raw(&gateway, "events-read", Vec::new()).await, Code::RightMissing);
+    // Each is on record as whoever's bus user it was.
+    let records = audited(&service);
+    let found: Vec<_> = records
+        .iter()
+        .map(|record| (record.verb.as_str(), record.outcome, record.via))
+        .collect();
+    let refused = |verb, code| (verb, Outcome::Refused(code), Some(Service::Gateway));
+    assert_eq!(
+        found,
+        [
+            refused("make-coffee", Code::UnknownVerb),
+            refused("codes-list", Code::Malformed),
+            refused("codes-list", Code::Malformed),
+            refused("codes-list", Code::TooDeep),
+            refused("codes-list", Code::TooLarge),
+            refused("events-read", Code::RightMissing),
+        ]
+    );
     service.stop().await.unwrap();
 }
 
