@@ -8,7 +8,8 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const REPOSITORY = resolve(dirname(fileURLToPath(import.meta.url)), "..", "..");
-export const BIN_DIR = resolve(process.env["BOREALIS_BIN_DIR"] ?? join(REPOSITORY, "target", "release"));
+const OWN_BIN_DIR = join(REPOSITORY, "target", "release");
+export const BIN_DIR = resolve(process.env["BOREALIS_BIN_DIR"] ?? OWN_BIN_DIR);
 const DEPENDENCIES = resolve(process.env["BOREALIS_DEPENDENCIES"] ?? join(REPOSITORY, "Dependencies"));
 
 const START_MS = 90_000;
@@ -31,13 +32,18 @@ export function tailOf(file, lines = 40) {
 }
 
 export class Program {
-  constructor(name, args, { env = {}, output, input }) {
+  /** `script` is what Borealis.sh calls the program and its first argument: the checkout's own ones start as users start them. */
+  constructor(name, args, { env = {}, output, input, script }) {
     const path = join(BIN_DIR, name);
     if (!existsSync(path)) throw new Error(`${path} is missing: build it, or name its folder in BOREALIS_BIN_DIR`);
     this.name = name;
     this.output = output;
     const file = openSync(output, "a", 0o600);
-    this.child = spawn(path, args, {
+    const command =
+      script && BIN_DIR === OWN_BIN_DIR
+        ? [join(REPOSITORY, "Borealis.sh"), ...script, ...args.slice(1)]
+        : [path, ...args];
+    this.child = spawn(command[0], command.slice(1), {
       stdio: [input === undefined ? "ignore" : "pipe", file, file],
       env: { ...process.env, BOREALIS_DEPENDENCIES: DEPENDENCIES, ...env },
     });
@@ -102,7 +108,7 @@ export async function startServer(folder) {
       "--ready-file",
       readyFile,
     ],
-    { output: join(folder, "server.out") },
+    { output: join(folder, "server.out"), script: ["server"] },
   );
   await until(
     "the server's ready file",
@@ -124,6 +130,7 @@ export function startAgent(folder, name, serverUrl, installerCode) {
   return new Program("borealis-agent", ["run", "--server-url", serverUrl, "--root", root], {
     env: installerCode ? { BOREALIS_INSTALLER_CODE: installerCode } : {},
     output: join(folder, `${name}.out`),
+    script: ["agent", "launch"],
   });
 }
 
