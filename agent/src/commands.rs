@@ -1,5 +1,6 @@
-//! The command line: `run`, `status`, `simulate`.
+//! The command line: `run`, `status`, `rotate-key`, `simulate`.
 
+pub mod rotate_key;
 pub mod run;
 pub mod simulate;
 pub mod status;
@@ -24,6 +25,8 @@ pub enum Command {
     Run(RunArgs),
     /// Tells how the agent of a root stands.
     Status(StatusArgs),
+    /// Gives this device a new identity key; the old one is worthless then.
+    RotateKey(RotateKeyArgs),
     /// Runs many simulated devices in one process, with real connections.
     Simulate(SimulateArgs),
 }
@@ -59,7 +62,7 @@ pub struct Server {
     /// The server's address, https://HOST:PORT
     #[arg(long, value_name = "URL", env = "BOREALIS_SERVER_URL")]
     pub server_url: Option<String>,
-    /// Installer code, or @FILE with it; needed only until this machine is enrolled
+    /// Installer code, or @FILE with it; needed only until this machine is enrolled (also `installer_code` in the settings)
     #[arg(long, value_name = "CODE", env = "BOREALIS_INSTALLER_CODE", hide_env_values = true)]
     pub installer_code: Option<String>,
 }
@@ -90,6 +93,26 @@ pub struct StatusArgs {
     /// With which rights the agent acts.
     #[arg(long)]
     pub context: Option<Context>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Holds the options of `rotate-key`.
+#[derive(Debug, Clone, Args)]
+pub struct RotateKeyArgs {
+    /// Where everything is kept.
+    #[command(flatten)]
+    pub place: Place,
+    /// The server's address, https://HOST:PORT; needed only while no agent runs and the settings do not name it
+    #[arg(long, value_name = "URL", env = "BOREALIS_SERVER_URL")]
+    pub server_url: Option<String>,
+    /// With which rights the agent acts.
+    #[arg(long)]
+    pub context: Option<Context>,
+    /// How many seconds to wait for the server
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub wait: u64,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -56,6 +56,8 @@ pub trait Sealer: Send {
     ///
     /// Errors: as [`Sealer::result`].
     fn facts(&self, facts: &Facts) -> Result<Signed, CodecError>;
+    /// Signs a result out of the journal again: it may have been signed with a key that was replaced since.
+    fn again(&self, result: &Signed) -> Signed;
 }
 
 /// Names a role with its verbs.
@@ -310,7 +312,7 @@ pub enum Output {
     },
     /// Say hello.
     SendHello(Signed),
-    /// Ask the server for its time over HTTPS.
+    /// Renew soon, over HTTPS: the server's time is wanted, or something waits there.
     AskTime,
     /// Keep this key set for the next start.
     KeepKeySet(Signed),
@@ -377,6 +379,8 @@ pub struct Core {
     queue: VecDeque<RunKey>,
     /// When a start that the journal could not take is tried again.
     start_retry_at: Option<u64>,
+    /// Since when it signs with the key that it has.
+    signs_since: u64,
     stopping: bool,
     stopped: bool,
     out: Vec<Output>,
@@ -385,7 +389,8 @@ pub struct Core {
 impl Core {
     /// Makes the core from what the journal holds.
     pub fn new(config: CoreConfig, sealer: Box<dyn Sealer>, records: Vec<Record>) -> Self {
-        let (book, kept) = Book::restore(records);
+        let (mut book, kept) = Book::restore(records);
+        book.sign_again(&*sealer);
         let queue = book.queued().collect();
         let mut jitter = Jitter::new(config.jitter_seed);
         let facts = FactsDesk::new(&mut jitter);
@@ -399,10 +404,18 @@ impl Core {
             book,
             queue,
             start_retry_at: None,
+            signs_since: 0,
             stopping: false,
             stopped: false,
             out: Vec::new(),
         }
+    }
+
+    /// Signs with another key from now on, also what waits for the server.
+    pub fn rekey(&mut self, sealer: Box<dyn Sealer>, now: Now) {
+        self.sealer = sealer;
+        self.signs_since = now.mono_ms;
+        self.book.sign_again(&*self.sealer);
     }
 
     /// Takes one input and returns what is to be done, in this order.
@@ -414,7 +427,7 @@ impl Core {
 
     fn take(&mut self, input: Input, now: Now) {
         match input {
-            Input::Began => self.begin(),
+            Input::Began => self.begin(now),
             Input::Connected => self.connected(now),
             Input::Disconnected => self.disconnected(),
             Input::Order {

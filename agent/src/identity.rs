@@ -1,13 +1,14 @@
 //! Who this device is: its keys, what it pins, and what it connects with.
 //!
 //! The one module that touches keys. [`files`] keeps an identity on disk, [`api`] speaks HTTPS with the server, [`enrol`]
-//! obtains an identity and [`renew`] keeps it fresh.
+//! obtains an identity, [`renew`] keeps it fresh and [`rotate`] gives it a new key.
 
 pub mod api;
 pub mod enrol;
 pub mod files;
 pub mod host;
 pub mod renew;
+pub mod rotate;
 
 use crate::core::Sealer;
 use crate::random::{self, RandomError};
@@ -94,6 +95,12 @@ impl Sealer for DeviceKeys {
     fn facts(&self, facts: &Facts) -> Result<Signed, CodecError> {
         Signed::seal(&self.identity, Form::Facts, facts)
     }
+    fn again(&self, result: &Signed) -> Signed {
+        Signed {
+            bytes: result.bytes.clone(),
+            signature: self.sign(Form::Result, &[&result.bytes]),
+        }
+    }
 }
 
 /// Is an enrolled device.
@@ -109,4 +116,6 @@ pub struct Device {
     pub key_set: KeySet,
     /// What it connects with.
     pub credentials: Credentials,
+    /// Keys that were drawn to take the place of its own; whether the server took them is not known.
+    pub next: Option<DeviceKeys>,
 }

@@ -4,7 +4,7 @@
 //! the root, 70 anything else.
 
 use borealis_agent::commands::run::StartError;
-use borealis_agent::commands::{Cli, Command, run, simulate, status};
+use borealis_agent::commands::{Cli, Command, rotate_key, run, simulate, status};
 use borealis_agent::process::reaper;
 use borealis_bus_schema::causes::chain;
 use clap::Parser;
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
     };
     let (outcome, json) = match &cli.command {
         Command::Run(args) => (run::run(args), args.json),
+        Command::RotateKey(args) => (rotate_key::rotate_key(args), args.json),
         Command::Simulate(args) => (simulate::simulate(args), args.json),
         Command::Status(args) => {
             return status::status(args).map_or(ExitCode::from(70), |()| ExitCode::SUCCESS);
@@ -48,7 +49,11 @@ fn main() -> ExitCode {
 const fn code_of(error: &StartError) -> u8 {
     match error {
         StartError::Settings(_) => 64,
-        StartError::NoCode | StartError::Enrol(_) | StartError::Api(_) => 69,
+        StartError::NoCode
+        | StartError::NoDevice
+        | StartError::KeyNotTaken
+        | StartError::Enrol(_)
+        | StartError::Api(_) => 69,
         StartError::RootInUse { .. } => 75,
         _ => 70,
     }

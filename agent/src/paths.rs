@@ -51,6 +51,10 @@ impl Paths {
     pub fn key_set(&self) -> PathBuf {
         self.state().join("key_set")
     }
+    /// Returns the file by which somebody at the device says that it shall draw a new identity key.
+    pub fn new_key_wanted(&self) -> PathBuf {
+        self.state().join("new_key_wanted")
+    }
     /// Returns the lock that one agent per root holds.
     pub fn lock(&self) -> PathBuf {
         self.state().join("lock")

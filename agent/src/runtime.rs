@@ -10,8 +10,8 @@ mod speech;
 use crate::clock::Clocks;
 use crate::core::record::Record;
 use crate::core::{Core, CoreConfig, Input, Output, ReplyTo};
-use crate::identity::Device;
 use crate::identity::api::Api;
+use crate::identity::{Device, DeviceKeys};
 use crate::journal::{Journal, drive};
 use crate::process::spool;
 use crate::random;
@@ -35,6 +35,9 @@ use tokio::time::{Instant, sleep_until};
 /// Is how long a stop may take before it is forced.
 const STOP_PATIENCE: Duration = Duration::from_secs(9);
 
+/// Is how often it is looked whether somebody at the device wants something.
+const LOOK: Duration = Duration::from_secs(5);
+
 /// Is how long a stopping agent waits for the server to take its last results.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
@@ -50,6 +53,27 @@ pub trait Keeper: Send {
     fn key_set(&mut self, signed: &Signed) -> Result<(), String>;
     /// Learns how the agent stands, whenever that changes.
     fn status(&mut self, status: &Standing);
+    /// Draws keys that are to take the place of the device's own, and keeps them beside.
+    ///
+    /// Errors: as [`Keeper::credentials`].
+    fn draw_keys(&mut self) -> Result<DeviceKeys, String> {
+        Err("the keys of this device are not replaced".to_owned())
+    }
+    /// Puts keys that the server took into their place, with the credentials that belong to them.
+    ///
+    /// Errors: as [`Keeper::credentials`].
+    fn adopt_keys(
+        &mut self,
+        _keys: &DeviceKeys,
+        _deployment: DeploymentId,
+        _credentials: &Credentials,
+    ) -> Result<(), String> {
+        Ok(())
+    }
+    /// Tells whether somebody at the device wants a new key of it, once; asked every few seconds where it is to be asked.
+    fn new_key_is_wanted(&mut self) -> Option<bool> {
+        None
+    }
 }
 
 /// Tells how an agent stands.
@@ -131,12 +155,14 @@ struct Shell {
     hands: Hands,
     keeper: Box<dyn Keeper>,
     renewal: Renewal,
+    drawn: Option<DeviceKeys>,
     deployment: DeploymentId,
     line: Line,
     away: Away,
     standing: Option<Standing>,
     connected: bool,
     reconnect_wanted: bool,
+    look_at: Option<Instant>,
     stopped_at: Option<Instant>,
 }
 
@@ -185,11 +211,13 @@ impl Shell {
             keeper,
             deployment: device.trust.deployment,
             renewal: Renewal::new(device, api, seed),
+            drawn: None,
             line,
             away: Away::new(seed),
             standing: None,
             connected: false,
             reconnect_wanted: false,
+            look_at: Some(Instant::now()),
             stopped_at: None,
         })
     }
@@ -201,6 +229,9 @@ impl Shell {
             self.report();
             if self.is_finished(stop_by) {
                 break;
+            }
+            if let Some(keys) = self.drawn.take() {
+                self.renewal.rotate(keys);
             }
             let wake = self.wake_at(stop_by);
             tokio::select! {
@@ -232,6 +263,7 @@ impl Shell {
                     self.away.asked();
                     self.renewal.hurry();
                 }
+                () = sleep_until(self.look_at.unwrap_or(wake)), if self.look_at.is_some() && stop_by.is_none() => self.look(),
                 () = sleep_until(wake) => self.feed(Input::Tick).await,
             }
         }
@@ -361,7 +393,14 @@ impl Shell {
         match event {
             RenewalEvent::Disowned => return true,
             RenewalEvent::Failed => {}
+            RenewalEvent::Rotated(rotated) => {
+                let (keys, rotated) = *rotated;
+                self.rekeyed(keys, rotated.credentials).await;
+            }
             RenewalEvent::Renewed(renewed) => {
+                if renewed.rotate_key {
+                    self.draw_keys("an operator");
+                }
                 let credentials = renewed.credentials;
                 if let Err(error) = self.keeper.credentials(self.deployment, &credentials) {
                     tracing::error!(error, "fresh credentials cannot be kept");
@@ -384,6 +423,48 @@ impl Shell {
             }
         }
         false
+    }
+
+    /// Looks whether somebody at the device wants a new key.
+    fn look(&mut self) {
+        let wanted = self.keeper.new_key_is_wanted();
+        self.look_at = wanted.map(|_| Instant::now() + LOOK);
+        if wanted == Some(true) {
+            self.draw_keys("somebody at this device");
+        }
+    }
+
+    /// Draws new keys, which the server is asked to take.
+    fn draw_keys(&mut self, by: &str) {
+        match self.keeper.draw_keys() {
+            Ok(keys) => {
+                tracing::info!(by, words = keys.words(), "this device wants a new identity key");
+                self.drawn = Some(keys);
+            }
+            Err(error) => tracing::error!(error, by, "no new identity key can be made"),
+        }
+    }
+
+    /// Goes on with the keys that the server took: runs go on, and what they came to is signed with the new key.
+    async fn rekeyed(&mut self, keys: DeviceKeys, credentials: Credentials) {
+        if let Err(error) = self.keeper.adopt_keys(&keys, self.deployment, &credentials) {
+            tracing::error!(
+                error,
+                "the new identity key is not in its place yet; that is done at the next start"
+            );
+        }
+        tracing::info!(words = keys.words(), "this device has a new identity key");
+        self.core.rekey(Box::new(keys.clone()), self.clocks.now());
+        self.line.rekeyed(keys.clone());
+        self.line.took(&credentials);
+        let server_time: Timestamp = credentials.server_time;
+        self.renewal.rekeyed(keys, credentials);
+        if let Err(error) = self.reconnect_anew().await {
+            tracing::error!(error = %error, "the bus cannot be used with the new key");
+        }
+        self.standing = None;
+        self.feed(Input::ServerTime(server_time)).await;
+        self.feed(Input::Tick).await;
     }
 
     /// Connects with a new client, to where the bus is now.

@@ -1,7 +1,8 @@
 //! What an agent is told from outside: options over environment over settings files.
 //!
 //! **Shape.** `Agent/Borealis/Settings/agent_settings.json`, then `agent_settings_<Context>.json`, then `server_url.txt`; the
-//! JSON files hold `{"server_url", "context", "log_filter", "max_running"}`, all optional.
+//! JSON files hold `{"server_url", "installer_code", "context", "log_filter", "max_running"}`, all optional. What the context's
+//! own file leaves out it inherits from the general one. An installer code may be `@FILE` there as well.
 
 use crate::paths::{Paths, read_text};
 use borealis_bus_schema::installer_code::{InstallerCode, InstallerCodeError};
@@ -42,12 +43,25 @@ pub enum SettingsError {
     Code(#[from] InstallerCodeError),
 }
 
+/// Holds a text that is never shown.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct HiddenText(String);
+
+impl std::fmt::Debug for HiddenText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
 /// Holds what the files say.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Settings {
     /// Where the server is.
     pub server_url: Option<String>,
+    /// The installer code, or `@FILE` with it.
+    pub installer_code: Option<HiddenText>,
     /// With which rights the agent acts.
     pub context: Option<Context>,
     /// What is logged.
@@ -67,6 +81,7 @@ impl Settings {
         let own = read_json(&folder.join(format!("agent_settings_{context}.json")))?;
         settings.context = Some(context);
         settings.server_url = own.server_url.or(settings.server_url);
+        settings.installer_code = own.installer_code.or(settings.installer_code);
         settings.log_filter = own.log_filter.or(settings.log_filter);
         settings.max_running = own.max_running.or(settings.max_running);
         if settings.server_url.is_none() {
@@ -85,6 +100,14 @@ impl Settings {
                 path: paths.settings().join("server_url.txt"),
             })
     }
+}
+
+/// Returns the installer code: an option or variable before the files; none where nobody gave one.
+///
+/// Errors: as [`installer_code`].
+pub fn code_of(asked: Option<&str>, settings: &Settings) -> Result<Option<InstallerCode>, SettingsError> {
+    let text = asked.or_else(|| settings.installer_code.as_ref().map(|hidden| hidden.0.as_str()));
+    text.filter(|text| !text.is_empty()).map(installer_code).transpose()
 }
 
 /// Returns the context that fits the rights of this process.
@@ -159,6 +182,28 @@ mod tests {
             settings.server(&paths, Some("https://zero".into())).unwrap(),
             "https://zero"
         );
+        // The context's own file leaves out what it inherits.
+        let code = InstallerCode::new([1; 16], [2; 32]);
+        std::fs::write(
+            paths.settings().join("agent_settings.json"),
+            format!(
+                r#"{{"context":"SYSTEM","max_running":7,"installer_code":"{}"}}"#,
+                code.reveal()
+            ),
+        )
+        .unwrap();
+        let settings = Settings::load(&paths, None).unwrap();
+        assert_eq!(
+            (settings.max_running, settings.server_url.as_deref()),
+            (Some(7), Some("https://one"))
+        );
+        assert_eq!(code_of(None, &settings).unwrap(), Some(code));
+        assert!(!format!("{settings:?}").contains("BRL1-"));
+        let other = InstallerCode::new([3; 16], [2; 32]);
+        assert_eq!(code_of(Some(&other.reveal()), &settings).unwrap(), Some(other));
+        let settings = Settings::load(&paths, Some(Context::CurrentUser)).unwrap();
+        assert_eq!(settings.max_running, Some(7), "each context inherits");
+        assert_eq!(settings.server(&paths, None).unwrap(), "https://three:5000");
         std::fs::write(paths.settings().join("agent_settings.json"), "{").unwrap();
         assert!(matches!(Settings::load(&paths, None), Err(SettingsError::Shape { .. })));
     }

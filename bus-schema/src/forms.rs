@@ -38,6 +38,8 @@ pub enum Form {
     ExchangeKey,
     /// A device's renewal, by its identity key.
     Renew,
+    /// A device's wish for a new identity key, by the old one and by the new one.
+    RotateKey,
     /// A device's hello, by its identity key.
     Hello,
     /// A run's final result, by the device's identity key.
@@ -52,7 +54,7 @@ pub enum Form {
 
 impl Form {
     /// Lists every form.
-    pub const ALL: [Form; 17] = [
+    pub const ALL: [Form; 18] = [
         Form::OrderBatch,
         Form::KeySet,
         Form::Request,
@@ -65,6 +67,7 @@ impl Form {
         Form::LinkUse,
         Form::ExchangeKey,
         Form::Renew,
+        Form::RotateKey,
         Form::Hello,
         Form::Result,
         Form::Facts,
@@ -87,6 +90,7 @@ impl Form {
             Form::LinkUse => "borealis/link-use/v1",
             Form::ExchangeKey => "borealis/exchange-key/v1",
             Form::Renew => "borealis/renew/v1",
+            Form::RotateKey => "borealis/rotate-key/v1",
             Form::Hello => "borealis/hello/v1",
             Form::Result => "borealis/result/v1",
             Form::Facts => "borealis/facts/v1",

@@ -574,6 +574,15 @@ pub const ROUTES: &[Route] = &[
     ),
     route(
         "POST",
+        "/api/v1/devices/{id}/rotate-key",
+        Enrollment,
+        "devices-rotate-key",
+        right(R::DevicesRevoke),
+        Site,
+        "Has a device draw a new identity key; its old one is worthless then",
+    ),
+    route(
+        "POST",
         "/api/v1/devices/{id}/decommission",
         Enrollment,
         "devices-decommission",
@@ -686,6 +695,15 @@ pub const ROUTES: &[Route] = &[
         Public,
         Device,
         "Renews a device's credentials by its signature",
+    ),
+    route(
+        "POST",
+        "/api/v1/device/rotate-key",
+        Enrollment,
+        "device-rotate-key",
+        Public,
+        Device,
+        "Gives a device a new identity key by the signatures of both keys",
     ),
 ];
 

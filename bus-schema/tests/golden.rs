@@ -15,7 +15,7 @@ use borealis_bus_schema::messages::enrollment::HostFacts;
 use borealis_bus_schema::messages::events::{EventRow, EventsRead, Head};
 use borealis_bus_schema::messages::inventory::{Cpu, Facts, Memory, Os, Summary};
 use borealis_bus_schema::messages::scheduler::{OutputStream, RunState};
-use borealis_bus_schema::messages::shared_events::{DeviceConnected, DeviceEnrolled, SessionEnded};
+use borealis_bus_schema::messages::shared_events::{DeviceConnected, DeviceEnrolled, DeviceKeyRotated, SessionEnded};
 use borealis_bus_schema::operator::{OperatorCall, Proof};
 use borealis_bus_schema::order::{Context, Digest, KeySet, Language, Order, OrderBody, ScriptBody, key_id, sign_batch};
 use borealis_bus_schema::reply::WireError;
@@ -218,6 +218,7 @@ fn golden_words_of_devices() {
             key_set: signed.clone(),
             challenge: None,
             quarantined: false,
+            renew: false,
         },
     );
     check(
@@ -227,6 +228,7 @@ fn golden_words_of_devices() {
             key_set: signed,
             challenge: Some("n".into()),
             quarantined: true,
+            renew: false,
         },
     );
     let facts = Facts {
@@ -305,6 +307,17 @@ fn golden_events_and_errors() {
         approved_at: at(),
     };
     check("device-enrolled.v1", &enrolled);
+    check(
+        "device-key-rotated.v1",
+        &DeviceKeyRotated {
+            guid: guid(),
+            public_key: PublicKey::from_bytes([5; 32]),
+            previous_key: PublicKey::of(&key()),
+            exchange_key: PublicKey::from_bytes([6; 32]),
+            exchange_key_signature: SignatureBytes::from_bytes([8; 64]),
+            at: at(),
+        },
+    );
     check(
         "device-connected.v1",
         &DeviceConnected {

@@ -7,7 +7,7 @@ use crate::core::book::Book;
 use crate::identity::api::{Api, ApiError};
 use crate::identity::enrol::{EnrolError, enrol};
 use crate::identity::files::{FilesError, IdentityFiles};
-use crate::identity::{Device, host};
+use crate::identity::{Device, DeviceKeys, host};
 use crate::journal::{FileJournal, JournalError};
 use crate::paths::{Paths, private_folder};
 use crate::process::spool;
@@ -67,9 +67,15 @@ pub enum StartError {
     Identity(#[from] FilesError),
     /// The machine is not enrolled and has no code.
     #[error(
-        "this machine is not enrolled: give an installer code (BOREALIS_INSTALLER_CODE, or --installer-code @FILE)"
+        "this machine is not enrolled: give an installer code (BOREALIS_INSTALLER_CODE, --installer-code @FILE, or installer_code in agent_settings.json)"
     )]
     NoCode,
+    /// There is no device whose key could be replaced.
+    #[error("this machine is not enrolled, so it has no key that could be replaced")]
+    NoDevice,
+    /// The key was not replaced in time.
+    #[error("the server took no new key in time; the running agent tries on")]
+    KeyNotTaken,
     /// Enrolment failed for good.
     #[error("this machine is not enrolled")]
     Enrol(#[from] EnrolError),
@@ -91,6 +97,8 @@ impl StartError {
             StartError::Settings(SettingsError::Code(_)) | StartError::NoCode => Code::CodeInvalid,
             StartError::Settings(_) => Code::InvalidField,
             StartError::RootInUse { .. } => Code::RootInUse,
+            StartError::NoDevice => Code::NotFound,
+            StartError::KeyNotTaken => Code::Unavailable,
             StartError::Enrol(EnrolError::Denied { .. }) => Code::ApprovalDenied,
             StartError::Enrol(EnrolError::Api(error)) | StartError::Api(error) => match error {
                 ApiError::Refused { code, .. } => *code,
@@ -113,12 +121,7 @@ pub fn run(args: &RunArgs) -> Result<(), StartError> {
     let paths = Paths::new(&args.place.root(), args.place.logs.as_deref());
     let settings = Settings::load(&paths, args.context)?;
     let url = settings.server(&paths, args.server.server_url.clone())?;
-    let code = args
-        .server
-        .installer_code
-        .as_deref()
-        .map(settings::installer_code)
-        .transpose()?;
+    let code = settings::code_of(args.server.installer_code.as_deref(), &settings)?;
     private(&paths.state())?;
     private(&paths.work())?;
     without_platform_certificates(&paths)?;
@@ -273,6 +276,7 @@ impl Agent {
         let keeper = DiskKeeper {
             files: files.clone(),
             status: StatusFile::new(&self.paths),
+            new_key_wanted: self.paths.new_key_wanted(),
             identity: (
                 self.url.clone(),
                 self.context,
@@ -305,6 +309,7 @@ impl Agent {
 struct DiskKeeper {
     files: IdentityFiles,
     status: StatusFile,
+    new_key_wanted: PathBuf,
     identity: (String, Context, String, String),
 }
 
@@ -321,6 +326,22 @@ impl Keeper for DiskKeeper {
         let (url, context, guid, words) = &self.identity;
         self.status.write(url, *context, guid, words, standing);
     }
+    fn draw_keys(&mut self) -> Result<DeviceKeys, String> {
+        self.files.prepare().map_err(|error| chain(&error))
+    }
+    fn adopt_keys(
+        &mut self,
+        keys: &DeviceKeys,
+        deployment: DeploymentId,
+        credentials: &Credentials,
+    ) -> Result<(), String> {
+        self.identity.3 = keys.words();
+        let kept = self.files.save_credentials(deployment, credentials);
+        kept.and_then(|()| self.files.adopt()).map_err(|error| chain(&error))
+    }
+    fn new_key_is_wanted(&mut self) -> Option<bool> {
+        Some(std::fs::remove_file(&self.new_key_wanted).is_ok())
+    }
 }
 
 fn bootstrap_line(text: &str) -> String {
@@ -328,7 +349,7 @@ fn bootstrap_line(text: &str) -> String {
     line.to_string()
 }
 
-fn private(folder: &Path) -> Result<(), StartError> {
+pub(super) fn private(folder: &Path) -> Result<(), StartError> {
     private_folder(folder).map_err(|source| StartError::Io {
         path: folder.to_owned(),
         source,
@@ -336,7 +357,7 @@ fn private(folder: &Path) -> Result<(), StartError> {
 }
 
 /// Takes the root for this process; the lock ends with it.
-fn lock(paths: &Paths) -> Result<File, StartError> {
+pub(super) fn lock(paths: &Paths) -> Result<File, StartError> {
     let path = paths.lock();
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let io_error = |source| StartError::Io {

@@ -79,12 +79,7 @@ pub fn simulate(args: &SimulateArgs) -> Result<(), StartError> {
     let paths = Paths::new(&args.place.root(), args.place.logs.as_deref());
     let settings = Settings::load(&paths, Some(Context::System))?;
     let url = settings.server(&paths, args.server.server_url.clone())?;
-    let code = args
-        .server
-        .installer_code
-        .as_deref()
-        .map(settings::installer_code)
-        .transpose()?;
+    let code = settings::code_of(args.server.installer_code.as_deref(), &settings)?;
     for folder in [paths.state(), paths.work()] {
         private_folder(&folder).map_err(|source| StartError::Io { path: folder, source })?;
     }
@@ -270,6 +265,7 @@ async fn existing_or_new(setup: &Setup, index: usize) -> Result<Device, StartErr
             trust,
             key_set,
             credentials: simulated.credentials,
+            next: None,
         });
     }
     let code = setup.code.as_ref().ok_or(StartError::NoCode)?;

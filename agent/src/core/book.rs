@@ -4,7 +4,7 @@ use super::acceptance::REMEMBER_MS;
 use super::backoff::Backoff;
 use super::record::{Record, RunKey};
 use super::window::Window;
-use super::{Why, accepted};
+use super::{Sealer, Why, accepted};
 use borealis_bus_schema::codec;
 use borealis_bus_schema::forms::{Signed, sha256};
 use borealis_bus_schema::ids::{OrderId, RoleName, RunId};
@@ -291,6 +291,22 @@ impl Book {
                     phase: Phase::Closed { state, result },
                 },
             ),
+        }
+    }
+
+    /// Signs every result that is kept again, with the key of now.
+    pub fn sign_again(&mut self, sealer: &dyn Sealer) {
+        for entry in self.entries.values_mut() {
+            match &mut entry.phase {
+                Phase::Ended(ended) => {
+                    ended.result = sealer.again(&ended.result);
+                    ended.retry_at = 0;
+                }
+                Phase::Closed {
+                    result: Some(result), ..
+                } => *result = sealer.again(result),
+                _ => {}
+            }
         }
     }
 

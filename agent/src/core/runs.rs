@@ -15,6 +15,9 @@ use borealis_bus_schema::time::Timestamp;
 /// Is the pause before a result is told again that the server refused for good, in milliseconds.
 const REFUSED_PAUSE_MS: u64 = 3_600_000;
 
+/// Is for how long after a change of the key a signature may be refused by whoever does not know the key yet, in milliseconds.
+const NEW_KEY_MS: u64 = 120_000;
+
 /// Is how long a process may take to begin, in milliseconds.
 const START_PATIENCE_MS: u64 = 30_000;
 
@@ -388,6 +391,13 @@ impl Core {
             Ok(()) => {
                 ended.acknowledged = true;
                 self.close_now(key);
+            }
+            // Whoever takes the results may not have heard of a new key yet.
+            Err(TellError::Refused {
+                code: Code::ResultSignatureInvalid,
+                ..
+            }) if now.mono_ms.saturating_sub(self.signs_since) < NEW_KEY_MS => {
+                ended.retry_at = now.mono_ms.saturating_add(ended.backoff.next_ms(jitter));
             }
             Err(TellError::Refused {
                 code,

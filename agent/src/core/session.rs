@@ -133,6 +133,9 @@ impl Core {
                     self.out.push(Output::AskTime);
                 }
                 self.told_quarantined(welcome.quarantined);
+                if welcome.renew && welcome.challenge.is_none() {
+                    self.out.push(Output::AskTime);
+                }
                 self.offered_key_set(welcome.key_set, now);
                 self.challenged(welcome.challenge, now);
             }
@@ -199,7 +202,8 @@ impl Core {
         }
     }
 
-    pub(super) fn begin(&mut self) {
+    pub(super) fn begin(&mut self, now: Now) {
+        self.signs_since = now.mono_ms;
         for key in self.book.leftovers() {
             self.out.push(Output::EndLeftovers(key));
         }

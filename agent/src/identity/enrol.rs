@@ -147,6 +147,7 @@ fn accept(code: &InstallerCode, keys: &DeviceKeys, identity: Identity) -> Result
         trust,
         key_set,
         credentials,
+        next: None,
     })
 }
 

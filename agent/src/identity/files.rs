@@ -3,11 +3,12 @@
 //! **Shape.** Under `Certificates/Agent/Identity/<Context>/`: `agent_identity_private.ed25519` (seed, base64),
 //! `agent_identity_public.ed25519` (base64), `agent_exchange_private.x25519` (base64), `guid.txt`, `ca.pem`,
 //! `code_signing.pub` (the code-signing root, base64url), `refresh_token`, `credentials.json`. What is secret has mode 0600.
-//! `guid.txt` is written last: with it, the identity is whole.
+//! `guid.txt` is written last: with it, the identity is whole. While a key is replaced, `….next` holds the private keys that
+//! were drawn (see [`super::rotate`]).
 
 use super::enrol::{EnrolError, open_key_set};
 use super::{Device, DeviceKeys};
-use crate::paths::{Paths, private_folder, read_text, write_whole};
+use crate::paths::{Paths, private_folder, read_text, sync_entry, write_whole};
 use crate::random::RandomError;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,6 +24,8 @@ use std::path::{Path, PathBuf};
 const PRIVATE: &str = "agent_identity_private.ed25519";
 const PUBLIC: &str = "agent_identity_public.ed25519";
 const EXCHANGE: &str = "agent_exchange_private.x25519";
+const NEXT_PRIVATE: &str = "agent_identity_private.ed25519.next";
+const NEXT_EXCHANGE: &str = "agent_exchange_private.x25519.next";
 
 /// Says why an identity cannot be read or kept.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +109,83 @@ impl IdentityFiles {
         Ok(Some(DeviceKeys::of_seeds(identity, exchange)))
     }
 
+    /// Reads the keys that were drawn to take the place of the present ones, if there are any.
+    fn next_keys(&self) -> Result<Option<DeviceKeys>, FilesError> {
+        let Some(identity) = self.read(NEXT_PRIVATE)? else {
+            return Ok(None);
+        };
+        // Where the X25519 key is not beside its place it stands there already.
+        let name = if self.at(NEXT_EXCHANGE).exists() {
+            NEXT_EXCHANGE
+        } else {
+            EXCHANGE
+        };
+        let exchange = self.read(name)?.ok_or_else(|| self.damaged(name))?;
+        let identity = key_bytes(&identity).ok_or_else(|| self.damaged(NEXT_PRIVATE))?;
+        let exchange = key_bytes(&exchange).ok_or_else(|| self.damaged(name))?;
+        Ok(Some(DeviceKeys::of_seeds(identity, exchange)))
+    }
+
+    /// Draws keys that are to take the place of the present ones, and keeps them beside; those that were drawn before stay.
+    ///
+    /// Errors: [`FilesError`].
+    pub fn prepare(&self) -> Result<DeviceKeys, FilesError> {
+        if let Some(keys) = self.next_keys()? {
+            return Ok(keys);
+        }
+        let keys = DeviceKeys::generate()?;
+        let (identity, exchange) = keys.seeds();
+        self.write(NEXT_EXCHANGE, STANDARD.encode(exchange).as_bytes(), 0o600)?;
+        self.write(NEXT_PRIVATE, STANDARD.encode(identity).as_bytes(), 0o600)?;
+        Ok(keys)
+    }
+
+    /// Puts the keys that the server took into their place: the X25519 key, then, with which it is done, the identity key.
+    ///
+    /// Errors: [`FilesError`]; it may be done again.
+    pub fn adopt(&self) -> Result<(), FilesError> {
+        self.adopt_exchange()?;
+        self.adopt_identity()
+    }
+
+    /// Puts the new X25519 key into its place.
+    ///
+    /// Errors: [`FilesError::Io`].
+    pub fn adopt_exchange(&self) -> Result<(), FilesError> {
+        self.rename(NEXT_EXCHANGE, EXCHANGE)
+    }
+
+    /// Puts the new identity key into its place.
+    ///
+    /// Errors: [`FilesError`].
+    pub fn adopt_identity(&self) -> Result<(), FilesError> {
+        self.rename(NEXT_PRIVATE, PRIVATE)?;
+        self.tell_public()
+    }
+
+    /// Writes the public key beside the private one, where it does not stand there.
+    fn tell_public(&self) -> Result<(), FilesError> {
+        let Some(keys) = self.existing_keys()? else {
+            return Ok(());
+        };
+        let public = STANDARD.encode(keys.public().as_bytes());
+        if self.read(PUBLIC)?.as_deref() == Some(public.as_str()) {
+            return Ok(());
+        }
+        self.write(PUBLIC, public.as_bytes(), 0o644)
+    }
+
+    /// Moves a file in one step; one that is not there was moved before.
+    fn rename(&self, from: &str, to: &str) -> Result<(), FilesError> {
+        let (from, to) = (self.at(from), self.at(to));
+        let moved = match std::fs::rename(&from, &to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => sync_entry(&to),
+        };
+        moved.map_err(|source| FilesError::Io { path: from, source })
+    }
+
     /// Reads the whole identity; `None` while the device is not enrolled.
     ///
     /// Errors: [`FilesError`].
@@ -133,7 +213,9 @@ impl IdentityFiles {
             key_set: self.kept_key_set()?,
         };
         let key_set: KeySet = open_key_set(&trust).map_err(FilesError::Trust)?;
+        self.tell_public()?;
         Ok(Some(Device {
+            next: self.next_keys()?,
             keys,
             guid,
             trust,
@@ -247,6 +329,37 @@ mod tests {
         }
         let folder = std::fs::metadata(&files.folder).unwrap().permissions().mode();
         assert_eq!(folder & 0o777, 0o700);
+    }
+
+    #[test]
+    fn given_new_keys_beside_the_old_ones_then_each_step_of_their_way_can_be_done_again() {
+        let root = tempfile::tempdir().unwrap();
+        let files = files(root.path());
+        let old = files.keys().unwrap();
+        let next = files.prepare().unwrap();
+        assert_ne!(next.seeds(), old.seeds());
+        assert_eq!(
+            files.prepare().unwrap().seeds(),
+            next.seeds(),
+            "those drawn before stay"
+        );
+        for name in [NEXT_PRIVATE, NEXT_EXCHANGE] {
+            let mode = std::fs::metadata(files.at(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+        assert_eq!(files.keys().unwrap().seeds(), old.seeds());
+        for _ in 0..2 {
+            files.adopt_exchange().unwrap();
+            assert_eq!(files.next_keys().unwrap().unwrap().seeds(), next.seeds());
+            assert_eq!(files.keys().unwrap().public(), old.public());
+        }
+        for _ in 0..2 {
+            files.adopt().unwrap();
+            assert!(files.next_keys().unwrap().is_none());
+            assert_eq!(files.keys().unwrap().seeds(), next.seeds());
+            let public = STANDARD.encode(next.public().as_bytes());
+            assert_eq!(files.read(PUBLIC).unwrap(), Some(public));
+        }
     }
 
     #[test]

@@ -51,6 +51,11 @@ impl Line {
         Ok((bus, links))
     }
 
+    /// Takes other keys, for which the credentials are that come next.
+    pub(super) fn rekeyed(&mut self, keys: DeviceKeys) {
+        self.keys = keys;
+    }
+
     /// Takes fresh credentials; returns whether the bus is somewhere else now.
     pub(super) fn took(&mut self, credentials: &Credentials) -> bool {
         let mut jwt = self.jwt.write().unwrap_or_else(PoisonError::into_inner);

@@ -181,6 +181,7 @@ impl World {
             key_set: KeySet::open(&signed, &trust.code_signing_root).unwrap(),
             trust,
             credentials: credentials(&self.bus, &self.device, self.jwt_life_ms),
+            next: None,
         };
         let parts = Parts {
             context: Context::System,
@@ -299,6 +300,7 @@ fn take(heard: &mut Heard, subject: &str, body: &[u8], key: &PublicKey) -> Optio
                 key_set: key_set(),
                 challenge: (!is_answer).then(|| "now".to_owned()),
                 quarantined: false,
+                renew: false,
             }))
         }
         "output" => {

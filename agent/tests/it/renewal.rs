@@ -74,6 +74,7 @@ async fn given_credentials_of_seconds_then_the_agent_renews_them_again_and_again
             let renewed = Renewed {
                 credentials: fresh,
                 key_set: SignedText::from(&key_set()),
+                rotate_key: false,
             };
             let body = serde_json::to_string(&renewed).unwrap();
             let answer = format!(

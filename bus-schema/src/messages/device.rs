@@ -153,4 +153,7 @@ pub struct Welcome {
     /// Whether the device is quarantined: it may report and gets no orders.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub quarantined: bool,
+    /// Whether something waits for the device at its next renewal, which it makes soon then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renew: bool,
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::shared_events::DeviceStatus;
-use crate::forms::{PublicKey, SignatureBytes, Signed, VerifyError};
+use crate::forms::{Form, PublicKey, SignatureBytes, Signed, VerifyError};
 use crate::ids::{ApprovalId, CodeId, DeploymentId, Guid, SiteName};
 use crate::installer_code::CodeUse;
 use crate::order::Context;
@@ -203,6 +203,80 @@ pub struct Renewed {
     pub credentials: Credentials,
     /// The newest key set.
     pub key_set: SignedText,
+    /// Whether an operator wants the device to draw a new identity key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rotate_key: bool,
+}
+
+/// Is the body of `POST /api/v1/device/rotate-key`: a device has a new identity key, and shows that it has both.
+///
+/// Shape: both signatures are over the form `rotate-key` of [`RotateKey::fields`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RotateKey {
+    /// The device.
+    pub guid: Guid,
+    /// The new identity key.
+    pub public_key: PublicKey,
+    /// The new X25519 key.
+    pub exchange_key: PublicKey,
+    /// The new identity key's signature over the form `exchange-key` of the new X25519 key.
+    pub exchange_key_signature: SignatureBytes,
+    /// When the device asked, by its clock.
+    pub issued_at: Timestamp,
+    /// 16 random bytes, base64url.
+    pub nonce: String,
+    /// The proof by the old identity key.
+    pub old_signature: SignatureBytes,
+    /// The proof by the new identity key.
+    pub new_signature: SignatureBytes,
+}
+
+impl RotateKey {
+    /// Returns what is signed: GUID, old key, new key, new X25519 key, issued at, nonce, all as text.
+    pub fn fields(
+        guid: &Guid,
+        old: &PublicKey,
+        new: &PublicKey,
+        exchange: &PublicKey,
+        issued_at: Timestamp,
+        nonce: &str,
+    ) -> [String; 6] {
+        [
+            guid.to_string(),
+            old.to_string(),
+            new.to_string(),
+            exchange.to_string(),
+            issued_at.to_string(),
+            nonce.to_owned(),
+        ]
+    }
+
+    /// Verifies all three signatures, given the key that the device had before.
+    ///
+    /// Errors: [`VerifyError`] of the first that does not fit.
+    pub fn verify(&self, old: &PublicKey) -> Result<(), VerifyError> {
+        let exchange: [&[u8]; 1] = [self.exchange_key.as_bytes()];
+        self.public_key
+            .verify(Form::ExchangeKey, &exchange, &self.exchange_key_signature)?;
+        let fields = Self::fields(
+            &self.guid,
+            old,
+            &self.public_key,
+            &self.exchange_key,
+            self.issued_at,
+            &self.nonce,
+        );
+        let fields = fields.each_ref().map(|field| field.as_bytes());
+        old.verify(Form::RotateKey, &fields, &self.old_signature)?;
+        self.public_key.verify(Form::RotateKey, &fields, &self.new_signature)
+    }
+}
+
+/// Answers [`RotateKey`]: from now on only the new key is the device's.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct KeyRotated {
+    /// What the device connects with, for the new key.
+    pub credentials: Credentials,
 }
 
 /// Is the body of `POST /api/v1/codes`.
@@ -378,7 +452,7 @@ pub struct Deny {
     pub reason: String,
 }
 
-/// Is the body of `POST /api/v1/devices/{id}/quarantine`, `…/release`, `…/revoke` and `…/decommission`.
+/// Is the body of `POST /api/v1/devices/{id}/quarantine`, `…/release`, `…/revoke`, `…/decommission` and `…/rotate-key`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChangeStatus {

@@ -24,6 +24,7 @@ macro_rules! kind {
 }
 kind!(
     DeviceEnrolled,
+    DeviceKeyRotated,
     DeviceStatusChanged,
     DeviceConnected,
     DeviceDisconnected,
@@ -83,6 +84,23 @@ pub struct DeviceEnrolled {
     pub first_seen_at: Timestamp,
     /// When it was approved.
     pub approved_at: Timestamp,
+}
+
+/// enrollment: a device has a new identity key; its journal and everything else of it goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceKeyRotated {
+    /// The device.
+    pub guid: Guid,
+    /// Its identity key from now on.
+    pub public_key: PublicKey,
+    /// Its identity key until now, which is worthless.
+    pub previous_key: PublicKey,
+    /// Its X25519 key.
+    pub exchange_key: PublicKey,
+    /// The identity key's signature over the X25519 key.
+    pub exchange_key_signature: crate::forms::SignatureBytes,
+    /// Since when.
+    pub at: Timestamp,
 }
 
 /// Names the operator who did something.

@@ -114,7 +114,7 @@ pub enum Command {
     /// Lists and decides enrolment requests
     #[command(subcommand)]
     Approvals(ApprovalsCommand),
-    /// Lists and shows devices, quarantines, releases, revokes and decommissions them
+    /// Lists and shows devices, quarantines, releases, revokes and decommissions them, replaces their keys
     #[command(subcommand)]
     Devices(DevicesCommand),
     /// Runs a command or a script on devices
@@ -466,6 +466,8 @@ pub enum DevicesCommand {
     Release(ReleaseArgs),
     /// Revokes devices: they are cut off until an operator approves a new enrolment of them
     Revoke(StatusArgs),
+    /// Has devices draw new identity keys, soon when they are on the bus; their old ones are worthless then
+    RotateKey(StatusArgs),
     /// Decommissions devices for good: their keys never make a device again
     Decommission(StatusArgs),
 }
@@ -775,6 +777,7 @@ mod tests {
             "devices release --quarantined-since 10m --by-server --reason checked",
             "devices release --quarantined-since 2026-11-22T10:00:00Z",
             "devices revoke a --reason stolen",
+            "devices rotate-key a --reason hygiene",
             "devices decommission a",
             "run --device a --device b --lang bash --context currentuser --timeout 10m --follow -- uname -a",
             "run --all --file x.sh --json",

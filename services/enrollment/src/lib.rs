@@ -1,8 +1,8 @@
 //! enrollment: installer codes, approvals, device identity, bus credentials, revocation, and who is on the bus.
 //!
 //! **Asked** by operators: `codes-create|list|revoke`, `approvals-list|approve|deny`,
-//! `devices-quarantine|release|revoke|decommission`; by machines, whose body proves itself:
-//! `enroll-request`, `enroll-poll`, `device-renew`; by devices on the bus: `tell.agent.hello`. **Asks** nobody; follows access
+//! `devices-quarantine|release|revoke|decommission|rotate-key`; by machines, whose body proves itself:
+//! `enroll-request`, `enroll-poll`, `device-renew`, `device-rotate-key`; by devices on the bus: `tell.agent.hello`. **Asks** nobody; follows access
 //! to know what was revoked, which sites there are and who may still [approve in advance](minters), and holds the only connection to the bus's own account (see [`warden`]).
 //!
 //! **On disk**: its event log, with the streams `code-<id>`, `approval-<id>`, `device-<guid>` and `presence-<guid>`; its keys,

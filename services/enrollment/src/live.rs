@@ -85,6 +85,7 @@ fn told(event: &Event) -> Option<(&'static str, &'static str, Value)> {
             "status-changed",
             json!({"guid": guid, "status": changed.status.as_str()}),
         ),
+        Event::Device(guid, DeviceEvent::KeyRotated(_)) => ("device", "key-rotated", json!({"guid": guid})),
         Event::Device(..) => return None,
         Event::Connected(event) => ("device", "connected", json!({"guid": event.guid})),
         Event::Disconnected(event) => ("device", "disconnected", json!({"guid": event.guid})),

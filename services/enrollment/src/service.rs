@@ -111,6 +111,18 @@ fn verbs(builder: ServiceBuilder, app: &Arc<App>) -> ServiceBuilder {
                 handlers::device_status::handle(&app, &ctx, Change::Decommission).await
             }),
         )
+        .operator(
+            "devices-rotate-key",
+            operator(app, |app, ctx| async move {
+                handlers::devices_rotate_key::handle(&app, &ctx).await
+            }),
+        )
+        .public(
+            "device-rotate-key",
+            public(app, |app, ctx| async move {
+                handlers::device_rotate_key::handle(&app, &ctx).await
+            }),
+        )
         .public(
             "enroll-request",
             public(app, |app, ctx| async move {

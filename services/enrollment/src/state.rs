@@ -34,6 +34,15 @@ pub struct Seen {
     pub at: Timestamp,
 }
 
+/// Says whose a key was before a newer one took its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retired {
+    /// The device.
+    pub guid: Guid,
+    /// Since when.
+    pub at: Timestamp,
+}
+
 /// Holds what the log says.
 #[derive(Debug, Default)]
 pub struct State {
@@ -47,7 +56,8 @@ pub struct State {
     devices_by_machine: BTreeMap<String, BTreeSet<Guid>>,
     seen: BTreeMap<Guid, Versioned<Seen>>,
     revoked: BTreeMap<Guid, Timestamp>,
-    retired: BTreeMap<PublicKey, Timestamp>,
+    retired: BTreeMap<PublicKey, Retired>,
+    rotations_asked: BTreeMap<Guid, Timestamp>,
     releases: u64,
 }
 
@@ -105,8 +115,8 @@ impl State {
             DeviceEvent::Enrolled(enrolled) => {
                 let before = self.devices.get(&guid).map(|device| device.value.public_key());
                 if let Some(old) = before.filter(|old| *old != enrolled.public_key) {
-                    self.devices_by_key.remove(&old);
-                    self.retired.insert(old, enrolled.approved_at);
+                    self.retire(guid, old, enrolled.approved_at);
+                    self.rotations_asked.remove(&guid);
                 }
                 self.devices_by_key.insert(enrolled.public_key, guid);
                 let machine = enrolled.facts.machine_hash.clone();
@@ -125,12 +135,25 @@ impl State {
                 DeviceStatus::Active => self.releases += 1,
                 DeviceStatus::Quarantined => {}
             },
+            DeviceEvent::KeyRotationAsked { at, .. } => {
+                self.rotations_asked.insert(guid, *at);
+            }
+            DeviceEvent::KeyRotated(rotated) => {
+                self.retire(guid, rotated.previous_key, rotated.at);
+                self.devices_by_key.insert(rotated.public_key, guid);
+                self.rotations_asked.remove(&guid);
+            }
             _ => {}
         }
         if let Some(device) = self.devices.get_mut(&guid) {
             device.value.evolve(&event);
             device.version = version;
         }
+    }
+
+    fn retire(&mut self, guid: Guid, key: PublicKey, at: Timestamp) {
+        self.devices_by_key.remove(&key);
+        self.retired.insert(key, Retired { guid, at });
     }
 
     fn fold_seen(&mut self, guid: Guid, connected: bool, at: Timestamp, version: Version) {
@@ -193,7 +216,19 @@ impl State {
     }
     /// Lists the keys that newer ones took the place of, each with the time when.
     pub fn retired(&self) -> impl Iterator<Item = (PublicKey, Timestamp)> {
-        self.retired.iter().map(|(key, at)| (*key, *at))
+        self.retired.iter().map(|(key, retired)| (*key, retired.at))
+    }
+    /// Finds whose a key was before a newer one took its place.
+    pub fn retired_of(&self, key: &PublicKey) -> Option<Guid> {
+        self.retired.get(key).map(|retired| retired.guid)
+    }
+    /// Tells whether an operator wants a new key of a device.
+    pub fn rotation_is_asked(&self, guid: &Guid) -> bool {
+        self.rotations_asked.contains_key(guid)
+    }
+    /// Lists the devices of which an operator wants a new key, each with the time when it was asked for.
+    pub fn rotations_asked(&self) -> impl Iterator<Item = (Guid, Timestamp)> {
+        self.rotations_asked.iter().map(|(guid, at)| (*guid, *at))
     }
     /// Lists every device.
     pub fn devices(&self) -> impl Iterator<Item = &Device> {

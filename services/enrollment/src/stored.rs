@@ -9,7 +9,7 @@ use borealis_bus_schema::forms::{PublicKey, SignatureBytes};
 use borealis_bus_schema::ids::{ApprovalId, CodeId, Guid, OperatorId, SessionId, SiteName};
 use borealis_bus_schema::messages::enrollment::HostFacts;
 use borealis_bus_schema::messages::shared_events::{
-    DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceStatusChanged, SharedEvent,
+    Actor, DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceKeyRotated, DeviceStatusChanged, SharedEvent,
 };
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{InvalidStreamId, NewEvent, StreamId};
@@ -177,6 +177,14 @@ struct DeviceSaidHello {
 }
 
 #[derive(Serialize, Deserialize)]
+struct DeviceKeyRotationAsked {
+    guid: Guid,
+    reason: String,
+    by: Actor,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
 struct RefreshFamilyRevoked {
     guid: Guid,
     family: ApprovalId,
@@ -289,6 +297,14 @@ impl Event {
             "DeviceSaidHello" => {
                 let DeviceSaidHello { guid, counter, at } = decode(kind, body)?;
                 Event::Device(guid, DeviceEvent::SaidHello { guid, counter, at })
+            }
+            "DeviceKeyRotationAsked" => {
+                let DeviceKeyRotationAsked { guid, reason, by, at } = decode(kind, body)?;
+                Event::Device(guid, DeviceEvent::KeyRotationAsked { guid, reason, by, at })
+            }
+            "DeviceKeyRotated" => {
+                let rotated: DeviceKeyRotated = decode(kind, body)?;
+                Event::Device(rotated.guid, DeviceEvent::KeyRotated(Box::new(rotated)))
             }
             "RefreshFamilyRevoked" => {
                 let RefreshFamilyRevoked {
@@ -493,6 +509,11 @@ fn device_to_new(event: &DeviceEvent) -> Result<NewEvent, StoredError> {
             },
         ),
         DeviceEvent::SaidHello { guid, counter, at } => new("DeviceSaidHello", &DeviceSaidHello { guid, counter, at }),
+        DeviceEvent::KeyRotationAsked { guid, reason, by, at } => new(
+            "DeviceKeyRotationAsked",
+            &DeviceKeyRotationAsked { guid, reason, by, at },
+        ),
+        DeviceEvent::KeyRotated(body) => new(DeviceKeyRotated::KIND, &*body),
         DeviceEvent::RefreshFamilyRevoked {
             guid,
             family,

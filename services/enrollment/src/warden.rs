@@ -46,6 +46,8 @@ const RECONCILE: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(2);
 /// Is the pause before findings that could not be written are tried again.
 const FINDINGS_RETRY: Duration = Duration::from_secs(1);
+/// Is for how long after an operator asked a device for a new key its connection is ended to tell it, in milliseconds.
+const CALL_FOR_KEYS_MS: i64 = 60_000;
 /// Is how many words of the bus are taken together.
 const BATCH: usize = 256;
 /// Is how long a revocation stays in the account after the last JWT that it could stop has ended.
@@ -136,6 +138,7 @@ impl Warden {
             push_at: Instant::now(),
             findings_at: Instant::now(),
             brake: Brake::default(),
+            called: BTreeMap::new(),
         };
         watch.run().await;
         Err(WardenError::Closed)
@@ -163,6 +166,17 @@ fn agent_label<'n>(name: &'n str, guid: &Guid) -> Option<&'n str> {
     (label.len() == AGENT_LABEL_CHARS && label.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(label)
 }
 
+fn named(guid: Guid, connection: BusConnection) -> (Guid, Connection) {
+    let label = agent_label(&connection.name, &guid).map(Into::into);
+    let connection = Connection {
+        label,
+        server: connection.server.into(),
+        number: connection.cid,
+        address: connection.host,
+    };
+    (guid, connection)
+}
+
 struct Watch<'w> {
     warden: &'w Warden,
     sys: Sys,
@@ -176,6 +190,7 @@ struct Watch<'w> {
     push_at: Instant,
     findings_at: Instant,
     brake: Brake,
+    called: BTreeMap<Guid, Timestamp>,
 }
 
 /// Is what the bus holds of the account, as far as that is known.
@@ -221,6 +236,7 @@ impl Watch<'_> {
             self.perform(acts).await;
             self.follow_findings().await;
             self.raise_alarm().await;
+            self.call_for_keys().await;
         }
     }
 
@@ -257,25 +273,48 @@ impl Watch<'_> {
                 }
             }
             ConnectionEvent::Disconnected { connection, reason } => {
-                if let Some((guid, connection)) = self.device_of(connection) {
+                if let Some((guid, connection)) = self.former_device_of(connection) {
                     self.presence.closed(guid, &connection, reason, now);
                 }
             }
         }
     }
 
-    /// Finds the device of a connection; services' connections are nobody's.
+    /// Finds the device of a connection; services' connections are nobody's, and so are those of keys that were replaced.
     fn device_of(&self, connection: BusConnection) -> Option<(Guid, Connection)> {
         let key = nats_jwt::public_key_of(&connection.user)?;
         let guid = self.warden.app.ledger.state().device_by_key(&key)?.guid();
-        let label = agent_label(&connection.name, &guid).map(Into::into);
-        let connection = Connection {
-            label,
-            server: connection.server.into(),
-            number: connection.cid,
-            address: connection.host,
+        Some(named(guid, connection))
+    }
+
+    /// Finds the device of a connection that ended, also when its key was replaced since it began.
+    fn former_device_of(&self, connection: BusConnection) -> Option<(Guid, Connection)> {
+        let key = nats_jwt::public_key_of(&connection.user)?;
+        let guid = {
+            let state = self.warden.app.ledger.state();
+            let of_key = state.device_by_key(&key).map(crate::aggregate::device::Device::guid);
+            of_key.or_else(|| state.retired_of(&key))?
         };
-        Some((guid, connection))
+        Some(named(guid, connection))
+    }
+
+    /// Ends the connections of devices of which an operator just asked a new key: they come back at once, are told in the
+    /// answer to their hello, and renew.
+    async fn call_for_keys(&mut self) {
+        let now = self.warden.clock.now();
+        let asked: BTreeMap<Guid, Timestamp> = self.warden.app.ledger.state().rotations_asked().collect();
+        self.called.retain(|guid, at| asked.get(guid) == Some(at));
+        for (guid, at) in asked {
+            let is_new = self.called.insert(guid, at) != Some(at);
+            let is_fresh = now.since_ms(at) < CALL_FOR_KEYS_MS;
+            if is_new
+                && is_fresh
+                && let Some(connection) = self.presence.connection(&guid)
+                && let Err(error) = self.sys.kick(&connection.server, connection.number).await
+            {
+                tracing::debug!(%guid, error = %Chain(&error), "the connection could not be ended");
+            }
+        }
     }
 
     /// Asks for all connections, and reads the account back.

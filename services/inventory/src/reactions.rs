@@ -8,7 +8,7 @@ use borealis_bus_schema::codec;
 use borealis_bus_schema::ids::VerbName;
 use borealis_bus_schema::messages::events::EventRow;
 use borealis_bus_schema::messages::shared_events::{
-    DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceStatusChanged, SharedEvent,
+    DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceKeyRotated, DeviceStatusChanged, SharedEvent,
 };
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::bus::Bus;
@@ -84,6 +84,11 @@ fn take(app: &Arc<App>, row: &EventRow) -> Result<Option<(&'static str, Value)>,
             app.fleet_mut().status_changed(&event);
             let data = json!({"guid": event.guid, "status": event.status.as_str()});
             Some(("status-changed", data))
+        }
+        DeviceKeyRotated::KIND => {
+            let event: DeviceKeyRotated = read(body)?;
+            app.fleet_mut().key_rotated(&event);
+            Some(("facts-changed", json!({"guid": event.guid})))
         }
         DeviceConnected::KIND => {
             let event: DeviceConnected = read(body)?;

@@ -7,7 +7,8 @@ use borealis_bus_schema::codec;
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{Guid, SiteName};
 use borealis_bus_schema::messages::shared_events::{
-    DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceStatus, DeviceStatusChanged, SharedEvent,
+    DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceKeyRotated, DeviceStatus, DeviceStatusChanged,
+    SharedEvent,
 };
 use borealis_bus_schema::time::Timestamp;
 use parking_lot::RwLock;
@@ -81,6 +82,13 @@ impl Devices {
                 all.insert(event.guid, Arc::new(device));
                 if is_new_key {
                     return Ok(Changed::Replaced(event.guid));
+                }
+            }
+            DeviceKeyRotated::KIND => {
+                let event: DeviceKeyRotated = codec::decode(body)?;
+                if let Some(device) = all.get_mut(&event.guid).map(Arc::make_mut) {
+                    // Its journal goes on, and it signs what it holds there with the new key.
+                    device.public_key = event.public_key;
                 }
             }
             DeviceStatusChanged::KIND => {
@@ -238,6 +246,22 @@ mod tests {
         assert_eq!(apply(&devices, &fresh), Changed::Nothing);
         let device = devices.get(&guid()).unwrap();
         assert_eq!((device.replaced_at, device.public_key), (Some(at()), fresh.public_key));
+    }
+
+    #[test]
+    fn a_device_that_replaced_its_key_is_the_same_with_the_same_journal() {
+        let devices = enrolled();
+        let rotated = DeviceKeyRotated {
+            guid: guid(),
+            public_key: PublicKey::from_bytes([9; 32]),
+            previous_key: enrolment().public_key,
+            exchange_key: PublicKey::from_bytes([8; 32]),
+            exchange_key_signature: SignatureBytes::from_bytes([0; 64]),
+            at: at(),
+        };
+        assert_eq!(apply(&devices, &rotated), Changed::Nothing);
+        let device = devices.get(&guid()).unwrap();
+        assert_eq!((device.public_key, device.replaced_at), (rotated.public_key, None));
     }
 
     #[test]

@@ -107,7 +107,12 @@ fn config() -> CoreConfig {
 }
 
 pub fn core_of(records: Vec<Record>) -> Core {
-    Core::new(config(), Box::new(keys()), records)
+    core_with(keys(), records)
+}
+
+/// Makes the core of a device with other keys.
+pub fn core_with(keys: DeviceKeys, records: Vec<Record>) -> Core {
+    Core::new(config(), Box::new(keys), records)
 }
 
 impl Desk {
@@ -162,6 +167,7 @@ impl Desk {
             key_set: signed_key_set(&key_set(1)),
             challenge: None,
             quarantined: false,
+            renew: false,
         };
         self.give(Input::Welcomed(Ok(welcome)))
     }
@@ -173,6 +179,7 @@ impl Desk {
             key_set: signed_key_set(&key_set(1)),
             challenge: Some(challenge.into()),
             quarantined: false,
+            renew: false,
         };
         self.give(Input::Welcomed(Ok(welcome)))
     }

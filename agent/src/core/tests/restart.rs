@@ -2,7 +2,11 @@
 
 use super::desk::*;
 use crate::core::record::Record;
-use crate::core::{Ending, Input, Output};
+use crate::core::{Ending, Input, Output, TellError};
+use crate::identity::DeviceKeys;
+use borealis_bus_schema::codes::{Code, Retry};
+use borealis_bus_schema::forms::Form;
+use borealis_bus_schema::messages::device::RunResult;
 use borealis_bus_schema::messages::scheduler::{OutputStream, RunState};
 
 #[test]
@@ -69,6 +73,43 @@ fn given_exited_then_the_same_signed_result_is_sent_again() {
         _ => None,
     });
     assert_eq!(sent, Some(before));
+}
+
+#[test]
+fn given_another_key_then_a_result_that_waits_is_signed_with_it_also_after_a_restart() {
+    let other = DeviceKeys::of_seeds([8; 32], [9; 32]);
+    let sent = |outputs: &[Output]| {
+        let sent = outputs.iter().find_map(|output| match output {
+            Output::SendResult { result, .. } => Some(result.clone()),
+            _ => None,
+        });
+        let opened = sent.map(|result| result.open::<RunResult>(&other.public(), Form::Result));
+        opened.map(|result| result.unwrap().exit_code)
+    };
+    let mut desk = Desk::new();
+    let (order, key) = desk.running();
+    desk.exited(key, Ending::Code(5));
+    desk.core.rekey(Box::new(other.clone()), desk.now);
+    assert_eq!(sent(&desk.give(Input::Connected)), Some(Some(5)));
+
+    // Whoever takes results has not heard of the new key yet: it is told again soon.
+    let refused = Input::ResultAnswered {
+        key,
+        answer: Err(TellError::Refused {
+            code: Code::ResultSignatureInvalid,
+            retry: Retry::Never,
+        }),
+    };
+    assert_eq!(sent(&desk.give(refused)), None);
+    assert_eq!(sent(&desk.pass(2_000)), Some(Some(5)));
+
+    // The journal still holds the old signature.
+    desk.core = core_with(other.clone(), desk.journal.records.clone());
+    desk.give(Input::Began);
+    desk.give(Input::ServerTime(desk.now.wall));
+    assert_eq!(sent(&desk.give(Input::Connected)), Some(Some(5)));
+    let told = desk.deliver(&order).0.unwrap().result.unwrap();
+    assert!(told.open::<RunResult>(&other.public(), Form::Result).is_ok());
 }
 
 #[test]

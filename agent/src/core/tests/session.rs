@@ -118,6 +118,7 @@ fn given_a_welcome_then_the_server_s_clock_counts() {
         key_set: signed_key_set(&key_set(1)),
         challenge: None,
         quarantined: false,
+        renew: false,
     };
     desk.give(Input::Welcomed(Ok(welcome)));
     assert_eq!(desk.core.skew_ms(), Some(-5 * HOUR_MS));
@@ -136,6 +137,7 @@ fn given_a_welcome_with_foreign_keys_then_the_clock_is_taken_and_the_keys_are_no
         key_set: foreign,
         challenge: None,
         quarantined: false,
+        renew: false,
     })));
     assert!(!outputs.iter().any(|output| matches!(output, Output::KeepKeySet(_))));
 }

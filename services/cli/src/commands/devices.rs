@@ -40,6 +40,7 @@ pub async fn run(api: &Api, printer: &Printer, command: DevicesCommand) -> Resul
         }
         DevicesCommand::Quarantine(args) => change(api, printer, "quarantine", args).await,
         DevicesCommand::Release(args) => release(api, printer, args).await,
+        DevicesCommand::RotateKey(args) => change(api, printer, "rotate-key", args).await,
         DevicesCommand::Revoke(args) => change(api, printer, "revoke", args).await,
         DevicesCommand::Decommission(args) => change(api, printer, "decommission", args).await,
     }
@@ -92,7 +93,11 @@ async fn change_all(api: &Api, printer: &Printer, act: &str, guids: &[Guid], rea
         let path = format!("{PATH}/{guid}/{act}");
         let now: DeviceStanding = api.change(&path, &body).await?;
         printer.value(&now, || {
-            format!("{} is {}.", print::plain(&now.hostname), now.status.as_str())
+            let hostname = print::plain(&now.hostname);
+            match act {
+                "rotate-key" => format!("{hostname} draws a new key at its next renewal, soon when it is online."),
+                _ => format!("{hostname} is {}.", now.status.as_str()),
+            }
         })
     };
     super::each(printer, guids, change_one).await

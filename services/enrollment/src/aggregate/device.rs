@@ -1,8 +1,10 @@
 //! The device: its key, its status, and the family of refresh tokens that it holds.
 
-use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::forms::{PublicKey, SignatureBytes};
 use borealis_bus_schema::ids::{ApprovalId, Guid};
-use borealis_bus_schema::messages::shared_events::{Actor, DeviceEnrolled, DeviceStatus, DeviceStatusChanged};
+use borealis_bus_schema::messages::shared_events::{
+    Actor, DeviceEnrolled, DeviceKeyRotated, DeviceStatus, DeviceStatusChanged,
+};
 use borealis_bus_schema::time::Timestamp;
 use thiserror::Error;
 
@@ -26,6 +28,23 @@ pub struct Device {
     pub family: Option<Family>,
     /// The number of its last hello; none before the first, and after a release, which forgives what went back.
     pub hello_counter: Option<u64>,
+    /// The key that its present one took the place of by the device's own wish, and when; none while that never happened.
+    pub previous_key: Option<(PublicKey, Timestamp)>,
+    /// Since when an operator wants it to draw a new key; none once it did.
+    pub rotation_asked_at: Option<Timestamp>,
+}
+
+/// Is a device's new identity key; its signatures were verified already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewKey {
+    /// The key.
+    pub public_key: PublicKey,
+    /// The X25519 key that goes with it.
+    pub exchange_key: PublicKey,
+    /// The new key's signature over the X25519 key.
+    pub exchange_key_signature: SignatureBytes,
+    /// When the device asked, by its clock.
+    pub issued_at: Timestamp,
 }
 
 /// Says why a device has its status.
@@ -114,6 +133,19 @@ pub enum DeviceEvent {
         /// When.
         at: Timestamp,
     },
+    /// An operator wants it to draw a new identity key.
+    KeyRotationAsked {
+        /// The device.
+        guid: Guid,
+        /// Why.
+        reason: String,
+        /// Who wants it.
+        by: Actor,
+        /// When.
+        at: Timestamp,
+    },
+    /// It has a new identity key; everything else of it goes on.
+    KeyRotated(Box<DeviceKeyRotated>),
     /// A token that had a used successor was seen again.
     RefreshFamilyRevoked {
         /// The device.
@@ -183,6 +215,8 @@ impl Device {
             standing: None,
             family: None,
             hello_counter: None,
+            previous_key: None,
+            rotation_asked_at: None,
         }
     }
 
@@ -301,6 +335,69 @@ impl Device {
         Ok(self.turned(status, why))
     }
 
+    /// Decides that an operator wants a new identity key of the device; asking again changes nothing.
+    ///
+    /// Errors: [`DeviceRejection::WrongStatus`] when the device is not active, [`DeviceRejection::ReasonTooLong`].
+    pub fn ask_key_rotation(
+        &self,
+        reason: &str,
+        by: &Actor,
+        now: Timestamp,
+    ) -> Result<Option<DeviceEvent>, DeviceRejection> {
+        if reason.chars().count() > MAX_REASON_CHARS {
+            return Err(DeviceRejection::ReasonTooLong);
+        }
+        self.active()?;
+        Ok(self.rotation_asked_at.is_none().then(|| DeviceEvent::KeyRotationAsked {
+            guid: self.guid(),
+            reason: reason.trim().to_owned(),
+            by: by.clone(),
+            at: now,
+        }))
+    }
+
+    /// Decides about a new identity key; nothing happens when it is the device's key already, since the answer was lost then.
+    ///
+    /// Of a device that is in doubt nobody knows who asks: it keeps its key until an operator released it.
+    ///
+    /// Errors: as [`Device::admitted`]; [`DeviceRejection::WrongStatus`] when the device is not active,
+    /// [`DeviceRejection::ClockSkew`], [`DeviceRejection::RefreshInvalid`] when it has to enrol again anyway.
+    pub fn rotate_key(&self, new: &NewKey, now: Timestamp) -> Result<Option<DeviceEvent>, DeviceRejection> {
+        self.admitted()?;
+        if self.family.is_none_or(|family| family.revoked) {
+            return Err(DeviceRejection::RefreshInvalid);
+        }
+        if new.public_key == self.public_key() {
+            return Ok(None);
+        }
+        self.active()?;
+        if now.since_ms(new.issued_at).abs() > RENEW_SKEW_MS {
+            return Err(DeviceRejection::ClockSkew);
+        }
+        Ok(Some(DeviceEvent::KeyRotated(Box::new(DeviceKeyRotated {
+            guid: self.guid(),
+            public_key: new.public_key,
+            previous_key: self.public_key(),
+            exchange_key: new.exchange_key,
+            exchange_key_signature: new.exchange_key_signature,
+            at: now,
+        }))))
+    }
+
+    /// Tells whether somebody who signs with a key, at a time, uses the one that the device itself gave up: there are two of
+    /// it then, or an older state of it. What was asked before the change may arrive after it.
+    pub fn gave_up(&self, key: &PublicKey, issued_at: Timestamp) -> bool {
+        self.previous_key
+            .is_some_and(|(previous, at)| previous == *key && issued_at > at.plus_ms(RENEW_SKEW_MS))
+    }
+
+    const fn active(&self) -> Result<(), DeviceRejection> {
+        match self.status {
+            DeviceStatus::Active => Ok(()),
+            status => Err(DeviceRejection::WrongStatus { status }),
+        }
+    }
+
     /// Decides what a newly approved enrolment makes of the device's status: one that was revoked is admitted again.
     ///
     /// Errors: [`DeviceRejection::Decommissioned`].
@@ -358,6 +455,8 @@ impl Device {
                     // The new key begins with its own tokens and its own journal.
                     self.family = None;
                     self.hello_counter = None;
+                    self.previous_key = None;
+                    self.rotation_asked_at = None;
                 }
                 self.enrolled = (**enrolled).clone();
             }
@@ -377,6 +476,14 @@ impl Device {
                 });
             }
             DeviceEvent::SaidHello { counter, .. } => self.hello_counter = Some(*counter),
+            DeviceEvent::KeyRotationAsked { at, .. } => self.rotation_asked_at = Some(*at),
+            DeviceEvent::KeyRotated(rotated) => {
+                self.previous_key = Some((rotated.previous_key, rotated.at));
+                self.rotation_asked_at = None;
+                self.enrolled.public_key = rotated.public_key;
+                self.enrolled.exchange_key = rotated.exchange_key;
+                self.enrolled.exchange_key_signature = rotated.exchange_key_signature;
+            }
             DeviceEvent::CredentialsIssued { approval, at, .. } => {
                 self.family = Some(Family {
                     name: *approval,
@@ -453,6 +560,58 @@ mod tests {
     };
     fn changed(change: Change) -> DeviceEvent {
         given(&[]).change_status(change, WHY).unwrap()
+    }
+
+    fn new_key(seed: u8) -> NewKey {
+        NewKey {
+            public_key: PublicKey::from_bytes([seed; 32]),
+            exchange_key: PublicKey::from_bytes([seed + 1; 32]),
+            exchange_key_signature: SignatureBytes::from_bytes([seed; 64]),
+            issued_at: NOW,
+        }
+    }
+
+    #[test]
+    fn given_a_new_key_when_it_is_shown_again_then_nothing_happens_twice() {
+        let mut device = given(&[issued()]);
+        let (old, new) = (device.public_key(), new_key(5));
+        let ada = Actor {
+            operator: OperatorId::from_bytes([9; 16]),
+            username: "ada".into(),
+        };
+        let asked = device.ask_key_rotation(" hygiene ", &ada, NOW).unwrap().unwrap();
+        device.evolve(&asked);
+        assert_eq!(device.rotation_asked_at, Some(NOW));
+        assert_eq!(device.ask_key_rotation("again", &ada, NOW), Ok(None));
+
+        let late = NOW.plus_ms(RENEW_SKEW_MS + 1);
+        assert_eq!(device.rotate_key(&new, late), Err(DeviceRejection::ClockSkew));
+        device.evolve(&device.rotate_key(&new, NOW).unwrap().unwrap());
+        assert_eq!((device.public_key(), device.rotation_asked_at), (new.public_key, None));
+        assert_eq!(device.previous_key, Some((old, NOW)));
+        assert_eq!(device.family.map(|f| f.newest), Some(1), "its tokens go on");
+        assert_eq!(device.rotate_key(&new, late), Ok(None), "the answer was lost");
+
+        // Whoever uses the old key after the change is not the device.
+        assert!(device.gave_up(&old, late));
+        assert!(!device.gave_up(&old, NOW), "it may have been asked before the change");
+        assert!(!device.gave_up(&new.public_key, late));
+    }
+
+    #[test]
+    fn given_a_device_that_is_not_active_when_it_has_a_new_key_then_it_keeps_the_old_one() {
+        let quarantined = given(&[issued(), changed(Change::Quarantine)]);
+        let status = DeviceStatus::Quarantined;
+        assert_eq!(
+            quarantined.rotate_key(&new_key(5), NOW),
+            Err(DeviceRejection::WrongStatus { status })
+        );
+        let revoked = given(&[issued(), changed(Change::Revoke)]);
+        assert_eq!(revoked.rotate_key(&new_key(5), NOW), Err(DeviceRejection::Revoked));
+        assert_eq!(
+            given(&[]).rotate_key(&new_key(5), NOW),
+            Err(DeviceRejection::RefreshInvalid)
+        );
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use borealis_bus_schema::audit::Actor;
 use borealis_bus_schema::codes::Code;
-use borealis_bus_schema::forms::Form;
+use borealis_bus_schema::forms::{Form, PublicKey};
 use borealis_bus_schema::messages::enrollment::{Renew, Renewed};
+use borealis_bus_schema::messages::shared_events::DeviceStatus;
 use borealis_bus_schema::reply::WireError;
 use borealis_service_kit::audit;
 use borealis_service_kit::operator::PublicCtx;
@@ -19,7 +20,7 @@ use crate::state::State;
 use crate::stored::Event;
 
 /// Is how many bytes a nonce has.
-const NONCE_BYTES: usize = 16;
+pub(super) const NONCE_BYTES: usize = 16;
 
 /// Renews a device's credentials.
 ///
@@ -42,7 +43,7 @@ async fn renew(app: &App, ctx: &PublicCtx) -> Result<Renewed, Refusal> {
             what: "nonce is not 16 bytes as base64url".to_owned(),
         });
     }
-    let key = verify(app, &asked)?;
+    let key = verify(app, &asked).inspect_err(|_| notice_old_key(app, &asked))?;
     audit::note_actor(Actor::device(&asked.guid));
     audit::note_object("device", asked.guid);
     app.admit_key(&key, ctx.now)?;
@@ -89,6 +90,7 @@ async fn renew(app: &App, ctx: &PublicCtx) -> Result<Renewed, Refusal> {
     Ok(Renewed {
         credentials,
         key_set: app.issuer.key_set(),
+        rotate_key: device.rotation_asked_at.is_some() && device.status == DeviceStatus::Active,
     })
 }
 
@@ -97,9 +99,28 @@ const UNPROVED: Refusal = Refusal::Proof {
 };
 
 /// Verifies the signature with the device's key; an unknown device is told nothing else than a wrong signature.
-fn verify(app: &App, asked: &Renew) -> Result<borealis_bus_schema::forms::PublicKey, Refusal> {
-    let state = app.ledger.state();
-    let key = state.device(&asked.guid).ok_or(UNPROVED)?.public_key();
+fn verify(app: &App, asked: &Renew) -> Result<PublicKey, Refusal> {
+    let key = app.ledger.state().device(&asked.guid).ok_or(UNPROVED)?.public_key();
+    is_signed_by(asked, &key).then_some(key).ok_or(UNPROVED)
+}
+
+/// Finds a copy of a device: it signs with the key that the device itself gave up, some time after that.
+fn notice_old_key(app: &App, asked: &Renew) {
+    let gave_up = {
+        let state = app.ledger.state();
+        let device = state.device(&asked.guid);
+        device.and_then(|device| {
+            let (previous, _) = device.previous_key?;
+            (device.gave_up(&previous, asked.issued_at) && is_signed_by(asked, &previous)).then_some(())
+        })
+    };
+    if gave_up.is_some() {
+        let reason = "somebody still uses the key that the device replaced: a copy of the device, or an older state of it, is at work";
+        app.find_copy(asked.guid, reason.to_owned());
+    }
+}
+
+fn is_signed_by(asked: &Renew, key: &PublicKey) -> bool {
     let (guid, issued_at) = (asked.guid.to_string(), asked.issued_at.to_string());
     let fields = [
         guid.as_bytes(),
@@ -107,7 +128,5 @@ fn verify(app: &App, asked: &Renew) -> Result<borealis_bus_schema::forms::Public
         issued_at.as_bytes(),
         asked.nonce.as_bytes(),
     ];
-    key.verify(Form::Renew, &fields, &asked.signature)
-        .map_err(|_| UNPROVED)?;
-    Ok(key)
+    key.verify(Form::Renew, &fields, &asked.signature).is_ok()
 }

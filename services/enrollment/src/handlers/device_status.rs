@@ -50,10 +50,10 @@ pub async fn handle(app: &App, ctx: &OperatorCtx, change: Change) -> Result<Devi
     Ok(answer)
 }
 
-const NOT_FOUND: Refusal = Refusal::NotFound { what: "device" };
+pub(super) const NOT_FOUND: Refusal = Refusal::NotFound { what: "device" };
 
 /// Makes a device beyond the caller's reach look like one that does not exist.
-fn hidden(error: WireError) -> Refusal {
+pub(super) fn hidden(error: WireError) -> Refusal {
     if error.code == Code::OutOfScope {
         NOT_FOUND
     } else {

@@ -42,6 +42,7 @@ pub async fn handle(app: &App, guid: Guid, body: &[u8], now: Timestamp) -> Resul
         key_set,
         challenge: counted.is_none().then(|| app.challenge(&guid, now)),
         quarantined: status == Some(DeviceStatus::Quarantined),
+        renew: app.ledger.state().rotation_is_asked(&guid),
     })
 }
 

@@ -3,7 +3,7 @@ use std::path::Path;
 use super::*;
 use crate::aggregate::approval::tests::{NOW, asked, guid};
 use borealis_bus_schema::ids::OperatorId;
-use borealis_bus_schema::messages::shared_events::{Actor, DeviceStatus};
+use borealis_bus_schema::messages::shared_events::DeviceStatus;
 use borealis_test_support::{Golden, golden, golden_files};
 use serde_json::{Value, json};
 
@@ -98,6 +98,23 @@ fn every_event() -> Vec<Event> {
             counter: 7,
             at: NOW,
         }),
+        device(DeviceEvent::KeyRotationAsked {
+            guid,
+            reason: "hygiene".into(),
+            by: Actor {
+                operator: OperatorId::from_bytes([9; 16]),
+                username: "ada".into(),
+            },
+            at: NOW,
+        }),
+        device(DeviceEvent::KeyRotated(Box::new(DeviceKeyRotated {
+            guid,
+            public_key: PublicKey::from_bytes([3; 32]),
+            previous_key: asked().public_key,
+            exchange_key: PublicKey::from_bytes([4; 32]),
+            exchange_key_signature: asked().exchange_key_signature,
+            at: NOW,
+        }))),
         device(DeviceEvent::RefreshFamilyRevoked {
             guid,
             family: approval,

@@ -13,6 +13,7 @@ mod clones;
 mod codes;
 mod enrolling;
 mod renewing;
+mod rotating;
 mod statuses;
 mod verbs;
 mod warding;

@@ -110,14 +110,14 @@ async fn every_verb_refuses_whoever_may_not() {
             assert_eq!(refused(foreign, good()).await, Code::SignatureInvalid, "{}", route.verb);
         }
     }
-    assert_eq!(seen, 10);
+    assert_eq!(seen, 11);
     assert_eq!(rig.service.position(), before, "nothing was written");
 }
 
 #[tokio::test]
 async fn undecodable_bodies_are_refused_and_the_service_lives_on() {
     let rig = Rig::start().await;
-    for verb in ["enroll-request", "enroll-poll", "device-renew"] {
+    for verb in ["enroll-request", "enroll-poll", "device-renew", "device-rotate-key"] {
         let deep = "[".repeat(5_000);
         for (body, code) in [
             ("", Code::Malformed),
@@ -176,6 +176,7 @@ async fn an_operator_of_another_site_reaches_nothing() {
         "devices-release",
         "devices-revoke",
         "devices-decommission",
+        "devices-rotate-key",
     ] {
         let mut said = Vec::new();
         for id in [device, strange] {

@@ -44,7 +44,10 @@ const APPROVAL: Fields = &[
     ("conflicts", "[Conflict]"),
 ];
 const CONFLICT: Fields = &[
-    ("kind", "known_machine|shut_out_machine|revoked_device|other_site|same_hostname"),
+    (
+        "kind",
+        "known_machine|shut_out_machine|revoked_device|other_site|same_hostname",
+    ),
     ("guid", "guid?"),
     ("hostname", "text?"),
     ("site", "text?"),
@@ -399,7 +402,10 @@ const SHAPES: &[(&str, Fields)] = &[
     ("Approval", APPROVAL),
     ("Approvals", &[("items", "[Approval]")]),
     ("Conflict", CONFLICT),
-    ("Approve", &[("~site", "text"), ("~conflict", "overwrite|merge|co_exist")]),
+    (
+        "Approve",
+        &[("~site", "text"), ("~conflict", "overwrite|merge|co_exist")],
+    ),
     ("Deny", &[("~reason", "text")]),
     ("Device", DEVICE),
     ("ChangeStatus", &[("~reason", "text")]),
@@ -508,7 +514,9 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
         "approvals-approve" => "Approve",
         "approvals-deny" => "Deny",
         "jobs-create" => "CreateJob",
-        "devices-quarantine" | "devices-release" | "devices-revoke" | "devices-decommission" => "ChangeStatus",
+        "devices-quarantine" | "devices-release" | "devices-revoke" | "devices-decommission" | "devices-rotate-key" => {
+            "ChangeStatus"
+        }
         "password" => "ChangePassword",
         "totp-enrol" | "recovery-codes" => "ProveAgain",
         "totp-confirm" => "ConfirmTotp",
@@ -556,7 +564,9 @@ pub(super) fn answer_of(verb: &str) -> Option<&'static str> {
         "approvals-approve" | "approvals-deny" => "Approval",
         "devices-list" => "Devices",
         "devices-show" => "Device",
-        "devices-quarantine" | "devices-release" | "devices-revoke" | "devices-decommission" => "DeviceStanding",
+        "devices-quarantine" | "devices-release" | "devices-revoke" | "devices-decommission" | "devices-rotate-key" => {
+            "DeviceStanding"
+        }
         "jobs-create" => "JobCreated",
         "jobs-list" => "Jobs",
         "jobs-show" | "jobs-cancel" => "Job",

@@ -8,7 +8,7 @@ use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{Guid, SiteName};
 use borealis_bus_schema::messages::inventory::{DeviceView, Facts, Presence};
 use borealis_bus_schema::messages::shared_events::{
-    DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceStatus, DeviceStatusChanged,
+    DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceKeyRotated, DeviceStatus, DeviceStatusChanged,
 };
 use borealis_bus_schema::order::Context;
 use borealis_bus_schema::time::Timestamp;
@@ -204,6 +204,13 @@ impl Fleet {
                 by: event.by.as_ref().map(|by| by.username.as_str().into()),
                 at: event.at,
             }));
+        }
+    }
+
+    /// Takes in that a device has a new identity key.
+    pub fn key_rotated(&mut self, event: &DeviceKeyRotated) {
+        if let Some(device) = self.devices.get_mut(&event.guid) {
+            device.public_key = event.public_key;
         }
     }
 

@@ -77,6 +77,11 @@ impl Agent {
         found.unwrap().trim().to_owned()
     }
 
+    /// Returns the agent's root.
+    pub fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Returns what the agent logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("Logs/Agent/agent.log")).unwrap_or_default()
