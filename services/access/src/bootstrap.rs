@@ -3,9 +3,7 @@
 //!
 //! Whoever holds the other end started this process. Each session is an event like any other.
 //!
-//! Shape: one JSON object per line, both ways. `{"ask":"setup"}` → `{"secret": text or null}`;
-//! `{"ask":"bootstrap","session_public_key","lifetime_ms"}` → `{"token","session_id","expires_at"}`;
-//! a refusal → `{"error": code, "message"}`.
+//! Shape: [`borealis_service_kit::inherited`].
 
 use std::sync::Arc;
 
@@ -13,11 +11,10 @@ use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::messages::access::BootstrapSession;
 use borealis_bus_schema::reply::{Reply, WireError};
-use borealis_service_kit::inherited::line_to_parent;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use borealis_service_kit::inherited::{BootstrapToken, Question, SetupSecret, line_to_parent, write_answer};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
+use zeroize::Zeroizing;
 
 use crate::aggregate::{BOOTSTRAP_OPERATOR, Command, Event};
 use crate::error::AccessError;
@@ -25,13 +22,6 @@ use crate::service::{Access, CommandKey};
 
 /// Is the longest question, in bytes.
 const MAX_LINE_BYTES: u64 = 4_096;
-
-#[derive(Deserialize)]
-#[serde(tag = "ask", rename_all = "snake_case")]
-enum Ask {
-    Setup,
-    Bootstrap(BootstrapSession),
-}
 
 /// Takes the inherited line over; none when this process was started by hand.
 ///
@@ -55,43 +45,54 @@ pub async fn serve(access: Arc<Access>, stream: UnixStream) {
             }
             Ok(_) => {}
         }
-        let reply = answer(&access, &line)
-            .await
-            .unwrap_or_else(|error| json!({"error": error.code, "message": error.message}));
-        let line = zeroize::Zeroizing::new(format!("{reply}\n"));
-        if let Err(error) = output.write_all(line.as_bytes()).await {
+        let sent = match answer(&access, &line).await {
+            Ok(answer) => output.write_all(answer.as_bytes()).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = sent {
             tracing::warn!(%error, "the supervisor's pipe broke");
             return;
         }
     }
 }
 
-async fn answer(access: &Access, line: &[u8]) -> Reply<Value> {
+async fn answer(access: &Access, line: &[u8]) -> serde_json::Result<Zeroizing<String>> {
     let limit = usize::try_from(MAX_LINE_BYTES).unwrap_or(usize::MAX);
-    match codec::decode_json(line, limit)? {
-        Ask::Setup => {
-            let secret = access.setup_secret().await?;
-            Ok(json!({"secret": secret.as_ref().map(|secret| secret.as_str())}))
-        }
-        Ask::Bootstrap(asked) => {
-            let command = Command::StartBootstrap {
-                session_key: asked.session_public_key,
-                lifetime_ms: asked.lifetime_ms,
-            };
-            let (events, _) = access.execute(command, CommandKey::once()).await?;
-            let Some(Event::BootstrapSessionStarted {
-                session, expires_at, ..
-            }) = events.first()
-            else {
-                return Err(WireError::new(Code::Internal, "no session was begun"));
-            };
-            let begun = access
-                .mint_session(*session, BOOTSTRAP_OPERATOR, asked.session_public_key, *expires_at)
-                .await?;
-            tracing::info!(session = %begun.session, expires_at = %begun.expires_at, "the first start was given a session");
-            Ok(json!({"token": begun.token, "session_id": begun.session, "expires_at": begun.expires_at}))
-        }
+    match codec::decode_json(line, limit) {
+        Ok(Question::Setup) => write_answer(setup_secret(access).await),
+        Ok(Question::Bootstrap(asked)) => write_answer(first_session(access, &asked).await),
+        Err(error) => write_answer::<()>(Err(error.into())),
     }
+}
+
+async fn setup_secret(access: &Access) -> Reply<SetupSecret> {
+    let secret = access.setup_secret().await?;
+    Ok(SetupSecret {
+        secret: secret.map(|secret| secret.as_str().to_owned()),
+    })
+}
+
+async fn first_session(access: &Access, asked: &BootstrapSession) -> Reply<BootstrapToken> {
+    let command = Command::StartBootstrap {
+        session_key: asked.session_public_key,
+        lifetime_ms: asked.lifetime_ms,
+    };
+    let (events, _) = access.execute(command, CommandKey::once()).await?;
+    let Some(Event::BootstrapSessionStarted {
+        session, expires_at, ..
+    }) = events.first()
+    else {
+        return Err(WireError::new(Code::Internal, "no session was begun"));
+    };
+    let begun = access
+        .mint_session(*session, BOOTSTRAP_OPERATOR, asked.session_public_key, *expires_at)
+        .await?;
+    tracing::info!(session = %begun.session, expires_at = %begun.expires_at, "the first start was given a session");
+    Ok(BootstrapToken {
+        token: begun.token,
+        session_id: begun.session,
+        expires_at: begun.expires_at,
+    })
 }
 
 #[cfg(test)]
@@ -100,14 +101,16 @@ mod tests {
     use crate::service::Parts;
     use crate::setup_link::SetupLink;
     use borealis_bus_schema::forms::PublicKey;
-    use borealis_bus_schema::ids::SessionId;
     use borealis_bus_schema::routes::{Need, Right};
     use borealis_bus_schema::subjects::Service;
     use borealis_event_store::{EventLog, OpenOptions, SledLog};
     use borealis_service_kit::auth::{Authoriser, BiscuitRoot};
     use borealis_service_kit::clock::{Clock, SystemClock};
+    use borealis_service_kit::inherited::read_answer;
     use borealis_service_kit::revocation::RevocationSet;
     use borealis_service_kit::{keys, paths::Paths, random};
+    use serde::de::DeserializeOwned;
+    use serde_json::json;
 
     struct Supervisor {
         _folder: tempfile::TempDir,
@@ -149,30 +152,38 @@ mod tests {
             }
         }
 
-        async fn ask(&mut self, line: &str) -> Value {
+        /// Asks as `up` does, and reads the answer as `up` does.
+        async fn ask<T: DeserializeOwned>(&mut self, line: &str) -> Reply<T> {
             self.output.write_all(format!("{line}\n").as_bytes()).await.unwrap();
             let mut answer = String::new();
             self.input.read_line(&mut answer).await.unwrap();
-            serde_json::from_str(&answer).unwrap()
+            read_answer(&answer).unwrap()
+        }
+
+        /// Asks something that is refused, and returns the code: read as each kind of answer, it is the same refusal.
+        async fn refused(&mut self, line: &str) -> Code {
+            let secret = self.ask::<SetupSecret>(line).await.err().unwrap();
+            assert_eq!(self.ask::<BootstrapToken>(line).await.err().unwrap(), secret);
+            secret.code
         }
     }
 
     #[tokio::test]
     async fn the_supervisor_learns_the_secret_and_gets_a_session_of_minutes() {
         let mut up = Supervisor::start().await;
-        let secret = up.ask(r#"{"ask":"setup"}"#).await;
-        assert_eq!(secret["secret"].as_str().unwrap().len(), 43);
+        let secret = up.ask::<SetupSecret>(r#"{"ask":"setup"}"#).await.unwrap();
+        assert_eq!(secret.secret.as_ref().unwrap().len(), 43);
         let key = PublicKey::of(&random::signing_key());
         let asked = json!({"ask": "bootstrap", "session_public_key": key, "lifetime_ms": 86_400_000});
-        let session = up.ask(&asked.to_string()).await;
-        let token = session["token"].as_str().unwrap();
+        let session = up.ask::<BootstrapToken>(&asked.to_string()).await.unwrap();
+        let token = session.token.as_str();
         let need = Need::Right(Right::JobsRun);
         let caller = up.authoriser.authorise(Some(token), need, None).unwrap();
         assert_eq!((caller.username.as_str(), caller.session_key), ("bootstrap", key));
         assert_eq!(caller.rights, crate::aggregate::BOOTSTRAP_RIGHTS.into_iter().collect());
         let minutes = caller.expires_at.since_ms(SystemClock.now());
         assert!((600_000..=901_000).contains(&minutes), "{minutes}");
-        let id: SessionId = session["session_id"].as_str().unwrap().parse().unwrap();
+        let id = session.session_id;
         let last = up.log.read_all(up.log.head().position - 1, 1).unwrap().remove(0);
         assert_eq!(last.kind, "BootstrapSessionStarted");
         assert_eq!(last.stream.as_str(), format!("session-{id}"));
@@ -182,10 +193,11 @@ mod tests {
     async fn what_is_no_question_is_refused_and_the_next_one_answered() {
         let mut up = Supervisor::start().await;
         for line in ["", "x", "{}", r#"{"ask":"everything"}"#] {
-            assert_eq!(up.ask(line).await["error"], "malformed", "{line}");
+            assert_eq!(up.refused(line).await, Code::Malformed, "{line}");
         }
         let ended = json!({"ask": "bootstrap", "session_public_key": PublicKey::from_bytes([1; 32]), "lifetime_ms": 0});
-        assert_eq!(up.ask(&ended.to_string()).await["error"], "invalid_field");
-        assert!(up.ask(r#"{"ask":"setup"}"#).await["secret"].is_string());
+        assert_eq!(up.refused(&ended.to_string()).await, Code::InvalidField);
+        let secret = up.ask::<SetupSecret>(r#"{"ask":"setup"}"#).await.unwrap();
+        assert!(secret.secret.is_some());
     }
 }

@@ -1,6 +1,6 @@
 //! The line to access that only it inherits: the set-up secret, and a session of minutes for the first script.
 //!
-//! Shape: one JSON line asks, one answers; one question at a time.
+//! Shape: [`borealis_service_kit::inherited`]; one question at a time.
 
 use std::{
     io,
@@ -9,9 +9,10 @@ use std::{
     time::Duration,
 };
 
-use borealis_bus_schema::forms::PublicKey;
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use borealis_bus_schema::{forms::PublicKey, messages::access::BootstrapSession, reply::WireError};
+pub use borealis_service_kit::inherited::BootstrapToken;
+use borealis_service_kit::inherited::{self, Question, SetupSecret};
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
@@ -20,7 +21,7 @@ use tokio::{
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
 };
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, Zeroizing};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -41,16 +42,7 @@ pub enum BootstrapError {
     Malformed,
     /// Access refused.
     #[error("access refused: {0}")]
-    Refused(String),
-}
-
-/// Is a session for the first script.
-#[derive(Deserialize, Zeroize, ZeroizeOnDrop)]
-pub struct BootstrapToken {
-    /// The biscuit.
-    pub token: String,
-    /// The session.
-    pub session_id: String,
+    Refused(WireError),
 }
 
 /// Is this end of the line; it changes whenever access is started. Handles are cheap to clone.
@@ -85,34 +77,35 @@ impl Bootstrap {
     ///
     /// Errors: access does not answer.
     pub async fn setup_secret(&self) -> Result<Option<String>, BootstrapError> {
-        #[derive(Deserialize)]
-        struct Answer {
-            secret: Option<String>,
-        }
-        let answer: Answer = self.ask(json!({"ask": "setup"})).await?;
-        Ok(answer.secret)
+        let mut answer: SetupSecret = self.ask(&Question::Setup).await?;
+        Ok(answer.secret.take())
     }
 
     /// Asks for a session that ends soon, bound to a key.
     ///
     /// Errors: access refuses or does not answer.
     pub async fn session(&self, key: &PublicKey, lifetime: Duration) -> Result<BootstrapToken, BootstrapError> {
-        let lifetime_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
-        self.ask(json!({"ask": "bootstrap", "session_public_key": key, "lifetime_ms": lifetime_ms}))
-            .await
+        let asked = BootstrapSession {
+            session_public_key: *key,
+            lifetime_ms: i64::try_from(lifetime.as_millis()).unwrap_or(i64::MAX),
+        };
+        self.ask(&Question::Bootstrap(asked)).await
     }
 
-    async fn ask<T: DeserializeOwned>(&self, question: Value) -> Result<T, BootstrapError> {
+    async fn ask<T: DeserializeOwned>(&self, question: &Question) -> Result<T, BootstrapError> {
+        let question = serde_json::to_string(question).map_err(|_| BootstrapError::Malformed)?;
         let line = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let line = line.ok_or(BootstrapError::NoLine)?;
         let place = self.clone();
         // A task of its own: whoever waits may go away, the line comes back all the same.
         let asking = tokio::spawn(async move { place.exchange(line, question).await });
         let answer = asking.await.map_err(|_| BootstrapError::NoLine)??;
-        read(&answer)
+        inherited::read_answer(&answer)
+            .map_err(|_| BootstrapError::Malformed)?
+            .map_err(BootstrapError::Refused)
     }
 
-    async fn exchange(self, mut line: Line, question: Value) -> Result<Zeroizing<String>, BootstrapError> {
+    async fn exchange(self, mut line: Line, question: String) -> Result<Zeroizing<String>, BootstrapError> {
         line.output.write_all(format!("{question}\n").as_bytes()).await?;
         let answered = tokio::time::timeout(PATIENCE, async {
             while line.owed > 0 {
@@ -141,30 +134,20 @@ impl Bootstrap {
     }
 }
 
-fn read<T: DeserializeOwned>(answer: &str) -> Result<T, BootstrapError> {
-    #[derive(Deserialize)]
-    struct Why {
-        code: String,
-        message: String,
-    }
-    #[derive(Deserialize)]
-    struct Refusal {
-        error: Why,
-    }
-    if let Ok(refusal) = serde_json::from_str::<Refusal>(answer) {
-        let Why { code, message } = refusal.error;
-        return Err(BootstrapError::Refused(format!("{message} ({code})")));
-    }
-    serde_json::from_str(answer).map_err(|_| BootstrapError::Malformed)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use borealis_bus_schema::codes::Code;
     use std::io::{BufRead, Write};
 
+    fn secret(secret: Option<&str>) -> String {
+        let secret = secret.map(ToOwned::to_owned);
+        let line = inherited::write_answer(Ok(SetupSecret { secret })).unwrap();
+        line.trim_end().to_owned()
+    }
+
     /// Answers each question with the next text, on a thread of its own.
-    fn answering(bootstrap: &Bootstrap, answers: &'static [&'static str]) {
+    fn answering(bootstrap: &Bootstrap, answers: Vec<String>) {
         let mut stream = StdStream::from(bootstrap.renew().unwrap());
         std::thread::spawn(move || {
             let mut questions = std::io::BufReader::new(stream.try_clone().unwrap()).lines();
@@ -180,12 +163,22 @@ mod tests {
     async fn questions_are_answered_in_turn_until_access_ends() {
         let bootstrap = Bootstrap::default();
         assert!(matches!(bootstrap.setup_secret().await, Err(BootstrapError::NoLine)));
-        answering(&bootstrap, &[r#"{"secret":"s"}"#, r#"{"secret":null}"#, "nonsense"]);
+        let answers = [
+            secret(Some("s")),
+            secret(None),
+            "nonsense".to_owned(),
+            r#"{"secret":null}"#.to_owned(),
+        ];
+        answering(&bootstrap, answers.to_vec());
         assert_eq!(bootstrap.setup_secret().await.unwrap().as_deref(), Some("s"));
         assert_eq!(bootstrap.setup_secret().await.unwrap(), None);
-        assert!(matches!(bootstrap.setup_secret().await, Err(BootstrapError::Malformed)));
+        for _ in 0..2 {
+            assert!(matches!(bootstrap.setup_secret().await, Err(BootstrapError::Malformed)));
+        }
         assert!(bootstrap.setup_secret().await.is_err());
-        answering(&bootstrap, &[r#"{"error":{"code":"internal","message":"no"}}"#]);
+        // What access refuses is no answer without a secret: the link stays.
+        let refusal = || inherited::write_answer::<SetupSecret>(Err(WireError::new(Code::Internal, "no")));
+        answering(&bootstrap, vec![refusal().unwrap().trim_end().to_owned()]);
         let refused = bootstrap.setup_secret().await.unwrap_err();
         assert_eq!(refused.to_string(), "access refused: no (internal)");
     }
@@ -193,7 +186,7 @@ mod tests {
     #[tokio::test]
     async fn who_stops_waiting_does_not_break_the_line() {
         let bootstrap = Bootstrap::default();
-        answering(&bootstrap, &[r#"{"secret":"old"}"#, r#"{"secret":"new"}"#]);
+        answering(&bootstrap, vec![secret(Some("old")), secret(Some("new"))]);
         tokio::select! {
             biased;
             _ = bootstrap.setup_secret() => panic!("answered before access was asked"),
