@@ -7,7 +7,7 @@ pub mod status;
 
 use borealis_bus_schema::order::Context;
 use clap::{Args, Parser, Subcommand};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Is the agent's command line.
 #[derive(Debug, Parser)]
@@ -43,16 +43,10 @@ pub struct Place {
 }
 
 impl Place {
-    /// Returns the root: the one given, else the folder above the program's own.
+    /// Returns the root: the one given, else where the program is installed.
     pub fn root(&self) -> PathBuf {
-        self.root.clone().unwrap_or_else(|| {
-            let program = std::env::current_exe().unwrap_or_default();
-            program
-                .parent()
-                .and_then(Path::parent)
-                .unwrap_or(Path::new("."))
-                .to_owned()
-        })
+        let installed = || borealis_logging::installed_root().unwrap_or_else(|_| ".".into());
+        self.root.clone().unwrap_or_else(installed)
     }
 }
 

@@ -15,12 +15,15 @@
 //! **Form.** JSON lines, one object each: `ts` (RFC 3339 UTC), `level`, `service`, `target`, `correlation_id` and
 //! `message_id` where a field or span carries them, `message`, `fields`. What looks like a credential is replaced
 //! before it is written (see [`redact`]); code must not log one in the first place.
+//!
+//! **Under which root** all of this stands when nobody names one is one rule for server and agent, [`installed_root`].
 
 mod clock;
 mod error;
 mod file;
 mod layer;
 mod redact;
+mod root;
 mod start;
 
 pub use clock::{Clock, SystemClock};
@@ -28,4 +31,5 @@ pub use error::LogError;
 pub use file::{LogFile, Side, log_path};
 pub use layer::JsonLayer;
 pub use redact::redact;
+pub use root::installed_root;
 pub use start::{Guard, LogConfig, init, subscriber};

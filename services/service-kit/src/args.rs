@@ -32,7 +32,7 @@ impl PlaceArgs {
     fn paths_with_logs(&self, logs: Option<&Path>) -> io::Result<Paths> {
         let root = match &self.root {
             Some(root) => root.clone(),
-            None => installed_root()?,
+            None => borealis_logging::installed_root()?,
         };
         Paths::new(root, logs)
     }
@@ -96,16 +96,6 @@ pub fn is_host_name(text: &str) -> bool {
             && !part.ends_with('-')
     };
     text.parse::<IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(label))
-}
-
-fn installed_root() -> io::Result<PathBuf> {
-    let program = std::env::current_exe()?;
-    let folder = program.parent().ok_or(io::ErrorKind::NotFound)?;
-    let root = match folder.file_name() {
-        Some(name) if name == "bin" => folder.parent().unwrap_or(folder),
-        _ => folder,
-    };
-    Ok(root.to_owned())
 }
 
 #[cfg(test)]
