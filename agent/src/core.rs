@@ -195,12 +195,7 @@ pub enum Step {
     /// A run whose process may begin.
     Starting(RunKey),
     /// A run that is over.
-    Exited {
-        /// The run.
-        key: RunKey,
-        /// The signed result.
-        result: Box<(RunResult, Signed)>,
-    },
+    Exited(RunKey),
     /// A run whose result the server has.
     Closed(RunKey),
 }
@@ -440,7 +435,7 @@ impl Core {
             Input::AppendFailed { step, full } => self.append_failed(step, full, now),
             Input::Welcomed(answer) => self.welcomed(answer, now),
             Input::ServerTime(at) => self.clock.set(at, now),
-            Input::KeySet(signed) => self.offered_key_set(signed, now),
+            Input::KeySet(signed) => self.offered_key_set(signed),
             Input::Started(key) => self.run_started(key, now),
             Input::OutputGrew { key, stream, size } => self.output_grew(key, stream, size),
             Input::Exited { key, exit } => self.run_exited(key, exit, now),

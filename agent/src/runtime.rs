@@ -274,10 +274,8 @@ impl Shell {
 
     /// Tells whether a stopping agent has done what it can.
     fn is_finished(&self, stop_by: Option<Instant>) -> bool {
-        let Some(stop_by) = stop_by else { return false };
-        let now = Instant::now();
-        let is_heard = |at| !self.connected || !self.core.is_streaming() || now >= at + LAST_WORDS;
-        now >= stop_by || self.stopped_at.is_some_and(is_heard)
+        let speaks = self.connected && self.core.is_streaming();
+        stop_by.is_some_and(|stop_by| is_over(stop_by, self.stopped_at, speaks, Instant::now()))
     }
 
     fn wake_at(&self, stop_by: Option<Instant>) -> Instant {
@@ -496,5 +494,41 @@ impl Shell {
     }
 }
 
+/// Tells whether a stop is over: the core has stopped and the server took its last words, or the time has run out.
+fn is_over(stop_by: Instant, stopped_at: Option<Instant>, speaks: bool, now: Instant) -> bool {
+    now >= stop_by || stopped_at.is_some_and(|at| !speaks || now >= at + LAST_WORDS)
+}
+
 /// Hears what the server answers, as inputs of the core.
 type Hear = UnboundedSender<Input>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_is_over_within_ten_seconds_whatever_is_left() {
+        let asked = Instant::now();
+        let (at, by) = (|ms| asked + Duration::from_millis(ms), asked + STOP_PATIENCE);
+        // Whoever waits for the program's end has a second left for what follows.
+        assert!(STOP_PATIENCE + Duration::from_secs(1) <= Duration::from_secs(10));
+        assert!(!is_over(by, None, true, at(8_999)));
+        assert!(
+            is_over(by, None, true, at(9_000)),
+            "a run that does not end is not waited for"
+        );
+        assert!(
+            is_over(by, Some(at(100)), false, at(100)),
+            "with nothing to say it is over at once"
+        );
+        assert!(!is_over(by, Some(at(100)), true, at(3_099)));
+        assert!(
+            is_over(by, Some(at(100)), true, at(3_100)),
+            "a server that takes nothing is not waited for"
+        );
+        assert!(
+            is_over(by, Some(at(8_000)), true, at(9_000)),
+            "last words do not make it longer"
+        );
+    }
+}

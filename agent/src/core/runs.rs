@@ -328,14 +328,11 @@ impl Core {
         let Some(entry) = self.book.get(key) else { return };
         self.out.push(Output::Append {
             records: vec![exited_record(key, entry.role.clone(), &result, None)],
-            step: Step::Exited {
-                key,
-                result: Box::new(result),
-            },
+            step: Step::Exited(key),
         });
     }
 
-    pub(super) fn exit_recorded(&mut self, key: RunKey, _result: (RunResult, Signed)) {
+    pub(super) fn exit_recorded(&mut self, key: RunKey) {
         if let Some(entry) = self.book.get_mut(key)
             && let Phase::Ended(ended) = &mut entry.phase
         {
@@ -345,7 +342,7 @@ impl Core {
     }
 
     /// Lets the journal be tried again: the run stays unrecorded until it works.
-    pub(super) fn record_exit_later(&mut self, key: RunKey, _result: (RunResult, Signed), now: Now) {
+    pub(super) fn record_exit_later(&mut self, key: RunKey, now: Now) {
         if let Some(entry) = self.book.get_mut(key)
             && let Phase::Ended(ended) = &mut entry.phase
         {

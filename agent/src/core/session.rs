@@ -136,7 +136,7 @@ impl Core {
                 if welcome.renew && welcome.challenge.is_none() {
                     self.out.push(Output::AskTime);
                 }
-                self.offered_key_set(welcome.key_set, now);
+                self.offered_key_set(welcome.key_set);
                 self.challenged(welcome.challenge, now);
             }
             Err(error) => {
@@ -180,7 +180,7 @@ impl Core {
     }
 
     /// Takes a key set when the pinned root signed it and it is not older than the one in use.
-    pub(super) fn offered_key_set(&mut self, signed: Signed, _now: Now) {
+    pub(super) fn offered_key_set(&mut self, signed: Signed) {
         let offered = match KeySet::open(&signed, &self.config.code_signing_root) {
             Ok(offered) => offered,
             Err(error) => {
@@ -230,7 +230,7 @@ impl Core {
                 self.forestalled(key, role, *result, keep_until, reply);
             }
             Step::Starting(key) => self.may_start(key, now),
-            Step::Exited { key, result } => self.exit_recorded(key, *result),
+            Step::Exited(key) => self.exit_recorded(key),
             Step::Closed(key) => self.closed(key),
         }
     }
@@ -243,7 +243,7 @@ impl Core {
                 self.refuse_for_space(reply, full);
             }
             Step::Starting(key) => self.start_later(key, now),
-            Step::Exited { key, result } => self.record_exit_later(key, *result, now),
+            Step::Exited(key) => self.record_exit_later(key, now),
             Step::Closed(key) => self.close_later(key, now),
         }
     }
