@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use borealis_bus_schema::ids::{CommandId, SessionId};
 use borealis_bus_schema::operator::{IDEMPOTENCY_HEADER, OperatorToken, Proof, SIGNATURE_HEADER};
+use borealis_bus_schema::subjects::Service;
 use borealis_service_kit::clock::{Clock as _, SystemClock};
 use borealis_service_kit::random;
 use borealis_test_support::programs;
@@ -139,16 +140,8 @@ impl Operator {
     }
 }
 
-/// Counts the acceptances in scheduler's store, as `borealis-server store scheduler export` shows them.
+/// Counts the acceptances in scheduler's store.
 pub fn acceptances(fleet: &Fleet) -> usize {
-    let out = Command::new(programs::built("borealis-server").unwrap())
-        .args(["store", "scheduler", "export", "--root"])
-        .arg(fleet.server.paths().root())
-        .output()
-        .unwrap();
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    String::from_utf8_lossy(&out.stdout)
-        .lines()
-        .filter(|line| line.contains("\"RunDelivered\""))
-        .count()
+    let events = fleet.stored(Service::Scheduler);
+    events.iter().filter(|event| event["kind"] == "RunDelivered").count()
 }

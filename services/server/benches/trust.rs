@@ -22,7 +22,6 @@ mod processes;
 mod simulated;
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,8 +32,7 @@ use borealis_service_kit::auth::{Authoriser, BiscuitRoot, HOP_LIFE_MS, SessionCl
 use borealis_service_kit::clock::{Clock as _, SystemClock};
 use borealis_service_kit::random;
 use borealis_service_kit::revocation::RevocationSet;
-use borealis_test_support::programs;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::fleet::{Fleet, PATIENCE};
 use crate::machine::machine;
@@ -134,13 +132,7 @@ fn biscuit_check() -> f64 {
 
 /// Reads events of a kind from enrollment's store: when each happened, by device.
 fn events(fleet: &Fleet, kind: &str) -> BTreeMap<String, i64> {
-    let out = Command::new(programs::built("borealis-server").unwrap())
-        .args(["store", "enrollment", "export", "--root"])
-        .arg(fleet.server.paths().root())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&out.stdout);
-    let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let events = fleet.stored(Service::Enrollment).into_iter();
     events
         .filter(|event| event["kind"] == kind)
         .map(|event| {

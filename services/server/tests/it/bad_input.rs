@@ -17,16 +17,16 @@ use borealis_bus_schema::forms::{Form, PublicKey, sign};
 use borealis_bus_schema::ids::{CommandId, Guid, RoleName, SessionId, VerbName};
 use borealis_bus_schema::installer_code::{CodeUse, InstallerCode};
 use borealis_bus_schema::messages::device::{Accepted, OutputKept, ResultKept, TellOutput};
-use borealis_bus_schema::messages::enrollment::{EnrollChallenge, EnrollPoll, EnrollRequest, HostFacts};
+use borealis_bus_schema::messages::enrollment::{EnrollChallenge, EnrollPoll, EnrollRequest};
 use borealis_bus_schema::messages::scheduler::OutputStream;
 use borealis_bus_schema::operator::{IDEMPOTENCY_HEADER, OperatorToken, Proof, SIGNATURE_HEADER};
-use borealis_bus_schema::order::{Context, Order, SignedOrder, key_id, sign_batch};
+use borealis_bus_schema::order::{Order, SignedOrder, key_id, sign_batch};
 use borealis_bus_schema::reply;
 use borealis_bus_schema::routes::ROUTES;
 use borealis_bus_schema::subjects::{Service, Subject, filter};
 use borealis_service_kit::clock::{Clock as _, SystemClock};
 use borealis_service_kit::random;
-use borealis_test_support::{User, eventually_within, programs};
+use borealis_test_support::{User, eventually_within, host_facts, programs};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -482,15 +482,7 @@ impl Scene {
         let exchange_key = PublicKey::from_bytes([9; 32]);
         let nonce = "A".repeat(43);
         let (code, public_key) = (self.code(), PublicKey::of(&key));
-        let facts = HostFacts {
-            hostname: "forger".to_owned(),
-            os: "linux".to_owned(),
-            os_version: "1".to_owned(),
-            arch: "x86_64".to_owned(),
-            agent_version: "0".to_owned(),
-            context: Context::System,
-            machine_hash: "0".repeat(64),
-        };
+        let facts = host_facts("forger", &"0".repeat(64));
         let asked = CodeUse {
             ca_sha256: code.ca_sha256(),
             public_key: &public_key,

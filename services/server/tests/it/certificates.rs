@@ -14,7 +14,7 @@ use borealis_service_kit::{
     paths::{Paths, Ports},
     ready,
 };
-use borealis_test_support::{DEADLINE, TestServer, eventually};
+use borealis_test_support::{DEADLINE, TestServer, eventually, tls};
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 
@@ -38,15 +38,7 @@ fn on_file(paths: &Paths, holder: &str) -> Option<CertificateDer<'static>> {
 
 /// Returns the leaf that a server shows; the bus speaks a line before TLS begins.
 fn shown(paths: &Paths, port: u16, speaks_first: bool) -> Option<CertificateDer<'static>> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(paths.ca_pem()).unwrap())
-        .unwrap();
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = tls(&paths.ca_pem()).unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
     let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;

@@ -1,54 +1,30 @@
 //! The life of a device after its enrolment, with real agents: what an operator makes of it counts at once, everywhere.
 
-use std::time::{Duration, Instant};
-
+use borealis_bus_schema::subjects::Service;
+use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::clock::{Clock as _, SystemClock};
 use borealis_test_support::eventually_within;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::fleet::{Agent, Fleet, PATIENCE, context_of, file_says, lines, said, shared};
+use crate::fleet::{Agent, Fleet, PATIENCE, file_says, instant, lines, said, shared};
 
-/// Is how soon a change of status counts everywhere.
-const AT_ONCE: Duration = Duration::from_secs(5);
+/// Is how soon a change of status counts everywhere, in milliseconds.
+const AT_ONCE_MS: i64 = 5_000;
 
-/// Makes a job of a script on a device and returns its id; nobody waits for it.
-fn queue(fleet: &Fleet, device: &Value, script: &str) -> String {
-    let dir = TempDir::with_prefix("borealis-script-").unwrap();
-    let (file, file_text) = shared(&dir, "script.sh");
-    std::fs::write(&file, script).unwrap();
-    let (guid, context) = (device["guid"].as_str().unwrap(), context_of(device));
-    let job = fleet.json(&[
-        "run",
-        "--device",
-        guid,
-        "--context",
-        &context,
-        "--json",
-        "--file",
-        &file_text,
-    ]);
-    job["job"].as_str().unwrap().to_owned()
-}
-
-/// Returns the only run of a job.
-fn run_of(fleet: &Fleet, job: &str) -> Value {
-    let out = fleet.cli(&["jobs", "show", job, "--json"]);
-    assert!(out.status.success(), "{}", said(&out));
-    let mut found = lines(&out.stdout);
-    let run = found.iter_mut().find_map(|line| match line["runs"].as_array() {
-        Some(runs) => runs.first().cloned(),
-        None => line.get("run").is_some().then(|| line.clone()),
-    });
-    run.unwrap_or_else(|| panic!("no run: {}", said(&out)))
+/// Checks that something followed at once, by what the server recorded: a loaded machine makes the command line late.
+fn at_once(cause: Timestamp, effect: Timestamp) {
+    let took_ms = effect.since_ms(cause);
+    assert!((0..=AT_ONCE_MS).contains(&took_ms), "it took {took_ms} ms");
 }
 
 async fn run_becomes(fleet: &Fleet, job: &str, state: &str) -> Value {
     eventually_within(state, PATIENCE, async || {
-        let run = run_of(fleet, job);
+        let run = fleet.run_of(job);
         (run["state"] == state).then_some(run)
     })
     .await
-    .unwrap_or_else(|error| panic!("{error}: {}", run_of(fleet, job)))
+    .unwrap_or_else(|error| panic!("{error}: {}", fleet.run_of(job)))
 }
 
 fn device(fleet: &Fleet, guid: &str) -> Value {
@@ -66,8 +42,8 @@ async fn what_waits_for_a_quarantined_device_says_why_and_goes_out_when_it_is_re
     for agent in &mut fleet.agents {
         agent.kill();
     }
-    let held = queue(&fleet, &devices[0], &format!("echo once >> {effect_text}"));
-    let free = queue(&fleet, &devices[1], "echo free");
+    let held = fleet.submit(&devices[0], &format!("echo once >> {effect_text}"), &[]);
+    let free = fleet.submit(&devices[1], "echo free", &[]);
     let guid = devices[0]["guid"].as_str().unwrap();
     let told = fleet.json(&["devices", "quarantine", guid, "--reason", "odd traffic", "--json"]);
     assert_eq!(
@@ -89,7 +65,7 @@ async fn what_waits_for_a_quarantined_device_says_why_and_goes_out_when_it_is_re
     // The other device's job shows that orders go out; then there was time for this one's.
     run_becomes(&fleet, &free, "succeeded").await;
     let waits = eventually_within("the run says why it waits", PATIENCE, async || {
-        let run = run_of(&fleet, &held);
+        let run = fleet.run_of(&held);
         run["reason"]
             .as_str()
             .is_some_and(|why| why.contains("quarantined"))
@@ -106,14 +82,9 @@ async fn what_waits_for_a_quarantined_device_says_why_and_goes_out_when_it_is_re
     );
     assert!(!effect.exists(), "a quarantined device ran something");
 
-    let began = Instant::now();
-    fleet.json(&["devices", "release", guid, "--json"]);
-    run_becomes(&fleet, &held, "succeeded").await;
-    assert!(
-        began.elapsed() < AT_ONCE * 2,
-        "it took {:?} from the release to the end",
-        began.elapsed()
-    );
+    let released = fleet.json(&["devices", "release", guid, "--json"]);
+    let run = run_becomes(&fleet, &held, "succeeded").await;
+    at_once(instant(&released, "status_at"), instant(&run, "delivered_at"));
     assert_eq!(std::fs::read_to_string(&effect).unwrap(), "once\n");
 }
 
@@ -126,33 +97,37 @@ async fn devices_that_are_shut_out_are_cut_off_with_all_that_waits_for_them() {
     let [busy, revoked, gone] = guids.as_slice() else {
         panic!("three agents")
     };
-    let running = queue(
-        &fleet,
-        &device(&fleet, busy),
-        &format!("echo on > {begun_text}; sleep 600"),
-    );
+    let long = format!("echo on > {begun_text}; sleep 600");
+    let running = fleet.submit(&device(&fleet, busy), &long, &[]);
     file_says(&begun, "the script's first line").await;
     // Two devices are away while a job waits for each.
     fleet.agents.iter_mut().skip(1).for_each(Agent::kill);
     let never = format!("echo never >> {effect_text}");
-    let waiting = [revoked, gone].map(|guid| queue(&fleet, &device(&fleet, guid), &never));
+    let waiting = [revoked, gone].map(|guid| fleet.submit(&device(&fleet, guid), &never, &[]));
 
-    let began = Instant::now();
     let out = fleet.cli(&["devices", "revoke", busy, revoked, "--reason", "stolen", "--json"]);
     assert!(out.status.success() && lines(&out.stdout).len() == 2, "{}", said(&out));
     fleet.json(&["devices", "decommission", gone, "--json"]);
+    let shut_out = |guid: &str| instant(&device(&fleet, guid), "status_at");
     let cut = run_becomes(&fleet, &running, "interrupted").await;
     assert_eq!(cut["code"], "device_revoked", "{cut}");
+    at_once(shut_out(busy), instant(&cut, "ended_at"));
     eventually_within("the device is cut off", PATIENCE, async || {
         (device(&fleet, busy)["presence"] == "offline").then_some(())
     })
     .await
     .unwrap();
-    for (job, code) in waiting.iter().zip(["device_revoked", "device_decommissioned"]) {
+    let presence = format!("presence-{busy}");
+    let mut left = fleet.stored(Service::Enrollment).into_iter();
+    let left = left.rfind(|event| event["stream"] == presence.as_str() && event["kind"] == "DeviceDisconnected");
+    let left_ms = left.unwrap()["at_ms"].as_i64().unwrap();
+    at_once(shut_out(busy), Timestamp::from_unix_ms(left_ms));
+    let codes = [(revoked, "device_revoked"), (gone, "device_decommissioned")];
+    for (job, (guid, code)) in waiting.iter().zip(codes) {
         let run = run_becomes(&fleet, job, "refused").await;
         assert_eq!(run["code"], code, "{run}");
+        at_once(shut_out(guid), instant(&run, "ended_at"));
     }
-    assert!(began.elapsed() < AT_ONCE * 2, "it took {:?}", began.elapsed());
     for (guid, status, reason) in [
         (busy, "revoked", Some("stolen")),
         (revoked, "revoked", Some("stolen")),
@@ -214,7 +189,7 @@ async fn a_copied_device_is_quarantined_and_one_that_starts_again_and_again_is_n
 
     fleet.agents[0].kill();
     let mut copy = fleet.agents[0].copy();
-    let began = Instant::now();
+    let began = SystemClock.now();
     fleet.agents[0].start(None);
     copy.start(None);
     let found = eventually_within("the copy is found", PATIENCE, async || {
@@ -223,11 +198,8 @@ async fn a_copied_device_is_quarantined_and_one_that_starts_again_and_again_is_n
     })
     .await
     .unwrap();
-    assert!(
-        began.elapsed() < Duration::from_secs(60),
-        "it took {:?}",
-        began.elapsed()
-    );
+    let took_ms = instant(&found, "status_at").since_ms(began);
+    assert!(took_ms < 60_000, "it took {took_ms} ms");
     assert!(found["status_reason"].as_str().unwrap().contains("copy"), "{found}");
     assert!(found["status_by"].is_null(), "{found}");
     let line = format!("echo once >> {effect_text}");

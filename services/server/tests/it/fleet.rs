@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use borealis_bus_schema::subjects::Service;
+use borealis_bus_schema::time::Timestamp;
 use borealis_test_support::{ServerOptions, TestServer, eventually_within, programs};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -286,6 +288,40 @@ impl Fleet {
         serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{args:?}: {}", said(&out)))
     }
 
+    /// Runs `run` of a script on a device to the command line's end.
+    pub fn run_on(&self, device: &Value, script: &str, more: &[&str]) -> Output {
+        let (guid, context) = (device["guid"].as_str().unwrap(), context_of(device));
+        let args = ["run", "--device", guid, "--lang", "sh", "--context", &context, "--json"];
+        self.cli(&[&args, more, &["--", script]].concat())
+    }
+
+    /// Makes a job of a script on a device and returns its id; nobody waits for it.
+    pub fn submit(&self, device: &Value, script: &str, more: &[&str]) -> String {
+        let out = self.run_on(device, script, more);
+        assert!(out.status.success(), "{}", said(&out));
+        let made: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{}", said(&out)));
+        made["job"].as_str().unwrap().to_owned()
+    }
+
+    /// Returns the only run of a job.
+    pub fn run_of(&self, job: &str) -> Value {
+        let mut shown = self.json(&["jobs", "show", job, "--json"]);
+        let runs = shown["runs"].as_array_mut().unwrap();
+        assert_eq!(runs.len(), 1, "{job}");
+        runs.remove(0)
+    }
+
+    /// Lists the events in a service's store, as `borealis-server store` exports them.
+    pub fn stored(&self, service: Service) -> Vec<Value> {
+        let out = Command::new(programs::built("borealis-server").unwrap())
+            .args(["store", service.name(), "export", "--root"])
+            .arg(self.server.paths().root())
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{}", said(&out));
+        lines(&out.stdout)
+    }
+
     /// Runs a script on the first device, follows it, and returns the exit code of the command line and the last line.
     pub fn run(&self, script: &str, more: &[&str]) -> (i32, Value) {
         let follow = self.follow(script, more);
@@ -334,6 +370,14 @@ impl Fleet {
 /// Returns the context of a device's agent.
 pub fn context_of(device: &Value) -> String {
     device["context"].as_str().unwrap().to_owned()
+}
+
+/// Returns an instant that the server recorded.
+pub fn instant(recorded: &Value, field: &str) -> Timestamp {
+    let text = recorded[field]
+        .as_str()
+        .unwrap_or_else(|| panic!("no {field}: {recorded}"));
+    text.parse().unwrap()
 }
 
 /// Is a followed run whose command line is still there.

@@ -1,7 +1,6 @@
 //! Every verb of the table of routes, asked with every wrong kind of token: distinct codes, and no event written.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use borealis_service_kit::auth::{self, BiscuitRoot, SessionClaims, Sites};
 use borealis_service_kit::bus::{Bus, BusConfig, RequestOptions};
 use borealis_service_kit::clock::{Clock as _, SystemClock};
 use borealis_service_kit::{keys, random, trust::TrustFile};
-use borealis_test_support::{eventually_within, programs};
+use borealis_test_support::eventually_within;
 use ed25519_dalek::SigningKey;
 
 use crate::fleet::{Fleet, PATIENCE};
@@ -113,17 +112,11 @@ impl Prober {
 /// Counts the events of each store. What signing notes by its own clock answers nobody and is left out, and so is the audit.
 fn events(fleet: &Fleet) -> BTreeMap<Service, usize> {
     let count = |service: Service| {
-        let out = Command::new(programs::built("borealis-server").unwrap())
-            .args(["store", service.name(), "export", "--root"])
-            .arg(fleet.server.paths().root())
-            .output()
-            .unwrap();
-        assert!(out.status.success(), "{}", crate::fleet::said(&out));
-        let text = String::from_utf8_lossy(&out.stdout);
-        let counts = text
-            .lines()
-            .filter(|line| !line.contains("\"HeadCountersigned\"") && !line.contains("\"Audited\""));
-        (service, counts.count())
+        let counts = |event: &serde_json::Value| event["kind"] != "HeadCountersigned" && event["kind"] != "Audited";
+        (
+            service,
+            fleet.stored(service).iter().filter(|event| counts(event)).count(),
+        )
     };
     Service::ALL.into_iter().filter(|s| s.has_store()).map(count).collect()
 }

@@ -1,5 +1,7 @@
 //! What becomes of an operator's waiting work, with the real server: nothing that was revoked is signed later.
 
+use std::process::Output;
+
 use borealis_test_support::eventually_within;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -40,30 +42,15 @@ fn with_token<T>(fleet: &mut Fleet, token: &str, act: impl FnOnce(&Fleet) -> T) 
     done
 }
 
-/// Makes a job that leaves a mark on the first device, and returns it.
+/// Makes a job that leaves a mark on a device, and returns it.
 fn mark(fleet: &Fleet, device: &Value, path: &str) -> String {
-    let (guid, context) = (device["guid"].as_str().unwrap(), context_of(device));
-    let script = format!("echo ran >> {path}");
-    let args = [
-        "run",
-        "--device",
-        guid,
-        "--lang",
-        "sh",
-        "--context",
-        &context,
-        "--json",
-        "--",
-        &script,
-    ];
-    fleet.json(&args)["job"].as_str().unwrap().to_owned()
+    fleet.submit(device, &format!("echo ran >> {path}"), &[])
 }
 
 /// Waits until a job's only run is over, and returns its state and code.
 async fn end_of(fleet: &Fleet, job: &str) -> (String, String) {
     eventually_within("the run to be over", PATIENCE, async || {
-        let shown = fleet.json(&["jobs", "show", job, "--json"]);
-        let run = shown["runs"][0].clone();
+        let run = fleet.run_of(job);
         let state = run["state"].as_str()?.to_owned();
         let code = run["code"].as_str().unwrap_or_default().to_owned();
         (!matches!(state.as_str(), "queued" | "delivered" | "running")).then_some((state, code))
@@ -184,9 +171,12 @@ async fn a_right_that_was_taken_away_is_missed_by_the_waiting_job_too() {
 
 /// Returns the code with which a command line ended.
 fn refused(fleet: &Fleet, args: &[&str]) -> String {
-    let out = fleet.cli(args);
-    assert!(!out.status.success(), "{args:?}: {}", said(&out));
-    let error: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{}", said(&out)));
+    code_of(&fleet.cli(args))
+}
+
+fn code_of(out: &Output) -> String {
+    assert!(!out.status.success(), "{}", said(out));
+    let error: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{}", said(out)));
     error["error"]["code"].as_str().unwrap().to_owned()
 }
 
@@ -194,10 +184,7 @@ fn refused(fleet: &Fleet, args: &[&str]) -> String {
 async fn an_api_token_acts_within_its_bounds_and_ends_with_its_revocation() {
     let mut fleet = Fleet::start(2).await;
     let devices = fleet.devices();
-    let (own, other) = (
-        devices[0]["guid"].as_str().unwrap(),
-        devices[1]["guid"].as_str().unwrap(),
-    );
+    let own = devices[0]["guid"].as_str().unwrap();
     let context = context_of(&devices[0]);
     let create = |fleet: &Fleet| {
         fleet.json(&[
@@ -219,28 +206,10 @@ async fn an_api_token_acts_within_its_bounds_and_ends_with_its_revocation() {
     let made = create(&fleet);
     let token = made["token"].as_str().unwrap().to_owned();
     assert!(made.get("biscuit").is_none() && token.starts_with("brl1."));
-    let run = |device: &str| {
-        let args = [
-            "run",
-            "--device",
-            device,
-            "--lang",
-            "sh",
-            "--context",
-            &context,
-            "--json",
-            "--",
-            "echo hello",
-        ];
-        args.map(ToOwned::to_owned)
-    };
-    let words = |args: &[String]| -> Vec<String> { args.to_vec() };
     with_token(&mut fleet, &token, |fleet| {
         let (code, last) = fleet.run("echo hello", &[]);
         assert_eq!((code, last["stdout"].as_str()), (0, Some("hello\n")));
-        let to_other = words(&run(other));
-        let to_other: Vec<&str> = to_other.iter().map(String::as_str).collect();
-        assert_eq!(refused(fleet, &to_other), "not_found");
+        assert_eq!(code_of(&fleet.run_on(&devices[1], "echo hello", &[])), "not_found");
         let all = fleet.json(&[
             "run",
             "--all",
@@ -282,9 +251,7 @@ async fn an_api_token_acts_within_its_bounds_and_ends_with_its_revocation() {
         fleet.json(&["token", "attenuate", "--right", "jobs.read", "--json"])
     });
     with_token(&mut fleet, narrowed["token"].as_str().unwrap(), |fleet| {
-        let to_own = words(&run(own));
-        let to_own: Vec<&str> = to_own.iter().map(String::as_str).collect();
-        assert_eq!(refused(fleet, &to_own), "right_missing");
+        assert_eq!(code_of(&fleet.run_on(&devices[0], "echo hello", &[])), "right_missing");
     });
     // What waits ends with the token.
     let dir = TempDir::with_prefix("borealis-effect-").unwrap();

@@ -10,7 +10,7 @@ use borealis_bus_schema::subjects::Service;
 use borealis_server::services::IsolationReport;
 use borealis_service_kit::{paths::Ports, ready};
 use borealis_test_support::{ServerOptions, TestServer, eventually, programs};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 fn kill(pid: u32) {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
@@ -33,6 +33,27 @@ fn children(pid: u32) -> Vec<u32> {
 
 fn stores() -> impl Iterator<Item = Service> {
     Service::ALL.into_iter().filter(|service| service.has_store())
+}
+
+#[tokio::test]
+async fn the_bus_may_open_as_many_files_as_the_machine_allows() {
+    let machine = getrlimit(Resource::Nofile);
+    let few = Rlimit {
+        current: Some(512),
+        ..machine.clone()
+    };
+    // What is started from here inherits it.
+    setrlimit(Resource::Nofile, few).unwrap();
+    let server = TestServer::start().await.unwrap();
+    let bus = Ports::read(server.paths()).unwrap().unwrap().pid;
+    let limits = std::fs::read_to_string(format!("/proc/{bus}/limits")).unwrap();
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let limits: Vec<&str> = files.unwrap().split_whitespace().collect();
+    let (soft, hard) = (limits[0], limits[1]);
+    let allowed = machine
+        .maximum
+        .map_or("unlimited".to_owned(), |files| files.to_string());
+    assert_eq!((soft, hard), (allowed.as_str(), allowed.as_str()));
 }
 
 #[tokio::test]
