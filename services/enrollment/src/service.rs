@@ -4,7 +4,6 @@ use std::future::Future;
 use std::sync::Arc;
 
 use borealis_bus_schema::reply::{Reply, WireError};
-use borealis_service_kit::operator::{OperatorCtx, PublicCtx};
 use borealis_service_kit::run::{Deps, RunError};
 use borealis_service_kit::service::ServiceBuilder;
 
@@ -54,60 +53,60 @@ fn verbs(builder: ServiceBuilder, app: &Arc<App>) -> ServiceBuilder {
     builder
         .operator(
             "codes-create",
-            operator(app, |app, ctx| async move {
+            answering(app, |app, ctx| async move {
                 handlers::codes_create::handle(&app, &ctx).await
             }),
         )
         .operator(
             "codes-list",
-            operator(app, |app, ctx| async move { handlers::codes_list::handle(&app, &ctx) }),
+            answering(app, |app, ctx| async move { handlers::codes_list::handle(&app, &ctx) }),
         )
         .operator(
             "codes-revoke",
-            operator(app, |app, ctx| async move {
+            answering(app, |app, ctx| async move {
                 handlers::codes_revoke::handle(&app, &ctx).await
             }),
         )
         .operator(
             "approvals-list",
-            operator(
+            answering(
                 app,
                 |app, ctx| async move { handlers::approvals_list::handle(&app, &ctx) },
             ),
         )
         .operator(
             "approvals-approve",
-            operator(app, |app, ctx| async move {
+            answering(app, |app, ctx| async move {
                 handlers::approvals_approve::handle(&app, &ctx).await
             }),
         )
         .operator(
             "approvals-deny",
-            operator(app, |app, ctx| async move {
+            answering(app, |app, ctx| async move {
                 handlers::approvals_deny::handle(&app, &ctx).await
             }),
         )
         .operator(
             "devices-quarantine",
-            operator(app, |app, ctx| async move {
+            answering(app, |app, ctx| async move {
                 handlers::device_status::handle(&app, &ctx, Change::Quarantine).await
             }),
         )
         .operator(
             "devices-release",
-            operator(app, |app, ctx| async move {
+            answering(app, |app, ctx| async move {
                 handlers::device_status::handle(&app, &ctx, Change::Release).await
             }),
         )
         .operator(
             "devices-revoke",
-            operator(app, |app, ctx| async move {
+            answering(app, |app, ctx| async move {
                 handlers::device_status::handle(&app, &ctx, Change::Revoke).await
             }),
         )
         .operator(
             "devices-decommission",
-            operator(app, |app, ctx| async move {
+            answering(app, |app, ctx| async move {
                 handlers::device_status::handle(&app, &ctx, Change::Decommission).await
             }),
         )
@@ -125,19 +124,19 @@ fn verbs(builder: ServiceBuilder, app: &Arc<App>) -> ServiceBuilder {
         )
         .public(
             "enroll-request",
-            public(app, |app, ctx| async move {
+            answering(app, |app, ctx| async move {
                 handlers::enroll_request::handle(&app, &ctx).await
             }),
         )
         .public(
             "enroll-poll",
-            public(app, |app, ctx| async move {
+            answering(app, |app, ctx| async move {
                 handlers::enroll_poll::handle(&app, &ctx).await
             }),
         )
         .public(
             "device-renew",
-            public(app, |app, ctx| async move {
+            answering(app, |app, ctx| async move {
                 handlers::device_renew::handle(&app, &ctx).await
             }),
         )
@@ -153,21 +152,10 @@ fn verbs(builder: ServiceBuilder, app: &Arc<App>) -> ServiceBuilder {
 
 type Answer<A> = std::pin::Pin<Box<dyn Future<Output = Reply<A>> + Send>>;
 
-fn operator<A, F, Fut>(app: &Arc<App>, handle: F) -> impl Fn(OperatorCtx) -> Answer<A> + Send + Sync + use<A, F, Fut>
+/// Lets a handler answer with this service's own refusals; `C` is what it is asked with.
+fn answering<C, A, F, Fut>(app: &Arc<App>, handle: F) -> impl Fn(C) -> Answer<A> + Send + Sync + use<C, A, F, Fut>
 where
-    F: Fn(Arc<App>, OperatorCtx) -> Fut + Send + Sync,
-    Fut: Future<Output = Result<A, Refusal>> + Send + 'static,
-{
-    let app = Arc::clone(app);
-    move |ctx| {
-        let answer = handle(Arc::clone(&app), ctx);
-        Box::pin(async move { answer.await.map_err(WireError::from) })
-    }
-}
-
-fn public<A, F, Fut>(app: &Arc<App>, handle: F) -> impl Fn(PublicCtx) -> Answer<A> + Send + Sync + use<A, F, Fut>
-where
-    F: Fn(Arc<App>, PublicCtx) -> Fut + Send + Sync,
+    F: Fn(Arc<App>, C) -> Fut + Send + Sync,
     Fut: Future<Output = Result<A, Refusal>> + Send + 'static,
 {
     let app = Arc::clone(app);

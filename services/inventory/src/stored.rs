@@ -149,9 +149,8 @@ mod tests {
     use super::*;
     use crate::aggregate::tests::{NOW, facts};
     use crate::aggregate::{Known, decide};
-    use borealis_test_support::{Golden, golden};
+    use borealis_test_support::pin_all;
     use serde_json::json;
-    use std::path::Path;
 
     fn event() -> FactsChanged {
         let mut event = decide(&Known::default(), &facts(), NOW).unwrap().event.unwrap();
@@ -170,22 +169,14 @@ mod tests {
 
     #[test]
     fn golden_file_keeps_the_stored_event_readable() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-        let stored = to_new(&event()).unwrap();
-        let written = Golden {
-            kind: stored.kind,
-            version: 1,
-            stream: None,
-            body: stored.body,
-        };
         let kept = |kept: &Kept| json!({"digest": hex(&kept.digest), "size_bytes": kept.size_bytes});
-        let sections = event().sections;
-        let sections: BTreeMap<_, _> = sections
-            .iter()
-            .map(|(section, of)| (section.name(), kept(of)))
-            .collect();
-        golden(&folder, &written, &json!({"guid": event().guid, "sections": sections})).unwrap();
-        assert_eq!(read(&written.kind, &written.body).unwrap(), event());
+        let fields = |event: &FactsChanged, _: &NewEvent| {
+            let sections = event.sections.iter();
+            let sections: BTreeMap<_, _> = sections.map(|(section, of)| (section.name(), kept(of))).collect();
+            json!({"guid": event.guid, "sections": sections})
+        };
+        let encode = |event: &FactsChanged| (None, to_new(event).unwrap());
+        pin_all(env!("CARGO_MANIFEST_DIR"), &[event()], encode, fields, read).unwrap();
     }
 
     #[test]

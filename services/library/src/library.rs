@@ -144,12 +144,10 @@ fn stream_of(digest: &Digest) -> Reply<StreamId> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use borealis_bus_schema::ids::OperatorId;
     use borealis_bus_schema::order::Language;
     use borealis_bus_schema::time::Timestamp;
-    use borealis_test_support::{Golden, golden};
+    use borealis_test_support::pin_all;
 
     use super::*;
 
@@ -162,15 +160,18 @@ mod tests {
             author: OperatorId::from_bytes([2; 16]),
             at: Timestamp::from_unix_ms(1_795_341_600_123),
         };
-        let written = Golden {
-            kind: SCRIPT_KEPT.to_owned(),
-            version: 1,
-            stream: None,
-            body: codec::encode(&event).unwrap(),
+        let encode = |event: &ScriptKept| {
+            let stored = NewEvent {
+                kind: SCRIPT_KEPT.to_owned(),
+                body: codec::encode(event).unwrap(),
+            };
+            (None, stored)
         };
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-        let fields = serde_json::to_value(&event).unwrap();
-        golden(&folder, &written, &fields).unwrap();
-        assert_eq!(codec::decode::<ScriptKept>(&written.body).unwrap(), event);
+        let fields = |event: &ScriptKept, _: &NewEvent| serde_json::to_value(event).unwrap();
+        let decode = |kind: &str, body: &[u8]| {
+            assert_eq!(kind, SCRIPT_KEPT);
+            codec::decode::<ScriptKept>(body)
+        };
+        pin_all(env!("CARGO_MANIFEST_DIR"), &[event], encode, fields, decode).unwrap();
     }
 }

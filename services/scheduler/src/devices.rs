@@ -153,8 +153,7 @@ impl Devices {
 mod tests {
     use super::*;
     use borealis_bus_schema::forms::SignatureBytes;
-    use borealis_bus_schema::messages::enrollment::HostFacts;
-    use borealis_bus_schema::order::Context;
+    use borealis_test_support::host_facts;
 
     fn guid() -> Guid {
         Guid::from_random([1; 16])
@@ -177,15 +176,7 @@ mod tests {
             public_key: PublicKey::from_bytes([1; 32]),
             exchange_key: PublicKey::from_bytes([2; 32]),
             exchange_key_signature: SignatureBytes::from_bytes([0; 64]),
-            facts: HostFacts {
-                hostname: "web-1".into(),
-                os: "linux".into(),
-                os_version: "12".into(),
-                arch: "x86_64".into(),
-                agent_version: "0.1.0".into(),
-                context: Context::System,
-                machine_hash: "00".into(),
-            },
+            facts: host_facts("web-1", &"ab".repeat(32)),
             address: "127.0.0.1".into(),
             first_seen_at: at(),
             approved_at: at(),

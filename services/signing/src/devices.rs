@@ -83,9 +83,9 @@ fn apply(devices: &mut HashMap<Guid, Device>, kind: &str, body: &[u8]) -> Result
 pub(crate) mod tests {
     use super::*;
     use borealis_bus_schema::forms::{PublicKey, SignatureBytes};
-    use borealis_bus_schema::messages::enrollment::HostFacts;
-    use borealis_bus_schema::order::{Context, Digest};
+    use borealis_bus_schema::order::Digest;
     use borealis_bus_schema::time::Timestamp;
+    use borealis_test_support::host_facts;
 
     fn at() -> Timestamp {
         Timestamp::from_unix_ms(1_800_000_000_000)
@@ -108,15 +108,7 @@ pub(crate) mod tests {
             public_key: PublicKey::from_bytes([1; 32]),
             exchange_key: PublicKey::from_bytes([2; 32]),
             exchange_key_signature: SignatureBytes::from_bytes([3; 64]),
-            facts: HostFacts {
-                hostname: "h".into(),
-                os: "linux".into(),
-                os_version: String::new(),
-                arch: "x86_64".into(),
-                agent_version: "0".into(),
-                context: Context::System,
-                machine_hash: String::new(),
-            },
+            facts: host_facts("h", &"ab".repeat(32)),
             address: "192.0.2.1".into(),
             first_seen_at: at(),
             approved_at: at(),

@@ -1,7 +1,10 @@
 //! Golden files: what was stored or sent once has to stay readable for ever.
 
+use std::error::Error;
+use std::fmt::Debug;
 use std::path::Path;
 
+use borealis_event_store::{NewEvent, StreamId};
 use serde_json::{Map, Value, json};
 
 use crate::TestError;
@@ -47,10 +50,51 @@ pub struct Golden {
     pub body: Vec<u8>,
 }
 
-/// Compares a stored event with its golden file, `<folder>/<kind>.v<version>.json`: stream, bytes, and the fields for people to read.
+/// Pins what a service stores, in `<crate>/tests/golden/<kind>.v<version>.json`: stream, bytes, and the fields for people to read.
 ///
-/// Errors: as [`pinned`].
-pub fn golden(folder: &Path, event: &Golden, fields: &Value) -> Result<(), TestError> {
+/// Each event is written as its file says and read back; a second event of a kind is the kind's next version. Then every file
+/// of the folder is read, also those of forms that no program writes any more.
+///
+/// Errors: as [`pinned`]; an event or a file is not read as what it was, or belongs to another stream.
+pub fn pin_all<E: Debug + PartialEq, X: Error>(
+    crate_folder: &str,
+    events: &[E],
+    encode: impl Fn(&E) -> (Option<StreamId>, NewEvent),
+    fields: impl Fn(&E, &NewEvent) -> Value,
+    decode: impl Fn(&str, &[u8]) -> Result<E, X>,
+) -> Result<(), TestError> {
+    let folder = Path::new(crate_folder).join("tests/golden");
+    let read = |kind: &str, body: &[u8]| decode(kind, body).map_err(|error| TestError::of(kind, &error));
+    let mut seen: Vec<String> = Vec::new();
+    for event in events {
+        let (stream, stored) = encode(event);
+        let fields = fields(event, &stored);
+        seen.push(stored.kind.clone());
+        let written = Golden {
+            version: seen.iter().filter(|kind| **kind == stored.kind).count(),
+            kind: stored.kind,
+            stream: stream.map(|stream| stream.as_str().to_owned()),
+            body: stored.body,
+        };
+        golden(&folder, &written, &fields)?;
+        let back = read(&written.kind, &written.body)?;
+        if back != *event {
+            return Err(TestError(format!("{event:?} is read back as {back:?}")));
+        }
+    }
+    for on_file in golden_files(&folder)? {
+        let (stream, _) = encode(&read(&on_file.kind, &on_file.body)?);
+        if stream.as_ref().map(StreamId::as_str) != on_file.stream.as_deref() {
+            return Err(TestError(format!(
+                "{} is read into the stream {stream:?}",
+                on_file.kind
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn golden(folder: &Path, event: &Golden, fields: &Value) -> Result<(), TestError> {
     let mut found = Map::new();
     found.insert("kind".to_owned(), json!(event.kind));
     if let Some(stream) = &event.stream {
@@ -85,4 +129,58 @@ pub fn golden_files(folder: &Path) -> Result<Vec<Golden>, TestError> {
         });
     }
     Ok(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encode(text: &String) -> (Option<StreamId>, NewEvent) {
+        let stored = NewEvent {
+            kind: "Said".to_owned(),
+            body: text.clone().into_bytes(),
+        };
+        (StreamId::new("talk").ok(), stored)
+    }
+
+    fn decode(kind: &str, body: &[u8]) -> Result<String, TestError> {
+        match kind {
+            "Said" => Ok(String::from_utf8_lossy(body).into_owned()),
+            other => Err(TestError(format!("{other} is unknown"))),
+        }
+    }
+
+    #[test]
+    fn files_of_forms_that_nobody_writes_any_more_are_read_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("tests/golden");
+        std::fs::create_dir_all(&folder).unwrap();
+        let write = |name: &str, kind: &str, stream: &str, text: &str| {
+            let file = json!({"kind": kind, "stream": stream, "cbor_hex": hex::encode(text), "fields": text});
+            std::fs::write(folder.join(name), file.to_string()).unwrap();
+        };
+        let check = |events: &[&str]| {
+            let events: Vec<String> = events.iter().map(ToString::to_string).collect();
+            let done = pin_all(
+                dir.path().to_str().unwrap(),
+                &events,
+                encode,
+                |text, _| json!(text),
+                decode,
+            );
+            done.map_err(|error| error.to_string())
+        };
+        write("Said.v1.json", "Said", "talk", "one");
+        write("Said.v2.json", "Said", "talk", "two");
+        check(&["one", "two"]).unwrap();
+        check(&["one"]).unwrap();
+        assert!(check(&["two"]).unwrap_err().contains("pins something else"));
+        assert!(check(&["one", "two", "three"]).unwrap_err().contains("is missing"));
+
+        write("Said.v3.json", "Said", "elsewhere", "old");
+        assert!(check(&["one"]).unwrap_err().contains("into the stream"));
+        std::fs::remove_file(folder.join("Said.v3.json")).unwrap();
+        write("Shouted.v1.json", "Shouted", "talk", "old");
+        assert!(check(&["one"]).unwrap_err().contains("Shouted is unknown"));
+    }
 }

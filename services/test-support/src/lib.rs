@@ -21,9 +21,9 @@ mod service;
 mod server;
 
 pub use bus::{TestBus, TestDevice, user_key_pair};
-pub use golden::{Golden, golden, golden_files, pinned};
+pub use golden::{Golden, golden_files, pin_all, pinned};
 pub use operator::{TestOperator, ask, biscuit_root, narrowed};
 pub use server::{Ready, ServerOptions, TestServer};
-pub use service::{TestService, append, connect, isolated, open_store};
-pub use user::{Events, Message, User};
+pub use service::{TestService, append, connect, host_facts, isolated, open_store};
+pub use user::{Events, Message, User, tls};
 pub use wait::{DEADLINE, TestError, eventually, eventually_within};

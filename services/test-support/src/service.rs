@@ -111,10 +111,12 @@ impl TestService {
     }
 
     /// Counts the events in its log; what the audit keeps of refusals is left out.
-    pub fn position(&self) -> u64 {
-        let events = self.log.read_all(0, 100_000).unwrap_or_default();
-        let own = events.iter().filter(|event| event.kind != audit::KIND);
-        u64::try_from(own.count()).unwrap_or(u64::MAX)
+    ///
+    /// Errors: the log cannot be read.
+    pub fn events(&self) -> Result<usize, TestError> {
+        let events = self.log.read_all(0, 100_000);
+        let events = events.map_err(|error| TestError::of("log", &error))?;
+        Ok(events.iter().filter(|event| event.kind != audit::KIND).count())
     }
 
     /// Appends an event that other services read, past the service.
@@ -220,6 +222,19 @@ pub async fn append(log: &dyn EventLog, stream: &str, kind: &str, body: Vec<u8>)
     log.append(append).await.map(|_| ()).map_err(|error| of(&error))
 }
 
+/// Returns what a machine tells of itself when it asks to be enrolled.
+pub fn host_facts(hostname: &str, machine_hash: &str) -> HostFacts {
+    HostFacts {
+        hostname: hostname.into(),
+        os: "linux".into(),
+        os_version: "Debian 12".into(),
+        arch: "x86_64".into(),
+        agent_version: "0.1.0".into(),
+        context: Context::System,
+        machine_hash: machine_hash.into(),
+    }
+}
+
 impl TestDevice {
     /// Returns what enrollment says when this device was enrolled.
     pub fn enrolled(&self, hostname: &str, site: SiteName) -> DeviceEnrolled {
@@ -230,15 +245,7 @@ impl TestDevice {
             public_key: self.public_key(),
             exchange_key: self.public_key(),
             exchange_key_signature: SignatureBytes::from_bytes([0; 64]),
-            facts: HostFacts {
-                hostname: hostname.into(),
-                os: "linux".into(),
-                os_version: "Debian 12".into(),
-                arch: "x86_64".into(),
-                agent_version: "0.1.0".into(),
-                context: Context::System,
-                machine_hash: "ab".repeat(32),
-            },
+            facts: host_facts(hostname, &"ab".repeat(32)),
             address: "192.0.2.1".into(),
             first_seen_at: now,
             approved_at: now,

@@ -222,7 +222,10 @@ impl User {
     }
 }
 
-fn tls(ca_pem: &Path) -> Result<rustls::ClientConfig, TestError> {
+/// Returns the TLS of a client that trusts only one CA.
+///
+/// Errors: the CA's file cannot be read, or is none.
+pub fn tls(ca_pem: &Path) -> Result<rustls::ClientConfig, TestError> {
     use rustls_pki_types::{CertificateDer, pem::PemObject};
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let ca = CertificateDer::from_pem_file(ca_pem).map_err(|error| TestError::of("CA", &error))?;

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use borealis_access::build;
 use borealis_access::opaque::{SERVER_IDENTIFIER, Suite};
 use borealis_bus_schema::factor::Factor;
 use borealis_bus_schema::forms::{Form, PublicKey};
@@ -24,7 +25,24 @@ use rand::rngs::OsRng;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::harness::{Operator, call_at, narrowed, now};
+use crate::harness::{Operator, Running, World, call_at, narrowed, now};
+
+impl World {
+    /// Runs access with one operator, who is logged in; returns the gateway's connection besides.
+    pub async fn with_ada() -> (Self, Running, Bus, Operator) {
+        let world = Self::start().await;
+        let access = world.serve(Service::Access, build).await;
+        let gateway = world.connect(Service::Gateway).await;
+        set_up(&gateway, &setup_secret(&world), "ada", "p").await.unwrap();
+        let ada = log_in(&gateway, "ada", "p").await.unwrap();
+        (world, access, gateway, ada)
+    }
+}
+
+/// Reads the secret of the set-up link.
+pub fn setup_secret(world: &World) -> String {
+    std::fs::read_to_string(world.bus.root().join("Server/State/access/setup_secret")).unwrap()
+}
 
 fn stretching() -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap())

@@ -11,8 +11,8 @@ use borealis_service_kit::random;
 use serde_json::{Value, json};
 
 use crate::client::{finish_knowing, log_in_with, post, prove_again, second, start};
-use crate::harness::{Operator, code, now};
-use crate::people::{ask_about, founded, joined};
+use crate::harness::{Operator, World, code, now};
+use crate::people::{ask_about, joined};
 
 /// Is an authenticator app that counts codes by itself, so that no test waits for the next period.
 struct App {
@@ -69,7 +69,7 @@ async fn with_app(bus: &Bus, ada: &Operator) -> App {
 
 #[tokio::test]
 async fn a_log_in_takes_a_code_and_each_code_serves_once() {
-    let (world, access, gateway, ada) = founded().await;
+    let (world, access, gateway, ada) = World::with_ada().await;
     room().await;
     let app = enrol(&gateway, &ada, None).await.unwrap();
     let wrong = send(&gateway, &ada, "totp-confirm", json!({"code": "000000"})).await;
@@ -102,11 +102,11 @@ async fn a_log_in_takes_a_code_and_each_code_serves_once() {
 
 #[tokio::test]
 async fn codes_are_throttled_like_passwords_and_a_log_in_is_good_for_five() {
-    let (_world, access, gateway, ada) = founded().await;
+    let (_world, access, gateway, ada) = World::with_ada().await;
     let app = with_app(&gateway, &ada).await;
     let public = PublicKey::of(&random::signing_key());
     let wrong = Factor::totp("000000").unwrap();
-    let before = access.position();
+    let before = access.events().unwrap();
     let mut refused = Vec::new();
     for _ in 0..3 {
         let (client, started) = start(&gateway, "ada", "p", public, "192.0.2.1").await.unwrap();
@@ -122,13 +122,13 @@ async fn codes_are_throttled_like_passwords_and_a_log_in_is_good_for_five() {
     assert!(refused.contains(&Code::Throttled));
     let right = log_in_with(&gateway, "ada", "p", Some(&app.code(0))).await.0;
     assert_eq!(code(right), Code::Throttled);
-    assert_eq!(access.position(), before, "no session was begun");
+    assert_eq!(access.events().unwrap(), before, "no session was begun");
     access.stop().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_code_serves_only_the_log_in_for_which_it_was_proved() {
-    let (_world, access, gateway, ada) = founded().await;
+    let (_world, access, gateway, ada) = World::with_ada().await;
     let app = with_app(&gateway, &ada).await;
     let public = PublicKey::of(&random::signing_key());
     let (client, started) = start(&gateway, "ada", "p", public, "192.0.2.1").await.unwrap();
@@ -148,7 +148,7 @@ async fn a_code_serves_only_the_log_in_for_which_it_was_proved() {
 
 #[tokio::test]
 async fn recovery_codes_serve_once_and_the_log_holds_none() {
-    let (_world, access, gateway, ada) = founded().await;
+    let (_world, access, gateway, ada) = World::with_ada().await;
     let asked = async |body: Value| send(&gateway, &ada, "recovery-codes", body).await;
     let none = prove_again("ada", "p", None, asked).await;
     assert_eq!(code(none), Code::WrongState);
@@ -188,7 +188,7 @@ async fn recovery_codes_serve_once_and_the_log_holds_none() {
 
 #[tokio::test]
 async fn a_second_factor_is_taken_away_by_its_owner_or_by_one_who_holds_no_less() {
-    let (_world, access, gateway, ada) = founded().await;
+    let (_world, access, gateway, ada) = World::with_ada().await;
     let (bob_user, bob) = joined(&gateway, &ada, "bob", &["technician"]).await;
     let app = with_app(&gateway, &ada).await;
     let users = ask_about(&gateway, &ada, "users-list", "", &json!({})).await.unwrap();

@@ -8,19 +8,15 @@ use borealis_bus_schema::subjects::Service;
 use borealis_service_kit::random;
 use serde_json::{Value, json};
 
-use crate::client::{Failed, ask_well, finish, log_in, post, post_from, set_up, start};
+use crate::client::{Failed, ask_well, finish, log_in, post, post_from, set_up, setup_secret, start};
 use crate::harness::{World, code};
-
-fn secret(world: &World) -> String {
-    std::fs::read_to_string(world.bus.root().join("Server/State/access/setup_secret")).unwrap()
-}
 
 #[tokio::test]
 async fn the_link_makes_one_operator_who_logs_in_and_out() {
     let world = World::start().await;
     let access = world.serve(Service::Access, build).await;
     let gateway = world.connect(Service::Gateway).await;
-    let link = secret(&world);
+    let link = setup_secret(&world);
     let wrong = set_up(&gateway, &"A".repeat(43), "ada", "correct horse").await;
     assert_eq!(code(wrong), Code::SetupClosed);
     let bad_name = set_up(&gateway, &link, "not a name", "correct horse").await;
@@ -56,11 +52,11 @@ async fn the_link_makes_one_operator_who_logs_in_and_out() {
 async fn a_restart_keeps_operators_sessions_and_what_ended() {
     let world = World::start().await;
     let access = world.serve(Service::Access, build).await;
-    let link = secret(&world);
+    let link = setup_secret(&world);
     access.stop().await.unwrap();
 
     let access = world.serve(Service::Access, build).await;
-    assert_eq!(secret(&world), link, "an unused link stays the same");
+    assert_eq!(setup_secret(&world), link, "an unused link stays the same");
     let gateway = world.connect(Service::Gateway).await;
     set_up(&gateway, &link, "ada", "correct horse").await.unwrap();
     let (here, gone) = (
@@ -87,8 +83,8 @@ async fn a_log_in_binds_one_key_and_each_step_counts_once() {
     let world = World::start().await;
     let access = world.serve(Service::Access, build).await;
     let gateway = world.connect(Service::Gateway).await;
-    set_up(&gateway, &secret(&world), "ada", "p").await.unwrap();
-    let before = access.position();
+    set_up(&gateway, &setup_secret(&world), "ada", "p").await.unwrap();
+    let before = access.events().unwrap();
     let key = PublicKey::of(&random::signing_key());
     let thief = PublicKey::of(&random::signing_key());
 
@@ -107,7 +103,7 @@ async fn a_log_in_binds_one_key_and_each_step_counts_once() {
     broken["login_finalization"] = json!("AAAA");
     assert_eq!(code(post(&gateway, "login", &broken).await), Code::InvalidField);
     assert_eq!(code(post(&gateway, "login", &good).await), Code::LoginFailed);
-    assert_eq!(access.position(), before, "nothing was written");
+    assert_eq!(access.events().unwrap(), before, "nothing was written");
     access.stop().await.unwrap();
 }
 
@@ -116,7 +112,7 @@ async fn guesses_are_throttled_and_the_real_user_is_not_shut_out() {
     let world = World::start().await;
     let access = world.serve(Service::Access, build).await;
     let gateway = world.connect(Service::Gateway).await;
-    set_up(&gateway, &secret(&world), "ada", "p").await.unwrap();
+    set_up(&gateway, &setup_secret(&world), "ada", "p").await.unwrap();
     let key = PublicKey::of(&random::signing_key());
     let mut evaluated = 0;
     for n in 0..40 {

@@ -12,19 +12,9 @@ use borealis_service_kit::random;
 use serde_json::{Value, json};
 
 use crate::client::{ask, change_password, log_in, post, registration, set_up};
-use crate::harness::{Operator, Running, World, call_at, code, narrowed, now};
+use crate::harness::{Operator, World, call_at, code, narrowed, now};
 
 const ACCESS: Service = Service::Access;
-
-pub async fn founded() -> (World, Running, Bus, Operator) {
-    let world = World::start().await;
-    let access = world.serve(ACCESS, build).await;
-    let gateway = world.connect(Service::Gateway).await;
-    let secret = std::fs::read_to_string(world.bus.root().join("Server/State/access/setup_secret")).unwrap();
-    set_up(&gateway, &secret, "ada", "p").await.unwrap();
-    let ada = log_in(&gateway, "ada", "p").await.unwrap();
-    (world, access, gateway, ada)
-}
 
 /// Asks a verb whose path has a parameter.
 pub async fn ask_about(bus: &Bus, operator: &Operator, verb: &str, id: &str, body: &Value) -> Reply<Value> {
@@ -64,7 +54,7 @@ pub async fn joined(bus: &Bus, by: &Operator, username: &str, roles: &[&str]) ->
 
 #[tokio::test]
 async fn who_was_invited_sets_a_password_once_and_may_do_what_the_roles_say() {
-    let (_world, access, gateway, ada) = founded().await;
+    let (_world, access, gateway, ada) = World::with_ada().await;
     let (user, secret) = invite(&gateway, &ada, " Bob", &["technician"]).await.unwrap();
     assert_eq!((user.username.as_str(), user.state.as_str()), ("bob", "invited"));
     assert!(log_in(&gateway, "bob", "pw").await.is_err(), "there is no password yet");
@@ -88,7 +78,7 @@ async fn who_was_invited_sets_a_password_once_and_may_do_what_the_roles_say() {
 
 #[tokio::test]
 async fn a_link_is_proved_for_one_registration_of_one_operator() {
-    let (_world, access, gateway, ada) = founded().await;
+    let (_world, access, gateway, ada) = World::with_ada().await;
     let (_, secret) = invite(&gateway, &ada, "bob", &["viewer"]).await.unwrap();
     let (_, own_secret) = invite(&gateway, &ada, "mallory", &["viewer"]).await.unwrap();
     let taken = json!({
@@ -104,7 +94,7 @@ async fn a_link_is_proved_for_one_registration_of_one_operator() {
     let (own_start, own_end) = registration(&own_secret, "mallory", "known to a thief");
     let own_answer = post(&gateway, "setup", &own_start).await.unwrap();
     let own_finish = own_end(&own_answer);
-    let before = access.position();
+    let before = access.events().unwrap();
     let refused = async |step: &Value, from: &Value, fields: &[&str]| {
         let mut altered = step.clone();
         for field in fields {
@@ -128,7 +118,7 @@ async fn a_link_is_proved_for_one_registration_of_one_operator() {
     post(&gateway, "setup", &start).await.unwrap();
     let fooled = post(&gateway, "setup", &end(&own_answer)).await;
     assert_eq!(code(fooled), Code::ProofInvalid);
-    assert_eq!(access.position(), before, "nothing was written");
+    assert_eq!(access.events().unwrap(), before, "nothing was written");
     assert!(log_in(&gateway, "bob", "known to a thief").await.is_err());
 
     post(&gateway, "setup", &finish).await.unwrap();
@@ -139,7 +129,7 @@ async fn a_link_is_proved_for_one_registration_of_one_operator() {
 
 #[tokio::test]
 async fn a_disabled_operator_is_out_at_once_and_comes_back_by_a_new_log_in() {
-    let (_world, access, gateway, ada) = founded().await;
+    let (_world, access, gateway, ada) = World::with_ada().await;
     let (user, bob) = joined(&gateway, &ada, "bob", &["technician"]).await;
     let id = user.id.to_string();
     let none = json!({});
@@ -167,7 +157,7 @@ async fn a_disabled_operator_is_out_at_once_and_comes_back_by_a_new_log_in() {
 
 #[tokio::test]
 async fn a_reset_ends_password_and_sessions_and_gives_a_link() {
-    let (_world, access, gateway, ada) = founded().await;
+    let (_world, access, gateway, ada) = World::with_ada().await;
     let (user, bob) = joined(&gateway, &ada, "bob", &["technician"]).await;
     let id = user.id.to_string();
     let link = LinkSecret::new(random::bytes());
@@ -195,7 +185,7 @@ async fn a_reset_ends_password_and_sessions_and_gives_a_link() {
 
 #[tokio::test]
 async fn roles_and_sites_are_made_changed_and_felt_at_once() {
-    let (_world, access, gateway, ada) = founded().await;
+    let (_world, access, gateway, ada) = World::with_ada().await;
     let site = json!({"name": "berlin", "description": "office"});
     ask_about(&gateway, &ada, "sites-create", "", &site).await.unwrap();
     assert_eq!(
@@ -238,7 +228,7 @@ async fn roles_and_sites_are_made_changed_and_felt_at_once() {
 
 #[tokio::test]
 async fn whoever_manages_operators_hands_on_no_more_than_they_hold() {
-    let (_world, access, gateway, ada) = founded().await;
+    let (_world, access, gateway, ada) = World::with_ada().await;
     let rights = json!([
         {"right": "users.manage", "sites": ["*"]}, {"right": "roles.manage", "sites": ["*"]},
         {"right": "devices.read", "sites": ["*"]},
@@ -274,7 +264,7 @@ async fn whoever_manages_operators_hands_on_no_more_than_they_hold() {
 
 #[tokio::test]
 async fn sessions_are_listed_and_ended_one_by_one() {
-    let (_world, access, gateway, ada) = founded().await;
+    let (_world, access, gateway, ada) = World::with_ada().await;
     let (_, bob) = joined(&gateway, &ada, "bob", &["technician"]).await;
     let other = log_in(&gateway, "bob", "pw").await.unwrap();
     let none = json!({});
@@ -305,7 +295,7 @@ async fn sessions_are_listed_and_ended_one_by_one() {
 
 #[tokio::test]
 async fn a_password_is_changed_by_whoever_proves_the_old_one() {
-    let (_world, access, gateway, ada) = founded().await;
+    let (_world, access, gateway, ada) = World::with_ada().await;
     let elsewhere = log_in(&gateway, "ada", "p").await.unwrap();
     let change = async |operator: &Operator, old: &str, new: &str| {
         change_password("ada", old, new, async |body: Value| {

@@ -19,27 +19,17 @@ use borealis_service_kit::revocation::RevocationSet;
 use serde_json::json;
 use std::sync::Arc;
 
-use crate::client::{ask, ask_well, call, log_in, set_up};
-use crate::harness::{Operator, Running, World, call_at, code, narrowed, now};
+use crate::client::{ask, ask_well, call, log_in};
+use crate::harness::{Operator, World, call_at, code, narrowed, now};
 
 const ACCESS: Service = Service::Access;
 
-async fn with_ada() -> (World, Running, Bus, Operator) {
-    let world = World::start().await;
-    let access = world.serve(ACCESS, build).await;
-    let gateway = world.connect(Service::Gateway).await;
-    let secret = std::fs::read_to_string(world.bus.root().join("Server/State/access/setup_secret")).unwrap();
-    set_up(&gateway, &secret, "ada", "p").await.unwrap();
-    let ada = log_in(&gateway, "ada", "p").await.unwrap();
-    (world, access, gateway, ada)
-}
-
 #[tokio::test]
 async fn session_and_logout_name_each_missing_proof() {
-    let (_world, access, gateway, ada) = with_ada().await;
+    let (_world, access, gateway, ada) = World::with_ada().await;
     let gone = log_in(&gateway, "ada", "p").await.unwrap();
     ask_well(&gateway, &gone, ACCESS, "logout", b"{}").await.unwrap();
-    let before = access.position();
+    let before = access.events().unwrap();
     for verb in ["session", "logout"] {
         let ask = async |operator: &Operator, token: Option<String>| {
             code(ask(&gateway, ACCESS, verb, &call(operator, ACCESS, verb, b"{}"), token).await)
@@ -85,7 +75,7 @@ async fn session_and_logout_name_each_missing_proof() {
         logout(call(&by_another_key, ACCESS, "logout", b"{}")).await,
         Code::SignatureInvalid
     );
-    assert_eq!(access.position(), before, "nothing was written");
+    assert_eq!(access.events().unwrap(), before, "nothing was written");
     access.stop().await.unwrap();
 }
 
@@ -109,7 +99,7 @@ async fn mint(bus: &Bus, call: OperatorCall) -> Reply<borealis_bus_schema::messa
 
 #[tokio::test]
 async fn a_grant_is_minted_for_exactly_one_request_of_a_live_session() {
-    let (world, access, gateway, ada) = with_ada().await;
+    let (world, access, gateway, ada) = World::with_ada().await;
     let scheduler = world.connect(Service::Scheduler).await;
     let (command, at) = (random::id(), now());
     let call = job_call(&ada, command, at);
@@ -146,11 +136,11 @@ async fn a_grant_is_minted_for_exactly_one_request_of_a_live_session() {
 
 #[tokio::test]
 async fn grant_mint_names_each_missing_proof() {
-    let (world, access, gateway, ada) = with_ada().await;
+    let (world, access, gateway, ada) = World::with_ada().await;
     let scheduler = world.connect(Service::Scheduler).await;
     let gone = log_in(&gateway, "ada", "p").await.unwrap();
     ask_well(&gateway, &gone, ACCESS, "logout", b"{}").await.unwrap();
-    let before = access.position();
+    let before = access.events().unwrap();
     let good = || job_call(&ada, random::id(), now());
     let unsigned = OperatorCall { proof: None, ..good() };
     assert_eq!(code(mint(&scheduler, unsigned).await), Code::SignatureMissing);
@@ -171,7 +161,7 @@ async fn grant_mint_names_each_missing_proof() {
     assert_eq!(code(mint(&scheduler, unknown).await), Code::TokenInvalid);
     let over = job_call(&gone, random::id(), now());
     assert_eq!(code(mint(&scheduler, over).await), Code::TokenRevoked);
-    assert_eq!(access.position(), before, "nothing was written");
+    assert_eq!(access.events().unwrap(), before, "nothing was written");
     access.stop().await.unwrap();
 }
 
@@ -205,16 +195,16 @@ async fn whoever_may_not_run_jobs_gets_no_grant() {
     let seeds = events.iter().map(|event| stored::encode(event).unwrap());
     world.seed(ACCESS, seeds.collect()).await;
     let access = world.serve(ACCESS, build).await;
-    let before = access.position();
+    let before = access.events().unwrap();
     let refused = mint(&scheduler, job_call(&reader, random::id(), now())).await;
     assert_eq!(code(refused), Code::RightMissing);
-    assert_eq!(access.position(), before, "nothing was written");
+    assert_eq!(access.events().unwrap(), before, "nothing was written");
     access.stop().await.unwrap();
 }
 
 #[tokio::test]
 async fn only_the_scheduler_asks_for_grants_and_passwords_stay_here() {
-    let (world, access, gateway, ada) = with_ada().await;
+    let (world, access, gateway, ada) = World::with_ada().await;
     // The gateway's bus user may publish to every verb of a service; the service itself says no.
     let refused = mint(&gateway, job_call(&ada, random::id(), now())).await;
     assert_eq!(code(refused), Code::RightMissing);

@@ -279,7 +279,7 @@ impl Approval {
 pub(crate) mod tests {
     use super::*;
     use borealis_bus_schema::forms::sign;
-    use borealis_bus_schema::order::Context;
+    use borealis_test_support::host_facts;
     use ed25519_dalek::SigningKey;
 
     pub(crate) const NOW: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
@@ -298,15 +298,7 @@ pub(crate) mod tests {
             public_key: PublicKey::of(&key()),
             exchange_key: PublicKey::from_bytes([3; 32]),
             exchange_key_signature: SignatureBytes::from_bytes([0; 64]),
-            facts: HostFacts {
-                hostname: "web-1".into(),
-                os: "linux".into(),
-                os_version: "Debian 12".into(),
-                arch: "x86_64".into(),
-                agent_version: "0.1.0".into(),
-                context: Context::System,
-                machine_hash: "ab".repeat(32),
-            },
+            facts: host_facts("web-1", &"ab".repeat(32)),
             address: "127.0.0.1".into(),
             server_nonce: "server".into(),
             client_nonce: "client".into(),

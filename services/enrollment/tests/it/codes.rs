@@ -56,7 +56,7 @@ async fn a_code_is_proved_for_one_request_of_one_key() {
     let seen = honest.body(&code);
     // Whoever saw the request has the code's public key and one signature of it.
     let own = thief.body_with(&InstallerCode::new([7; 16], rig.bus.trust().ca_sha256().unwrap()));
-    let before = rig.service.position();
+    let before = rig.service.events().unwrap();
     for taken in [
         vec!["code_key"],
         vec!["code_key", "code_proof"],
@@ -84,7 +84,7 @@ async fn a_code_is_proved_for_one_request_of_one_key() {
         let refused = rig.public::<Value>("enroll-request", &body, "192.0.2.67:1").await;
         assert_eq!(refused.unwrap_err().code, Code::ProofInvalid, "{field}");
     }
-    assert_eq!(rig.service.position(), before, "nothing was written");
+    assert_eq!(rig.service.events().unwrap(), before, "nothing was written");
     let first = honest.request(&rig, &code).await.unwrap();
     let again: EnrollChallenge = rig.public("enroll-request", &seen, "192.0.2.66:1").await.unwrap();
     assert_eq!(
@@ -100,7 +100,7 @@ async fn a_code_of_an_unknown_site_is_refused() {
     let body = rig.draw_code(json!({"site": "berlin"})).1;
     let refused = rig.ask::<Value>("codes-create", "", &body).await.unwrap_err();
     assert_eq!(refused.code, Code::SiteUnknown);
-    assert_eq!(rig.service.position(), 0);
+    assert_eq!(rig.service.events().unwrap(), 0);
     rig.make_site("berlin");
     let made: CodeView = rig.ask("codes-create", "", &body).await.unwrap();
     assert_eq!(made.site.as_str(), "berlin");
@@ -228,7 +228,7 @@ async fn fields_that_are_out_of_range_are_refused_and_write_nothing() {
     assert_eq!(missing.unwrap_err().code, Code::NotFound);
     let none = rig.ask::<Value>("codes-revoke", "x", &json!({})).await;
     assert_eq!(none.unwrap_err().code, Code::NotFound);
-    assert_eq!(rig.service.position(), 0);
+    assert_eq!(rig.service.events().unwrap(), 0);
 }
 
 #[tokio::test]

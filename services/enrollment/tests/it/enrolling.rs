@@ -6,7 +6,6 @@ use borealis_bus_schema::forms::{Form, PublicKey, Signed};
 use borealis_bus_schema::ids::SiteName;
 use borealis_bus_schema::messages::device::{Hello, Welcome};
 use borealis_bus_schema::messages::enrollment::{ApprovalView, ConflictKind, EnrollChallenge, EnrollState};
-use borealis_bus_schema::order::Context;
 use borealis_bus_schema::reply::{self, Reply};
 use borealis_bus_schema::routes::Right;
 use borealis_service_kit::auth::Sites;
@@ -14,7 +13,7 @@ use borealis_service_kit::nats_jwt;
 use borealis_test_support::DEADLINE;
 use serde_json::{Value, json};
 
-use crate::rig::{Machine, Polled as _, Rig, log_in_at, narrowed, nonce, now, poll};
+use crate::rig::{Machine, Polled as _, Rig, hello, log_in_at, narrowed, nonce, poll};
 
 #[tokio::test]
 async fn a_machine_becomes_a_connected_device() {
@@ -97,7 +96,7 @@ async fn a_proof_over_anything_else_is_refused_and_uses_nothing_up() {
     let code = rig.mint(json!({"uses": 2, "auto_approve": true})).await.code.unwrap();
     let challenge = machine.request(&rig, &code).await.unwrap();
     let foreign = other.request(&rig, &code).await.unwrap();
-    let before = rig.service.position();
+    let before = rig.service.events().unwrap();
 
     let mut other_nonce = Machine::draw("web-1");
     other_nonce.key = machine.key.clone();
@@ -122,7 +121,7 @@ async fn a_proof_over_anything_else_is_refused_and_uses_nothing_up() {
     let refused = rig.public::<Value>("enroll-request", &forged, "192.0.2.9:1").await;
     assert_eq!(refused.unwrap_err().code, Code::ProofInvalid);
 
-    assert_eq!(rig.service.position(), before, "nothing was written");
+    assert_eq!(rig.service.events().unwrap(), before, "nothing was written");
     assert_eq!(machine.poll(&rig, &challenge).await.unwrap().text(), "approved");
 }
 
@@ -200,10 +199,7 @@ async fn another_key_on_a_known_machine_waits_for_an_operator_whatever_the_code_
 #[tokio::test]
 async fn an_overwritten_device_goes_on_under_its_new_key_and_the_old_one_is_worthless() {
     let rig = Rig::start().await;
-    let old = Machine::draw("web-1");
-    let identity = rig.enrol(&old).await;
-    let on_bus = rig.connect(&old, &identity).await;
-    rig.wait_for("DeviceConnected", 1).await;
+    let (old, identity, on_bus) = rig.device("web-1").await;
     let mut fresh = Machine::draw("web-1");
     fresh.facts.machine_hash = old.facts.machine_hash.clone();
     let code = rig.mint(json!({"auto_approve": true, "uses": 9})).await.code.unwrap();
@@ -351,18 +347,9 @@ async fn guessing_is_throttled_by_the_address_that_connected() {
 #[tokio::test]
 async fn a_signed_hello_is_welcomed_and_another_is_not() {
     let rig = Rig::start().await;
-    let (machine, other) = (Machine::draw("web-1"), Machine::draw("web-2"));
-    let identity = rig.enrol(&machine).await;
-    let device = rig.connect(&machine, &identity).await;
-    let hello = Hello {
-        guid: identity.guid,
-        agent_version: "0.1.0".into(),
-        contexts: vec![Context::System],
-        roles: vec!["script".into()],
-        journal_counter: 1,
-        at: now(),
-        challenge: None,
-    };
+    let (machine, identity, device) = rig.device("web-1").await;
+    let other = Machine::draw("web-2");
+    let hello = hello(&identity, 1, None);
     let subject = format!("borealis.v1.device.{}.tell.agent.hello", identity.guid);
     let say = async |signed: &Signed| {
         let answer = device

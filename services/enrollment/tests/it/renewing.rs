@@ -65,7 +65,7 @@ async fn a_renewal_is_only_for_the_device_that_signed_it() {
     let rig = Rig::start().await;
     let (machine, thief) = (Machine::draw("web-1"), Machine::draw("web-2"));
     let (identity, other) = (rig.enrol(&machine).await, rig.enrol(&thief).await);
-    let before = rig.service.position();
+    let before = rig.service.events().unwrap();
     let token = Some(identity.credentials.refresh_token.as_str());
     assert_eq!(refusal(&rig, &thief, &identity, token).await, Code::ProofInvalid);
     assert_eq!(refusal(&rig, &thief, &other, token).await, Code::RefreshInvalid);
@@ -90,6 +90,6 @@ async fn a_renewal_is_only_for_the_device_that_signed_it() {
     let mut unknown = machine.renewal(&identity, token, now());
     unknown.guid = borealis_service_kit::random::id();
     assert_eq!(send(unknown).await, Code::ProofInvalid);
-    assert_eq!(rig.service.position(), before, "nothing was written");
+    assert_eq!(rig.service.events().unwrap(), before, "nothing was written");
     machine.renew(&rig, &identity, token).await.unwrap();
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use borealis_bus_schema::forms::{Form, PublicKey, SignatureBytes, sign};
 use borealis_bus_schema::ids::{ApprovalId, CodeId, CommandId, SiteName};
 use borealis_bus_schema::installer_code::{CodeUse, InstallerCode};
+use borealis_bus_schema::messages::device::Hello;
 use borealis_bus_schema::messages::enrollment::{
     ApprovalView, CodeView, EnrollChallenge, EnrollPoll, EnrollRequest, EnrollState, HostFacts, Identity, Renew,
     Renewed,
@@ -25,9 +26,9 @@ use borealis_service_kit::clock::{Clock as _, SystemClock};
 use borealis_service_kit::random;
 use borealis_service_kit::run::Deps;
 use borealis_test_support::{
-    TestBus, TestOperator as Operator, TestService, User, ask, connect, eventually, user_key_pair,
+    TestBus, TestOperator as Operator, TestService, User, ask, connect, eventually, host_facts, user_key_pair,
 };
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use ed25519_dalek::SigningKey;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -172,6 +173,28 @@ impl Rig {
         self.bus.connect(key, move || jwt.clone(), &inbox).await.unwrap()
     }
 
+    /// Connects a machine as an agent does: under its label, at an address.
+    pub async fn connect_as(&self, machine: &Machine, identity: &Identity, label: &str, url: &str) -> User {
+        let key = user_key_pair(&machine.key).unwrap();
+        let jwt = identity.credentials.bus_jwt.clone();
+        let name = format!("{}/{label}", identity.guid);
+        let inbox = inbox_prefix(&identity.guid.to_string());
+        let credentials = (key, Arc::new(move || jwt.clone()) as _);
+        User::connect_as(url, &self.bus.paths().ca_pem(), Some(credentials), &inbox, Some(&name))
+            .await
+            .unwrap()
+    }
+
+    /// Draws a machine that is enrolled, connects, and counts as connected.
+    pub async fn device(&self, hostname: &str) -> (Machine, Identity, User) {
+        let machine = Machine::draw(hostname);
+        let identity = self.enrol(&machine).await;
+        let before = self.count("DeviceConnected");
+        let user = self.connect(&machine, &identity).await;
+        self.wait_for("DeviceConnected", before + 1).await;
+        (machine, identity, user)
+    }
+
     /// Returns its events; what the audit keeps of refusals is left out.
     pub fn events(&self) -> Vec<EventRecord> {
         let mut events = self.service.log.read_all(0, 10_000).unwrap();
@@ -230,15 +253,7 @@ impl Machine {
             key: random::signing_key(),
             exchange_key: PublicKey::from_bytes(random::bytes()),
             client_nonce: nonce::<32>(),
-            facts: HostFacts {
-                hostname: hostname.into(),
-                os: "linux".into(),
-                os_version: "Debian 12".into(),
-                arch: "x86_64".into(),
-                agent_version: "0.1.0".into(),
-                context: Context::System,
-                machine_hash: random::bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect(),
-            },
+            facts: host_facts(hostname, &HEXLOWER.encode(&random::bytes::<32>())),
             peer: "192.0.2.9:50000".into(),
         }
     }
@@ -323,6 +338,19 @@ pub async fn poll(rig: &Rig, peer: &str, reference: ApprovalId, signature: Signa
 
 pub fn nonce<const N: usize>() -> String {
     BASE64URL_NOPAD.encode(&random::bytes::<N>())
+}
+
+/// Builds what a device says when it has connected.
+pub fn hello(identity: &Identity, counter: u64, answer: Option<&str>) -> Hello {
+    Hello {
+        guid: identity.guid,
+        agent_version: "0.1.0".into(),
+        contexts: vec![Context::System],
+        roles: vec!["script".into()],
+        journal_counter: counter,
+        at: now(),
+        challenge: answer.map(ToOwned::to_owned),
+    }
 }
 
 /// Reads what a poll came to.

@@ -31,10 +31,7 @@ fn status_events(rig: &Rig) -> Vec<DeviceStatusChanged> {
 #[tokio::test]
 async fn a_quarantined_device_may_report_and_renew_and_is_released_again() {
     let rig = Rig::start().await;
-    let machine = Machine::draw("web-1");
-    let device = rig.enrol(&machine).await;
-    let user = rig.connect(&machine, &device).await;
-    rig.wait_for("DeviceConnected", 1).await;
+    let (machine, device, user) = rig.device("web-1").await;
 
     let command: CommandId = random::id();
     let (id, body) = (device.guid.to_string(), json!({"reason": " odd traffic "}));
@@ -67,10 +64,7 @@ async fn a_quarantined_device_may_report_and_renew_and_is_released_again() {
 #[tokio::test]
 async fn a_revoked_device_comes_back_by_a_new_approval_only_and_what_it_had_stays_worthless() {
     let rig = Rig::start().await;
-    let machine = Machine::draw("web-1");
-    let device = rig.enrol(&machine).await;
-    let user = rig.connect(&machine, &device).await;
-    rig.wait_for("DeviceConnected", 1).await;
+    let (machine, device, user) = rig.device("web-1").await;
     assert_eq!(
         make(&rig, &device, "revoke").await.unwrap().status,
         DeviceStatus::Revoked

@@ -18,7 +18,7 @@ async fn every_verb_refuses_whoever_may_not() {
     let minted = rig.mint(json!({})).await;
     let challenge = machine.request(&rig, &minted.code.unwrap()).await.unwrap();
     let device = rig.enrol(&Machine::draw("web-2")).await;
-    let before = rig.service.position();
+    let before = rig.service.events().unwrap();
 
     let operators = ROUTES
         .iter()
@@ -111,7 +111,7 @@ async fn every_verb_refuses_whoever_may_not() {
         }
     }
     assert_eq!(seen, 11);
-    assert_eq!(rig.service.position(), before, "nothing was written");
+    assert_eq!(rig.service.events().unwrap(), before, "nothing was written");
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn undecodable_bodies_are_refused_and_the_service_lives_on() {
             "{verb}"
         );
     }
-    assert_eq!(rig.service.position(), 0);
+    assert_eq!(rig.service.events().unwrap(), 0);
     rig.mint(json!({})).await;
 }
 
@@ -153,7 +153,7 @@ async fn an_operator_of_another_site_reaches_nothing() {
         .await
         .unwrap();
     let device = rig.enrol(&Machine::draw("web-2")).await.guid;
-    let before = rig.service.position();
+    let before = rig.service.events().unwrap();
     let elsewhere = Sites::Some([SiteName::new("elsewhere").unwrap()].into());
     let other = log_in_at(&rig.bus, &Right::ALL, &elsewhere);
     for (verb, id) in [
@@ -191,5 +191,5 @@ async fn an_operator_of_another_site_reaches_nothing() {
         let listed = rig.send(verb, &call, narrowed(&other, verb, 0)).await.unwrap();
         assert!(listed.starts_with("{\"items\":[]"), "{listed}");
     }
-    assert_eq!(rig.service.position(), before, "nothing was written");
+    assert_eq!(rig.service.events().unwrap(), before, "nothing was written");
 }

@@ -13,10 +13,7 @@ use crate::rig::{ENROLLMENT, Machine, Polled as _, Rig, now};
 #[tokio::test]
 async fn a_device_that_leaves_is_called_absent_and_one_that_comes_back_at_once_is_not() {
     let rig = Rig::start().await;
-    let machine = Machine::draw("web-1");
-    let identity = rig.enrol(&machine).await;
-    let device = rig.connect(&machine, &identity).await;
-    rig.wait_for("DeviceConnected", 1).await;
+    let (machine, identity, device) = rig.device("web-1").await;
     device.client().force_reconnect().await.unwrap();
     drop(device);
     rig.wait_for("DeviceDisconnected", 1).await;
@@ -28,10 +25,7 @@ async fn a_device_that_leaves_is_called_absent_and_one_that_comes_back_at_once_i
 #[tokio::test]
 async fn the_newest_of_two_connections_with_one_key_wins() {
     let rig = Rig::start().await;
-    let machine = Machine::draw("web-1");
-    let identity = rig.enrol(&machine).await;
-    let older = rig.connect(&machine, &identity).await;
-    rig.wait_for("DeviceConnected", 1).await;
+    let (machine, identity, older) = rig.device("web-1").await;
     let before = older.events().len();
     let _newer = rig.connect(&machine, &identity).await;
     eventually("the older connection's end", async || {
@@ -49,11 +43,8 @@ async fn the_newest_of_two_connections_with_one_key_wins() {
 #[tokio::test]
 async fn a_restart_of_the_bus_makes_nobody_absent_who_comes_back() {
     let mut rig = Rig::start().await;
-    let (machine, other) = (Machine::draw("web-1"), Machine::draw("web-2"));
-    let (identity, leaver) = (rig.enrol(&machine).await, rig.enrol(&other).await);
-    let _device = rig.connect(&machine, &identity).await;
-    let leaving = rig.connect(&other, &leaver).await;
-    rig.wait_for("DeviceConnected", 2).await;
+    let (_, identity, _device) = rig.device("web-1").await;
+    let (_, leaver, leaving) = rig.device("web-2").await;
     rig.bus.kill();
     drop(leaving);
     rig.bus.resume().await.unwrap();
@@ -72,11 +63,8 @@ async fn a_restart_of_the_bus_makes_nobody_absent_who_comes_back() {
 #[tokio::test]
 async fn a_revoked_device_is_cut_at_once_and_gets_nothing_more() {
     let rig = Rig::start().await;
-    let (machine, other) = (Machine::draw("web-1"), Machine::draw("web-2"));
-    let (identity, spared) = (rig.enrol(&machine).await, rig.enrol(&other).await);
-    let device = rig.connect(&machine, &identity).await;
-    let bystander = rig.connect(&other, &spared).await;
-    rig.wait_for("DeviceConnected", 2).await;
+    let (machine, identity, device) = rig.device("web-1").await;
+    let (_, _, bystander) = rig.device("web-2").await;
     rig.app
         .change_status(identity.guid, Change::Revoke, "stolen", now())
         .await

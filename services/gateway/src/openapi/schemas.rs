@@ -529,8 +529,8 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
         "roles-update" => "UpdateRole",
         "sites-create" => "CreateSite",
         "sites-update" => "UpdateSite",
-        "logout" | "codes-revoke" | "jobs-cancel" | "users-enable" | "sessions-end"
-        | "tokens-revoke" | "totp-remove" | "users-reset-factor" => "Empty",
+        "logout" | "codes-revoke" | "jobs-cancel" | "users-enable" | "sessions-end" | "tokens-revoke"
+        | "totp-remove" | "users-reset-factor" => "Empty",
         _ => return None,
     })
 }

@@ -8,7 +8,7 @@ use borealis_bus_schema::codec;
 use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::bus::LiveBody;
-use borealis_test_support::{DEADLINE, eventually};
+use borealis_test_support::{DEADLINE, eventually, tls};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -18,32 +18,22 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::setting::{Setting, reaches, rustls_ca};
+use crate::setting::{Setting, reaches};
 
 type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
 async fn open(setting: &Setting, headers: &[(&'static str, String)]) -> Result<Socket, u16> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots
-        .add(rustls_ca(&std::fs::read(setting.bus.paths().ca_pem()).unwrap()))
-        .unwrap();
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = tls(&setting.bus.paths().ca_pem()).unwrap();
     let tcp = TcpStream::connect(("127.0.0.1", setting.port)).await.unwrap();
     let name = "localhost".try_into().unwrap();
-    let tls = tokio_rustls::TlsConnector::from(Arc::new(config))
-        .connect(name, tcp)
-        .await
-        .unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = connector.connect(name, tcp).await.unwrap();
     let url = format!("wss://localhost:{}/api/v1/live", setting.port);
     let mut request = url.into_client_request().unwrap();
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
     }
-    match tokio_tungstenite::client_async(request, tls).await {
+    match tokio_tungstenite::client_async(request, stream).await {
         Ok((socket, _)) => Ok(socket),
         Err(Error::Http(response)) => Err(response.status().as_u16()),
         Err(other) => panic!("{other}"),

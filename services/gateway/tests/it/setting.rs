@@ -16,7 +16,7 @@ use borealis_bus_schema::subjects::{Service, filter};
 use borealis_service_kit::auth::{BiscuitRoot, SessionClaims, Sites, mint_session};
 use borealis_service_kit::clock::{Clock, SystemClock};
 use borealis_service_kit::{keys, random};
-use borealis_test_support::{TestBus, User, eventually};
+use borealis_test_support::{TestBus, User, eventually, tls};
 use ed25519_dalek::SigningKey;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -122,25 +122,12 @@ pub fn reaches(rights: &[(&str, &str)]) -> String {
 }
 
 fn client(bus: &TestBus) -> Client {
-    let ca = std::fs::read(bus.paths().ca_pem()).unwrap();
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(rustls_ca(&ca)).unwrap();
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
     Client::builder()
-        .tls_backend_preconfigured(config)
+        .tls_backend_preconfigured(tls(&bus.paths().ca_pem()).unwrap())
         .no_proxy()
         .timeout(Duration::from_secs(30))
         .build()
         .unwrap()
-}
-
-pub fn rustls_ca(pem: &[u8]) -> rustls::pki_types::CertificateDer<'static> {
-    use rustls::pki_types::pem::PemObject;
-    rustls::pki_types::CertificateDer::from_pem_slice(pem).unwrap()
 }
 
 /// Answers what was asked.

@@ -382,8 +382,8 @@ mod tests {
     use crate::aggregate::tests::{NOW, facts, guid};
     use borealis_bus_schema::forms::SignatureBytes;
     use borealis_bus_schema::ids::OperatorId;
-    use borealis_bus_schema::messages::enrollment::HostFacts;
     use borealis_bus_schema::messages::shared_events::Actor;
+    use borealis_test_support::host_facts;
 
     fn enrolled(seed: u8, hostname: &str) -> DeviceEnrolled {
         DeviceEnrolled {
@@ -392,15 +392,7 @@ mod tests {
             public_key: PublicKey::from_bytes([seed; 32]),
             exchange_key: PublicKey::from_bytes([seed; 32]),
             exchange_key_signature: SignatureBytes::from_bytes([0; 64]),
-            facts: HostFacts {
-                hostname: hostname.into(),
-                os: "linux".into(),
-                os_version: "Debian 12".into(),
-                arch: "x86_64".into(),
-                agent_version: "0.1.0".into(),
-                context: Context::System,
-                machine_hash: "ab".repeat(32),
-            },
+            facts: host_facts(hostname, &"ab".repeat(32)),
             address: "192.0.2.1".into(),
             first_seen_at: NOW,
             approved_at: NOW,

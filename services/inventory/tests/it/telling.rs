@@ -21,7 +21,7 @@ async fn signed_facts_are_kept_shown_and_survive_a_restart() {
     told.summary.uptime_ms += 1_000;
     let kept = tell(&user, &device.guid, &device.key, &told).await.unwrap();
     assert_eq!(kept, FactsKept { changed: false });
-    assert_eq!(rig.inventory.position(), 1);
+    assert_eq!(rig.inventory.events().unwrap(), 1);
 
     let shown = rig
         .eventually("the facts", &device.guid, |shown| shown["hostname"] == "web-1")
@@ -93,7 +93,7 @@ async fn facts_that_the_device_did_not_sign_are_refused() {
     let unknown = rig.bus.connect_device(&stranger).await.unwrap();
     let refused = tell(&unknown, &stranger.guid, &stranger.key, &facts(stranger.guid)).await;
     assert_eq!(refused.unwrap_err().code, Code::Unavailable);
-    assert_eq!(rig.inventory.position(), 0, "nothing was written");
+    assert_eq!(rig.inventory.events().unwrap(), 0, "nothing was written");
     assert!(tell(&user, &device.guid, &device.key, &told).await.unwrap().changed);
 }
 
@@ -112,7 +112,7 @@ async fn a_quarantined_device_may_report_and_a_revoked_one_may_not() {
         let refused = tell(&user, &device.guid, &device.key, &told).await;
         assert_eq!(refused.unwrap_err().code, code);
     }
-    assert_eq!(rig.inventory.position(), 0, "nothing was written");
+    assert_eq!(rig.inventory.events().unwrap(), 0, "nothing was written");
     rig.change_status(&device, DeviceStatus::Quarantined).await;
     tell(&user, &device.guid, &device.key, &told).await.unwrap();
 }

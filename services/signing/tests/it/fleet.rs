@@ -7,10 +7,11 @@ use borealis_bus_schema::ids::{
     CommandId, Guid, JobId, OperatorId, OperatorRoleName, RoleName, RunId, SiteName, VerbName,
 };
 use borealis_bus_schema::messages::access::MintGrant;
+use borealis_bus_schema::messages::scheduler::OUTPUT_LIMIT_BYTES;
 use borealis_bus_schema::messages::shared_events::{DeviceStatus, DeviceStatusChanged, SharedEvent};
 use borealis_bus_schema::messages::signing::{OrdersSigned, SignOrders};
 use borealis_bus_schema::operator::OperatorCall;
-use borealis_bus_schema::order::{Context, Order, OrderBody};
+use borealis_bus_schema::order::{Context, Digest, Language, Order, OrderBody, ScriptBody};
 use borealis_bus_schema::reply::Reply;
 use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::subjects::Service;
@@ -230,5 +231,23 @@ pub fn ping_order(command: CommandId, guid: Guid) -> Order {
         issued_at: now(),
         expires_at: now().plus_ms(600_000),
         key_id: String::new(),
+    }
+}
+
+/// Builds the order of a script in sh, whose text is in the request.
+pub fn script_order(command: CommandId, guid: Guid, script: &str) -> Order {
+    Order {
+        role: RoleName::script(),
+        verb: VerbName::run(),
+        body: OrderBody::Script(ScriptBody {
+            language: Language::Sh,
+            script: Vec::new(),
+            digest: Digest::of(script.as_bytes()),
+            args: Vec::new(),
+            env: Default::default(),
+            timeout_ms: 60_000,
+            output_limit_bytes: OUTPUT_LIMIT_BYTES,
+        }),
+        ..ping_order(command, guid)
     }
 }

@@ -2,10 +2,9 @@
 
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::{Guid, RoleName, VerbName};
-use borealis_bus_schema::messages::scheduler::OUTPUT_LIMIT_BYTES;
 use borealis_bus_schema::messages::shared_events::OperatorDisabled;
 use borealis_bus_schema::messages::signing::OrdersSigned;
-use borealis_bus_schema::order::{Context, Digest, Expected, Language, Order, OrderBody, ScriptBody, SignedOrder};
+use borealis_bus_schema::order::{Context, Digest, Expected, Order, OrderBody, ScriptBody, SignedOrder};
 use borealis_bus_schema::reply::Reply;
 use borealis_bus_schema::routes::Right;
 use borealis_provision::{Rotation, rotate};
@@ -13,7 +12,7 @@ use borealis_service_kit::auth::Sites;
 use borealis_service_kit::random;
 use serde_json::json;
 
-use crate::fleet::{Fleet, ping_order};
+use crate::fleet::{Fleet, ping_order, script_order};
 use crate::harness::{code, now};
 
 /// Verifies as the device does.
@@ -42,13 +41,16 @@ async fn a_batch_is_signed_and_each_device_accepts_its_own() {
     let grant = fleet.grant(&call).await;
     let last = ping_order(command, devices[4]);
     fleet.until(&grant, &call, &last, |reply| reply.is_ok()).await;
-    let before = fleet.signing.position();
+    let before = fleet.signing.events().unwrap();
     let orders = devices.iter().map(|guid| ping_order(command, *guid)).collect();
     let signed = fleet.sign(&grant, &call, orders).await.unwrap().orders;
     for (signed, guid) in signed.iter().zip(&devices) {
         assert_eq!(accepted(&fleet, signed, guid, "agent", "ping").body, OrderBody::Ping);
     }
-    assert!(fleet.signing.position() > before, "what was signed is in the log");
+    assert!(
+        fleet.signing.events().unwrap() > before,
+        "what was signed is in the log"
+    );
     fleet.stop().await;
 }
 
@@ -59,20 +61,7 @@ async fn a_script_comes_from_the_request_and_its_run_can_be_ended() {
     let body = json!({"targets": {"guids": [guid]}, "language": "sh", "script": "echo hi", "timeout_ms": 60_000});
     let call = fleet.job(&body, command);
     let grant = fleet.grant(&call).await;
-    let order = Order {
-        role: RoleName::script(),
-        verb: VerbName::run(),
-        body: OrderBody::Script(ScriptBody {
-            language: Language::Sh,
-            script: Vec::new(),
-            digest: Digest::of(b"echo hi"),
-            args: Vec::new(),
-            env: Default::default(),
-            timeout_ms: 60_000,
-            output_limit_bytes: OUTPUT_LIMIT_BYTES,
-        }),
-        ..ping_order(command, guid)
-    };
+    let order = script_order(command, guid, "echo hi");
     fleet.until(&grant, &call, &order, |reply| reply.is_ok()).await;
     let signed = fleet.sign(&grant, &call, vec![order.clone()]).await.unwrap().orders;
     match accepted(&fleet, &signed[0], &guid, "script", "run").body {
@@ -97,10 +86,10 @@ async fn a_script_comes_from_the_request_and_its_run_can_be_ended() {
         },
         ..order
     };
-    let before = fleet.signing.position();
+    let before = fleet.signing.events().unwrap();
     let refused = fleet.sign(&grant, &call, vec![other_text]).await;
     assert_eq!(code(refused), Code::GrantMismatch);
-    assert_eq!(fleet.signing.position(), before, "nothing was written");
+    assert_eq!(fleet.signing.events().unwrap(), before, "nothing was written");
     fleet.stop().await;
 }
 
@@ -122,10 +111,10 @@ async fn a_job_stays_with_its_first_request_also_after_a_restart() {
         ..order.clone()
     };
     fleet.until(&grant, &call, &order, |reply| reply.is_ok()).await;
-    let before = fleet.signing.position();
+    let before = fleet.signing.events().unwrap();
     let refused = fleet.sign(&forged, &other, vec![again(&order)]).await;
     assert_eq!(code(refused), Code::AlreadySigned);
-    assert_eq!(fleet.signing.position(), before, "nothing was written");
+    assert_eq!(fleet.signing.events().unwrap(), before, "nothing was written");
     fleet.sign(&grant, &call, vec![again(&order)]).await.unwrap();
     fleet.stop().await;
 }
@@ -144,13 +133,13 @@ async fn nothing_is_signed_once_the_key_set_has_ended() {
     rotate(bus.paths(), bus.passphrase(), Rotation::KeySet, two_years_ago).unwrap();
     bus.reread_trust().unwrap();
     let fleet = fleet.with_signing_restarted().await;
-    let before = fleet.signing.position();
+    let before = fleet.signing.events().unwrap();
     let refused = |reply: &Reply<OrdersSigned>| {
         let error = reply.as_ref().err();
         error.is_some_and(|error| error.code == Code::Unavailable && error.message.contains("renew-key-set"))
     };
     fleet.until(&grant, &call, &order, refused).await;
-    assert_eq!(fleet.signing.position(), before, "nothing was written");
+    assert_eq!(fleet.signing.events().unwrap(), before, "nothing was written");
     fleet.stop().await;
 }
 
@@ -161,20 +150,7 @@ async fn what_a_disabled_author_began_can_still_be_ended_and_nothing_else() {
     let body = json!({"targets": {"guids": [guid]}, "language": "sh", "script": "sleep 9", "timeout_ms": 60_000});
     let call = fleet.job(&body, command);
     let grant = fleet.grant(&call).await;
-    let begin = Order {
-        role: RoleName::script(),
-        verb: VerbName::run(),
-        body: OrderBody::Script(ScriptBody {
-            language: Language::Sh,
-            script: Vec::new(),
-            digest: Digest::of(b"sleep 9"),
-            args: Vec::new(),
-            env: Default::default(),
-            timeout_ms: 60_000,
-            output_limit_bytes: OUTPUT_LIMIT_BYTES,
-        }),
-        ..ping_order(command, guid)
-    };
+    let begin = script_order(command, guid, "sleep 9");
     fleet.until(&grant, &call, &begin, |reply| reply.is_ok()).await;
     let disabled = OperatorDisabled {
         operator: fleet.operator,
@@ -195,9 +171,9 @@ async fn what_a_disabled_author_began_can_still_be_ended_and_nothing_else() {
     let signed = fleet.sign(&grant, &call, vec![end.clone()]).await.unwrap().orders;
     accepted(&fleet, &signed[0], &guid, "script", "cancel");
     // An end opens no door for a beginning.
-    let before = fleet.signing.position();
+    let before = fleet.signing.events().unwrap();
     let both = fleet.sign(&grant, &call, vec![end, begin]).await;
     assert_eq!(code(both), Code::TokenRevoked);
-    assert_eq!(fleet.signing.position(), before, "nothing was written");
+    assert_eq!(fleet.signing.events().unwrap(), before, "nothing was written");
     fleet.stop().await;
 }

@@ -54,7 +54,7 @@ fn fails(code: Code) -> impl Fn(&Reply<OrdersSigned>) -> bool {
 #[tokio::test]
 async fn a_grant_that_does_not_hold_is_named() {
     let at = ready().await;
-    let before = at.fleet.signing.position();
+    let before = at.fleet.signing.events().unwrap();
     let with = async |grant: &str| code(at.fleet.sign(grant, &at.call, vec![at.order.clone()]).await);
     assert_eq!(with("").await, Code::TokenMissing);
     assert_eq!(with("rubbish").await, Code::TokenInvalid);
@@ -68,14 +68,14 @@ async fn a_grant_that_does_not_hold_is_named() {
     let without = at.fleet.forged_grant(&at.call, &[Right::JobsRead], Sites::All);
     assert_eq!(with(&without).await, Code::RightMissing);
     assert_eq!(with(&at.fleet.ada.token).await, Code::TokenInvalid);
-    assert_eq!(at.fleet.signing.position(), before, "nothing was written");
+    assert_eq!(at.fleet.signing.events().unwrap(), before, "nothing was written");
     at.fleet.stop().await;
 }
 
 #[tokio::test]
 async fn a_request_that_the_grant_does_not_cover_is_named() {
     let at = ready().await;
-    let before = at.fleet.signing.position();
+    let before = at.fleet.signing.events().unwrap();
     let with = async |call: OperatorCall| code(at.fleet.sign(&at.grant, &call, vec![at.order.clone()]).await);
     let unsigned = OperatorCall {
         proof: None,
@@ -98,14 +98,14 @@ async fn a_request_that_the_grant_does_not_cover_is_named() {
     assert_eq!(with(stolen).await, Code::SignatureInvalid);
     let another = at.fleet.ping(&json!({"guids": [at.order.guid]}), at.command);
     assert_eq!(with(another).await, Code::GrantMismatch);
-    assert_eq!(at.fleet.signing.position(), before, "nothing was written");
+    assert_eq!(at.fleet.signing.events().unwrap(), before, "nothing was written");
     at.fleet.stop().await;
 }
 
 #[tokio::test]
 async fn an_order_that_may_not_be_signed_is_named() {
     let at = ready().await;
-    let before = at.fleet.signing.position();
+    let before = at.fleet.signing.events().unwrap();
     let with = async |orders: Vec<Order>| code(at.fleet.sign(&at.grant, &at.call, orders).await);
     let order = || at.order.clone();
     assert_eq!(with(vec![]).await, Code::InvalidField);
@@ -120,7 +120,7 @@ async fn an_order_that_may_not_be_signed_is_named() {
     let expires_at = now().plus_ms(3_700_000);
     assert_eq!(with(vec![Order { expires_at, ..order() }]).await, Code::GrantMismatch);
     assert_eq!(with(vec![ping_order(at.command, random::id())]).await, Code::NotFound);
-    assert_eq!(at.fleet.signing.position(), before, "nothing was written");
+    assert_eq!(at.fleet.signing.events().unwrap(), before, "nothing was written");
     at.fleet.stop().await;
 }
 
@@ -142,10 +142,10 @@ async fn devices_that_get_no_orders_get_no_signatures() {
         at.fleet.status(at.order.guid, status).await;
         at.fleet.until(&at.grant, &at.call, &at.order, fails(expected)).await;
     }
-    let before = at.fleet.signing.position();
+    let before = at.fleet.signing.events().unwrap();
     let refused = at.fleet.sign(&at.grant, &at.call, vec![at.order.clone()]).await;
     assert_eq!(code(refused), Code::DeviceDecommissioned);
-    assert_eq!(at.fleet.signing.position(), before, "nothing was written");
+    assert_eq!(at.fleet.signing.events().unwrap(), before, "nothing was written");
     at.fleet.stop().await;
 }
 
@@ -187,10 +187,10 @@ async fn a_grant_outlives_its_session_but_not_its_revocation() {
     at.fleet
         .until(&at.grant, &at.call, &at.order, fails(Code::TokenRevoked))
         .await;
-    let before = at.fleet.signing.position();
+    let before = at.fleet.signing.events().unwrap();
     let refused = at.fleet.sign(&at.grant, &at.call, vec![at.order.clone()]).await;
     assert_eq!(code(refused), Code::TokenRevoked);
-    assert_eq!(at.fleet.signing.position(), before, "nothing was written");
+    assert_eq!(at.fleet.signing.events().unwrap(), before, "nothing was written");
     at.fleet.stop().await;
 }
 
@@ -210,10 +210,10 @@ async fn without_a_fresh_word_nothing_is_signed() {
     })
     .await
     .unwrap();
-    let before = at.fleet.signing.position();
+    let before = at.fleet.signing.events().unwrap();
     let reply = scheduler.request(&ask, RequestOptions::default()).await;
     assert_eq!(code(reply), Code::Stale);
-    assert_eq!(at.fleet.signing.position(), before, "nothing was written");
+    assert_eq!(at.fleet.signing.events().unwrap(), before, "nothing was written");
     at.fleet.signing.stop().await.unwrap();
     at.fleet.access.stop().await.unwrap();
 }
@@ -221,7 +221,7 @@ async fn without_a_fresh_word_nothing_is_signed() {
 #[tokio::test]
 async fn only_the_scheduler_may_ask() {
     let at = ready().await;
-    let before = at.fleet.signing.position();
+    let before = at.fleet.signing.events().unwrap();
     let gateway = at.fleet.world.connect(Service::Gateway).await;
     let ask = SignOrders {
         grant: at.grant.clone(),
@@ -232,6 +232,6 @@ async fn only_the_scheduler_may_ask() {
         code(gateway.request(&ask, RequestOptions::default()).await),
         Code::RightMissing
     );
-    assert_eq!(at.fleet.signing.position(), before, "nothing was written");
+    assert_eq!(at.fleet.signing.events().unwrap(), before, "nothing was written");
     at.fleet.stop().await;
 }
