@@ -142,6 +142,16 @@ impl OperatorCall {
         sha256(&Form::Request.bytes(&[self.method.as_bytes(), self.path.as_bytes(), &self.body]))
     }
 
+    /// Digests what a grant covers: this command, and no other of the same content.
+    ///
+    /// Two requests may ask for the same; what was granted to one must not serve to act on the other, which may have been
+    /// held back until its signature was too old to be granted anything.
+    ///
+    /// Shape: `SHA-256("borealis grant" ‖ digest ‖ command)`.
+    pub fn granted_digest(&self, command: &CommandId) -> [u8; 32] {
+        granted_digest(&self.digest(), command)
+    }
+
     /// Returns the path without its query.
     pub fn path_only(&self) -> &str {
         self.path.split('?').next().unwrap_or_default()
@@ -155,6 +165,11 @@ impl OperatorCall {
             .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
         percent_decode(pair)
     }
+}
+
+/// Digests what a grant covers; see [`OperatorCall::granted_digest`].
+pub fn granted_digest(call_digest: &[u8; 32], command: &CommandId) -> [u8; 32] {
+    sha256(&[b"borealis grant", call_digest.as_slice(), command.as_bytes()].concat())
 }
 
 fn percent_decode(text: &str) -> Option<String> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use borealis_bus_schema::audit::Actor;
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{OperatorId, SessionId};
+use borealis_bus_schema::operator::granted_digest;
 use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{Append, AppendError, Appended, EventLog, NewEvent, Position, StreamId, StreamWrite};
@@ -339,7 +340,7 @@ impl Access {
             devices: grant.devices.clone(),
             is_token: grant.by_token,
         };
-        let digest = &grant.call_digest.0;
+        let digest = &granted_digest(&grant.call_digest.0, &grant.command);
         Ok(auth::mint_grant_within(
             &self.root,
             &claims,

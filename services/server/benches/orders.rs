@@ -90,7 +90,7 @@ pub fn measure() -> Rates {
         grant: GrantId::from_bytes([4; 16]),
         author: OperatorId::from_bytes([5; 16]),
         session_key: PublicKey::of(&author),
-        call_digest: call.digest(),
+        granted_digest: call.granted_digest(&command),
         expires_at: now().plus_ms(86_400_000),
     };
     let name = key_id(&PublicKey::of(&signer));

@@ -96,7 +96,7 @@ pub struct Caller {
     pub epoch: u64,
     /// The grant, when the biscuit is one.
     pub grant: Option<GrantId>,
-    /// The digest of the signed request that the grant covers, when the biscuit is one.
+    /// The digest of the signed request and its command that the grant covers, when the biscuit is one.
     pub call_digest: Option<[u8; 32]>,
 }
 

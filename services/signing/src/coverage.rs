@@ -31,8 +31,8 @@ pub struct Granted {
     pub author: OperatorId,
     /// The key that signed the request.
     pub session_key: PublicKey,
-    /// The digest of the request.
-    pub call_digest: [u8; 32],
+    /// The digest of the request and its command.
+    pub granted_digest: [u8; 32],
     /// When the grant ends.
     pub expires_at: Timestamp,
 }
@@ -142,7 +142,7 @@ impl Coverage {
         call.verify(proof, &granted.session_key)
             .map_err(Refusal::CallSignature)?;
         let call_digest = call.digest();
-        if call_digest != granted.call_digest {
+        if call.granted_digest(&proof.command) != granted.granted_digest {
             return Err(Refusal::OtherCall);
         }
         let route = routes::of_verb(Service::Scheduler, "jobs-create");

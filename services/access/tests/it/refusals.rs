@@ -115,7 +115,7 @@ async fn a_grant_is_minted_for_exactly_one_request_of_a_live_session() {
         .unwrap();
     assert_eq!(
         (caller.grant, caller.call_digest),
-        (Some(grant.grant), Some(call.digest()))
+        (Some(grant.grant), Some(call.granted_digest(&command)))
     );
     assert_eq!(caller.session_key, PublicKey::of(&ada.key));
     assert_eq!((caller.sites, caller.rights.len()), (Sites::All, 1));

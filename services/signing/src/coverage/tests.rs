@@ -42,7 +42,7 @@ pub(crate) fn granted_for(call: &OperatorCall) -> Granted {
         grant: GrantId::from_bytes([4; 16]),
         author: OperatorId::from_bytes([5; 16]),
         session_key: PublicKey::of(&author_key()),
-        call_digest: call.digest(),
+        granted_digest: call.granted_digest(&command()),
         expires_at: now().plus_ms(3_600_000),
     }
 }
@@ -249,6 +249,22 @@ fn the_request_is_the_granted_one_signed_by_the_granted_key() {
     let mut wider = asked();
     wider["targets"] = json!({"all": true});
     assert_eq!(read(&call_of(&wider), &granted_for(&call)), Refusal::OtherCall);
+    // The same content asked for by another command, which somebody held back.
+    let session = SessionId::from_bytes([2; 16]);
+    let another = Proof::new(
+        &author_key(),
+        session,
+        CommandId::from_bytes([77; 16]),
+        now(),
+        "POST",
+        &call.path,
+        &call.body,
+    );
+    let held_back = OperatorCall {
+        proof: Some(another),
+        ..call.clone()
+    };
+    assert_eq!(read(&held_back, &granted_for(&call)), Refusal::OtherCall);
 }
 
 #[test]

@@ -97,11 +97,11 @@ async fn sign(
 
 fn granted(caller: &Caller) -> Result<Granted, SigningError> {
     match (caller.grant, caller.call_digest) {
-        (Some(grant), Some(call_digest)) => Ok(Granted {
+        (Some(grant), Some(granted_digest)) => Ok(Granted {
             grant,
             author: caller.operator,
             session_key: caller.session_key,
-            call_digest,
+            granted_digest,
             expires_at: caller.expires_at,
         }),
         _ => Err(SigningError::NoGrant),
