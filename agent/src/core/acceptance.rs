@@ -57,7 +57,12 @@ impl Core {
             self.answer(reply.clone(), Ok(known));
             return Ok(());
         }
-        let order = self.verified(&signed, role, verb, now)?;
+        let order = match self.verified(&signed, role, verb, now) {
+            Err(error) if error.code == Code::OrderWrongContext => {
+                return self.decline(&signed, digest, reply, error, now);
+            }
+            verified => verified?,
+        };
         match &order.body {
             OrderBody::Cancel { run } => {
                 let run = *run;
@@ -147,6 +152,31 @@ impl Core {
                 "the order's body does not belong to its verb",
             ))
         }
+    }
+
+    /// Refuses an authentic order for a context that this agent has not, by a signed result: an unsigned word ends no run.
+    ///
+    /// Signature, form and device were verified before the context was looked at.
+    fn decline(
+        &mut self,
+        signed: &SignedOrder,
+        digest: [u8; 32],
+        reply: &ReplyTo,
+        error: WireError,
+        now: Now,
+    ) -> Result<(), WireError> {
+        let order: Order = codec::decode_canonical(&signed.order).map_err(not_an_order)?;
+        let key = RunKey {
+            run: order.run,
+            attempt: order.attempt,
+        };
+        let is_known = self.book.has_run(key) || self.book.has_order(&order.order);
+        if is_known || self.stopping || matches!(order.body, OrderBody::Cancel { .. }) {
+            return Err(error);
+        }
+        let verdict = Verdict::refused(error.code, &error.message);
+        self.settle(order, digest, reply.clone(), verdict, now);
+        Ok(())
     }
 
     /// Records an order together with its result, and answers with both.

@@ -64,6 +64,14 @@ impl Verdict {
         }
     }
 
+    /// Is the verdict on what is not done here.
+    pub fn refused(code: Code, reason: &str) -> Self {
+        Self {
+            code: Some(code),
+            ..Self::ended(RunState::Refused, reason)
+        }
+    }
+
     /// Judges what the shell measured.
     fn of(exit: Exit, ending: Option<Why>, started_at: Option<Timestamp>) -> Self {
         let mut verdict = Self {

@@ -448,20 +448,13 @@ impl Scheduler {
                 within(act, self.accepted(&job, index, &wanted, accepted)).await;
             }
             Err(error) => {
-                // Only a word that could never change is final; whoever holds the bus can forge it, but only to deny.
-                let cannot = error.code.side() == Side::Device
-                    && error.code.retry() == Retry::Never
-                    && !matches!(
-                        error.code,
-                        Code::OrderSignatureInvalid | Code::OrderMalformed | Code::OrderNotCanonical
-                    );
                 debug!(run = %wanted.run, guid = %wanted.guid, code = %error.code, "the order was not taken");
                 if error.code.side() == Side::Device && error.code.retry() == Retry::Never {
                     // Unsigned, and so a claim: kept as one, as often as the limits allow. Whoever puts it off is asked again.
                     self.recorder.end(&act, Err(error.code), false).await;
                 }
-                self.not_sent(&job, index, &error, cannot && wanted.act == Act::Begin)
-                    .await;
+                // Whoever holds the bus can say it too, so it ends nothing: what a device will not do it says signed.
+                self.not_sent(&job, index, &error, false).await;
             }
         }
     }

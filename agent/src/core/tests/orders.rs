@@ -52,11 +52,6 @@ fn given_each_altered_field_then_its_own_code_refuses_it_and_nothing_starts() {
             o.guid = Guid::from_random([9; 16]);
             o
         }),
-        (Code::OrderWrongContext, {
-            let mut o = order.clone();
-            o.context = Context::CurrentUser;
-            o
-        }),
         (Code::OrderExpired, {
             let mut o = order.clone();
             o.issued_at = at(-HOUR_MS);
@@ -110,6 +105,35 @@ fn given_each_altered_field_then_its_own_code_refuses_it_and_nothing_starts() {
     }
     assert!(desk.journal.records.is_empty(), "what is refused leaves no trace");
     assert!(desk.deliver(&order).0.is_ok(), "and spoils nothing");
+}
+
+#[test]
+fn given_an_authentic_order_for_another_context_then_a_signed_result_refuses_it_and_nothing_starts() {
+    let mut desk = Desk::new();
+    let mut order = desk.script();
+    order.context = Context::CurrentUser;
+    let (reply, outputs) = desk.deliver(&order);
+    let accepted = reply.unwrap();
+    let result = opened(&accepted.result.unwrap());
+    assert_eq!(
+        (result.state, result.code, result.run),
+        (RunState::Refused, Some(Code::OrderWrongContext), order.run)
+    );
+    assert!(started(&outputs).is_empty());
+    desk.restart();
+    assert_eq!(desk.deliver(&order).0.unwrap().state, RunState::Refused, "it stays so");
+    // Nobody can have a run refused that is known, or by an order that is not authentic.
+    let (running, _) = desk.running();
+    let mut other = running.clone();
+    (other.context, other.order) = (Context::CurrentUser, OrderId::from_bytes([211; 16]));
+    assert_eq!(desk.code_of(&other), Code::OrderWrongContext);
+    assert_eq!(desk.deliver(&running).0.unwrap().state, RunState::Running);
+    let mut fresh = desk.script();
+    fresh.context = Context::CurrentUser;
+    let mut bent = sign(&fresh);
+    bent.signature = SignatureBytes::from_bytes([1; 64]);
+    let (reply, _) = desk.deliver_signed(&bent, "script", "run");
+    assert_eq!(reply.unwrap_err().code, Code::OrderSignatureInvalid);
 }
 
 #[test]
