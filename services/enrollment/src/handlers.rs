@@ -15,6 +15,7 @@ pub mod enroll_request;
 pub mod hello;
 
 use borealis_bus_schema::codec;
+use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::SiteName;
 use borealis_bus_schema::messages::shared_events::Actor;
 use borealis_bus_schema::operator::OperatorCall;
@@ -65,6 +66,18 @@ fn reach(ctx: &OperatorCtx, site: &SiteName) -> Result<(), Refusal> {
         site: site.clone(),
     };
     Ok(ctx.reach(&resource)?)
+}
+
+/// Answers a caller whose right does not reach an object's site as if there were no such object.
+fn reach_object(ctx: &OperatorCtx, site: &SiteName, missing: Refusal) -> Result<(), Refusal> {
+    let resource = Resource {
+        guid: None,
+        site: site.clone(),
+    };
+    ctx.reach(&resource).map_err(|error| match error.code {
+        Code::OutOfScope => missing,
+        _ => error.into(),
+    })
 }
 
 /// Reads the body of a public route.

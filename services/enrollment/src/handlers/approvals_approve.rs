@@ -5,7 +5,7 @@ use borealis_bus_schema::messages::enrollment::{ApprovalView, Approve};
 use borealis_service_kit::operator::OperatorCtx;
 use borealis_service_kit::random;
 
-use super::{actor, reach, stamp};
+use super::{actor, reach, reach_object, stamp};
 use crate::app::{App, Approver, admission};
 use crate::error::Refusal;
 use crate::ledger::{Kept, Outcome};
@@ -29,7 +29,7 @@ pub async fn handle(app: &App, ctx: &OperatorCtx) -> Result<ApprovalView, Refusa
     let _turn = app.one_at_a_time(&key).await;
     let decide = |state: &State| -> Result<Outcome<ApprovalView>, Refusal> {
         let mut approval = state.approval(&id).ok_or(NOT_FOUND)?.clone();
-        reach(ctx, &approval.asked.site)?;
+        reach_object(ctx, &approval.asked.site, NOT_FOUND)?;
         if let Some(site) = &wanted.site {
             reach(ctx, site)?;
         }

@@ -5,7 +5,7 @@ use borealis_bus_schema::messages::enrollment::{ApprovalView, Deny};
 use borealis_service_kit::operator::OperatorCtx;
 
 use super::approvals_approve::NOT_FOUND;
-use super::{reach, stamp};
+use super::{reach_object, stamp};
 use crate::app::App;
 use crate::error::Refusal;
 use crate::ledger::{Kept, Outcome};
@@ -15,13 +15,13 @@ use crate::views::approvals::show;
 
 /// Denies a request.
 ///
-/// Errors: `not_found`, `out_of_scope`, `wrong_state`, `approval_expired`, `invalid_field`.
+/// Errors: `not_found`, `wrong_state`, `approval_expired`, `invalid_field`.
 pub async fn handle(app: &App, ctx: &OperatorCtx) -> Result<ApprovalView, Refusal> {
     let id: ApprovalId = ctx.id()?;
     let Deny { reason } = ctx.body()?;
     let decide = |state: &State| -> Result<Outcome<ApprovalView>, Refusal> {
         let mut approval = state.approval(&id).ok_or(NOT_FOUND)?.clone();
-        reach(ctx, &approval.asked.site)?;
+        reach_object(ctx, &approval.asked.site, NOT_FOUND)?;
         let event = approval.deny(&reason, &ctx.caller.username, ctx.now)?;
         approval.evolve(&event);
         let view = show(state, &approval, &ctx.caller, ctx.now);

@@ -4,7 +4,7 @@ use borealis_bus_schema::ids::CodeId;
 use borealis_bus_schema::messages::enrollment::CodeView;
 use borealis_service_kit::operator::OperatorCtx;
 
-use super::{reach, stamp};
+use super::{reach_object, stamp};
 use crate::app::App;
 use crate::error::Refusal;
 use crate::ledger::{Kept, Outcome};
@@ -14,15 +14,12 @@ use crate::views::codes::show;
 
 /// Revokes a code; revoking it again changes nothing.
 ///
-/// Errors: `not_found`, `out_of_scope`.
+/// Errors: `not_found`, also for a code of a site that the caller does not reach.
 pub async fn handle(app: &App, ctx: &OperatorCtx) -> Result<CodeView, Refusal> {
     let id: CodeId = ctx.id()?;
     let decide = |state: &State| -> Result<Outcome<CodeView>, Refusal> {
-        let mut code = state
-            .code(&id)
-            .ok_or(Refusal::NotFound { what: "installer code" })?
-            .clone();
-        reach(ctx, &code.minted.site)?;
+        let mut code = state.code(&id).ok_or(NOT_FOUND)?.clone();
+        reach_object(ctx, &code.minted.site, NOT_FOUND)?;
         let event = code.revoke(&ctx.caller.username, ctx.now);
         if let Some(event) = &event {
             code.evolve(event);
@@ -35,3 +32,5 @@ pub async fn handle(app: &App, ctx: &OperatorCtx) -> Result<CodeView, Refusal> {
     };
     app.ledger.command(stamp(ctx), Kept::Json, decide).await
 }
+
+const NOT_FOUND: Refusal = Refusal::NotFound { what: "installer code" };

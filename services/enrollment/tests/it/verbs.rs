@@ -156,19 +156,27 @@ async fn an_operator_of_another_site_reaches_nothing() {
     let before = rig.service.events().unwrap();
     let elsewhere = Sites::Some([SiteName::new("elsewhere").unwrap()].into());
     let other = log_in_at(&rig.bus, &Right::ALL, &elsewhere);
+    let drawn = rig.draw_code(json!({})).1.to_string();
+    let call = rig.call_by(&other, "codes-create", "", &drawn, random::id());
+    let refused = rig
+        .send("codes-create", &call, narrowed(&other, "codes-create", 0))
+        .await;
+    assert_eq!(refused.unwrap_err().code, Code::OutOfScope);
     for (verb, id) in [
-        ("codes-create", String::new()),
         ("codes-revoke", minted.id.to_string()),
         ("approvals-approve", challenge.reference.to_string()),
         ("approvals-deny", challenge.reference.to_string()),
     ] {
-        let body = match verb {
-            "codes-create" => rig.draw_code(json!({})).1,
-            _ => json!({}),
-        };
-        let call = rig.call_by(&other, verb, &id, &body.to_string(), random::id());
-        let refused = rig.send(verb, &call, narrowed(&other, verb, 0)).await;
-        assert_eq!(refused.unwrap_err().code, Code::OutOfScope, "{verb}");
+        let mut said = Vec::new();
+        for id in [id, "0123456789abcdef0123456789abcdef".to_owned()] {
+            let call = rig.call_by(&other, verb, &id, "{}", random::id());
+            said.push(rig.send(verb, &call, narrowed(&other, verb, 0)).await.unwrap_err());
+        }
+        assert_eq!(said[0].code, Code::NotFound, "{verb}");
+        assert_eq!(
+            said[0], said[1],
+            "{verb}: what is foreign and what is missing are told apart"
+        );
     }
     let strange = borealis_bus_schema::ids::Guid::from_random([9; 16]);
     for verb in [

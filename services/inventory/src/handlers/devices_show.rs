@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::Guid;
 use borealis_bus_schema::messages::inventory::DeviceDetail;
 use borealis_service_kit::auth::Resource;
@@ -15,13 +16,17 @@ const MAX_SOFTWARE: usize = 6_000;
 
 /// Shows a device.
 ///
-/// Errors: `not_found`, `out_of_scope`.
+/// Errors: `not_found`, also for a device that the caller's right does not reach.
 pub async fn handle(app: Arc<App>, ctx: OperatorCtx) -> Result<DeviceDetail, Refusal> {
     let guid: Guid = ctx.id()?;
     let device = app.fleet().device(&guid).cloned().ok_or(Refusal::NotFound)?;
-    ctx.reach(&Resource {
+    let resource = Resource {
         guid: Some(guid),
         site: device.site.clone(),
+    };
+    ctx.reach(&resource).map_err(|error| match error.code {
+        Code::OutOfScope => Refusal::NotFound,
+        _ => error.into(),
     })?;
     let fresh = app.presence_is_fresh();
     let read = tokio::task::spawn_blocking(move || app.facts_of(&guid));

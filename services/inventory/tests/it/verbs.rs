@@ -71,11 +71,16 @@ async fn an_operator_of_another_site_sees_nothing() {
     rig.enrol(&device, "web-1").await;
     let elsewhere = Sites::Some([SiteName::new("elsewhere").unwrap()].into());
     let other = log_in_at(&rig.bus, &Right::ALL, &elsewhere);
-    let show = rig.call_by(&other, "devices-show", &device.guid.to_string(), "");
-    let refused = rig
-        .send("devices-show", &show, narrowed(&other, "devices-show", 0))
-        .await;
-    assert_eq!(refused.unwrap_err().code, Code::OutOfScope);
+    let mut said = Vec::new();
+    for guid in [device.guid, TestDevice::draw().guid] {
+        let show = rig.call_by(&other, "devices-show", &guid.to_string(), "");
+        let refused = rig
+            .send("devices-show", &show, narrowed(&other, "devices-show", 0))
+            .await;
+        said.push(refused.unwrap_err());
+    }
+    assert_eq!(said[0].code, Code::NotFound);
+    assert_eq!(said[0], said[1], "a foreign device and none are told apart");
     let list = rig.call_by(&other, "devices-list", "", "");
     let listed = rig
         .send("devices-list", &list, narrowed(&other, "devices-list", 0))
