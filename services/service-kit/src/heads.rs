@@ -37,12 +37,14 @@ pub fn signed_head(
     log: &dyn EventLog,
     clock: &dyn Clock,
 ) -> Result<Vec<u8>, codec::CodecError> {
+    // Taken before the head is read: whatever was acknowledged until this instant stands below the head.
+    let at = clock.now();
     let durable = log.head();
     let head = Head {
         service: bus.service(),
         position: durable.position,
         hash: Digest(durable.hash),
-        at: clock.now(),
+        at,
     };
     codec::encode(&Signed::seal(key, Form::Head, &head)?)
 }
