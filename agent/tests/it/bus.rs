@@ -35,7 +35,7 @@ use tokio::task::JoinHandle;
 fn root_key() -> SigningKey {
     SigningKey::from_bytes(&[4; 32])
 }
-fn order_key() -> SigningKey {
+pub fn order_key() -> SigningKey {
     SigningKey::from_bytes(&[3; 32])
 }
 pub fn now() -> Timestamp {
@@ -165,6 +165,16 @@ impl World {
         Paths::new(self.root.path(), None)
     }
 
+    /// Names a file that scripts of the device may write.
+    pub fn file(&self, name: &str) -> std::path::PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// Returns how large the device's journal is.
+    pub fn journal_bytes(&self) -> u64 {
+        std::fs::metadata(self.paths().journal()).unwrap().len()
+    }
+
     pub async fn start(&self) -> Running {
         let paths = self.paths();
         private_folder(&paths.work()).unwrap();
@@ -255,7 +265,7 @@ impl World {
         self.ask(&subject.to_string(), &codec::encode(&signed).unwrap()).await
     }
 
-    async fn raw(&self, subject: &str, body: &[u8]) -> Reply<Accepted> {
+    pub async fn raw(&self, subject: &str, body: &[u8]) -> Reply<Accepted> {
         self.ask(subject, body).await.unwrap()
     }
 
@@ -264,7 +274,7 @@ impl World {
         Some(reply::decode(&answer))
     }
 
-    async fn result_of(&self, order: &Order) -> RunResult {
+    pub async fn result_of(&self, order: &Order) -> RunResult {
         let run = order.run;
         self.until("a result", |heard| heard.results.iter().any(|result| result.run == run))
             .await;

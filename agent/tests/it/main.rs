@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod bounds;
 mod bus;
 mod disk;
 mod pki;

@@ -142,6 +142,21 @@ impl TestBus {
         nats_config::announce(&self.paths, &ports).map_err(|error| TestError::of("ports.json", &error))
     }
 
+    /// Has whoever connects next connect to another port of loopback: a [`Link`](crate::Link) to the bus. `None` ends that.
+    ///
+    /// Errors: the announcement cannot be written.
+    pub fn lead_via(&self, port: Option<u16>) -> Result<(), TestError> {
+        let pid = self.pid().unwrap_or_default();
+        let port = port.unwrap_or(self.port);
+        let ports = nats_config::addresses(&self.trust, [127, 0, 0, 1].into(), port, pid);
+        nats_config::announce(&self.paths, &ports).map_err(|error| TestError::of("ports.json", &error))
+    }
+
+    /// Returns the bus's own port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Ends nats-server with SIGKILL.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -13,6 +13,7 @@ pub mod programs;
 mod golden;
 
 mod bus;
+mod link;
 mod user;
 
 mod operator;
@@ -22,8 +23,9 @@ mod server;
 
 pub use bus::{TestBus, TestDevice, user_key_pair};
 pub use golden::{Golden, golden_files, pin_all, pinned};
+pub use link::{Flow, Link};
 pub use operator::{TestOperator, ask, biscuit_root, narrowed};
 pub use server::{Ready, ServerOptions, TestServer};
 pub use service::{TestService, append, connect, host_facts, isolated, open_store};
-pub use user::{Events, Message, User, tls};
+pub use user::{Events, Message, Messages, User, tls};
 pub use wait::{DEADLINE, TestError, eventually, eventually_within};

@@ -84,6 +84,23 @@ impl Agent {
         self.dir.path()
     }
 
+    /// Returns the credential with which the agent connects to the bus.
+    pub fn bus_jwt(&self) -> String {
+        let identity = self.dir.path().join("Certificates/Agent/Identity");
+        let found = ["SYSTEM", "CURRENTUSER"]
+            .iter()
+            .find_map(|context| std::fs::read(identity.join(context).join("credentials.json")).ok());
+        let kept: Value = serde_json::from_slice(&found.unwrap()).unwrap();
+        kept["credentials"]["bus_jwt"].as_str().unwrap().to_owned()
+    }
+
+    /// Stops the agent's process where it is: it hears nothing and says nothing, and its connection stands.
+    pub fn pause(&self) {
+        let child = self.child.as_ref().unwrap();
+        let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    }
+
     /// Returns what the agent logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("Logs/Agent/agent.log")).unwrap_or_default()

@@ -37,7 +37,11 @@ pub struct Fleet {
 
 impl Fleet {
     pub async fn start() -> Self {
-        let world = World::start().await;
+        Self::start_by(World::start().await, |_, _| {}).await
+    }
+
+    /// Starts everything, doing something to the world before each service connects.
+    pub async fn start_by(world: World, before: impl Fn(&World, Service)) -> Self {
         let operator = random::id();
         let mut ada = Operator {
             session: random::id(),
@@ -47,10 +51,13 @@ impl Fleet {
         let claims = claims(operator, &ada, &[Right::JobsRun], Sites::All);
         ada.token = mint_session(&biscuit_root(&world.bus).unwrap(), &claims).unwrap();
         world.seed(Service::Access, log_in(operator, &ada)).await;
+        before(&world, Service::Access);
         let access = world.serve(Service::Access, borealis_access::build).await;
+        before(&world, Service::Enrollment);
         let enrollment = world
             .serve(Service::Enrollment, async |deps| Ok(deps.builder().into()))
             .await;
+        before(&world, Service::Signing);
         let signing = world.serve(Service::Signing, borealis_signing::build).await;
         let scheduler = world.connect(Service::Scheduler).await;
         Self {
@@ -105,7 +112,7 @@ impl Fleet {
             &biscuit_root(&self.world.bus).unwrap(),
             &claims,
             random::id(),
-            &call.digest(),
+            &call.granted_digest(&call.proof.as_ref().unwrap().command),
         )
         .unwrap()
     }

@@ -10,3 +10,5 @@ mod heads;
 mod isolation;
 mod orders;
 mod refusals;
+mod scheduler;
+mod staleness;
