@@ -25,6 +25,12 @@ test:
 it crate *args:
     cargo nextest run --locked -p "$(test "$1" = cli && echo borealis || echo "borealis-$1")" "${@:2}"
 
+# the long tests of trust, some ten minutes: 100,000 tokens judged on a busy machine, a taken-over bus that storms for five
+# minutes. `just test` runs the same tests with smaller numbers; BOREALIS_SOAK=1 is what makes them long.
+trust-soak *args:
+    cargo build --locked --workspace --bins
+    BOREALIS_SOAK=1 cargo nextest run --locked --workspace --profile soak -E 'test(soak)' "$@"
+
 # a benchmark in a release build: store, dispatch, footprint; ends with one line of JSON
 bench name *size:
     #!/usr/bin/env bash

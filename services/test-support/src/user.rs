@@ -169,6 +169,18 @@ impl User {
         self.flush().await
     }
 
+    /// Asks and does not care for the answer, nor whether the bus has it yet.
+    ///
+    /// Errors: the client was closed.
+    #[expect(clippy::disallowed_methods, reason = "a test's own user of the bus")]
+    pub async fn ask_blindly(&self, subject: &str, body: &[u8]) -> Result<(), TestError> {
+        let reply = format!("{}.nobody", self.inbox);
+        let sent = self
+            .client
+            .publish_with_reply(subject.to_owned(), reply, body.to_vec().into());
+        sent.await.map_err(|error| TestError::of("publish", &error))
+    }
+
     /// Asks and waits for the answer.
     ///
     /// Errors: nobody answered in time.

@@ -1,10 +1,14 @@
 //! Where records go: stdout, a file, or a TCP or TLS address.
 //!
 //! A file is synced before the place that was reached is noted, and cut back to that place at the next start: nothing is lost
-//! and nothing stands there twice. A connection that breaks is made again and the page is sent again from its beginning: syslog
-//! has no acknowledgement, so a receiver may see records of a broken connection twice (`service` and `position` tell), and
-//! what the receiver's machine had not taken when it died is lost to it.
+//! and nothing stands there twice.
+//!
+//! Syslog has no acknowledgement, so nobody can tell how much of what was written to a connection its receiver read before it
+//! broke. A connection that breaks is made again, and the last mebibyte that was sent goes out again before what is new: the
+//! receiver sees records twice rather than never, and `service` and `position` tell which are the same. What is lost to it
+//! is only what it did not read further back than that, and what it did not read before this program was started anew.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -27,6 +31,8 @@ use crate::print::Printer;
 
 /// Is how long connecting and sending may take.
 const WITHIN: Duration = Duration::from_secs(20);
+/// Is how much of what was sent goes out again on the next connection.
+const RECENT_BYTES: usize = 1 << 20;
 /// Is the longest pause before a connection is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -61,6 +67,8 @@ struct Receiver {
     port: u16,
     tls: Option<TlsConnector>,
     stream: Option<Box<dyn Stream>>,
+    /// What was sent last, which a connection that broke may have lost.
+    recent: VecDeque<Vec<u8>>,
 }
 
 enum Place {
@@ -245,6 +253,7 @@ fn receiver(address: &str, ca: Option<&Path>) -> Result<Receiver, CliError> {
         port,
         tls,
         stream: None,
+        recent: VecDeque::new(),
     })
 }
 
@@ -253,7 +262,10 @@ impl Receiver {
         let mut pause = Duration::from_millis(500);
         loop {
             let error = match tokio::time::timeout(WITHIN, self.try_send(bytes)).await {
-                Ok(Ok(())) => return Ok(()),
+                Ok(Ok(())) => {
+                    self.remember(bytes);
+                    return Ok(());
+                }
                 Ok(Err(error)) => error,
                 Err(_) => std::io::Error::from(std::io::ErrorKind::TimedOut),
             };
@@ -279,11 +291,27 @@ impl Receiver {
         }
         let stream = match self.stream.take() {
             Some(stream) => stream,
-            None => self.connect().await?,
+            None => {
+                let mut stream = self.connect().await?;
+                for sent in &self.recent {
+                    stream.write_all(sent).await?;
+                }
+                stream
+            }
         };
         let stream = self.stream.insert(stream);
         stream.write_all(bytes).await?;
         stream.flush().await
+    }
+
+    /// Keeps what was sent for the next connection, and forgets what was sent long before.
+    fn remember(&mut self, bytes: &[u8]) {
+        self.recent.push_back(bytes.to_vec());
+        let mut kept: usize = self.recent.iter().map(Vec::len).sum();
+        while kept > RECENT_BYTES {
+            let Some(oldest) = self.recent.pop_front() else { return };
+            kept -= oldest.len();
+        }
     }
 
     async fn connect(&self) -> std::io::Result<Box<dyn Stream>> {

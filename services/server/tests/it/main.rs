@@ -33,6 +33,7 @@ mod proved;
 mod played;
 mod rotation;
 mod runs;
+mod storm;
 mod taken_over;
 mod tenancy;
 mod trust;

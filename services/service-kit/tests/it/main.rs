@@ -4,6 +4,7 @@
 mod support;
 
 mod answers;
+mod busy;
 mod control;
 mod following;
 mod links;
