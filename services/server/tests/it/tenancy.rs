@@ -343,11 +343,13 @@ async fn each_route_answers_each_token_for_own_foreign_and_missing_objects_as_th
         .iter()
         .for_each(|kind| matrix.push_str(&format!("\t{}", kind.name)));
     matrix.push('\n');
-    // A log-out ends what the walk is made with.
-    let (last, first): (Vec<&Route>, Vec<&Route>) = ROUTES
-        .iter()
-        .filter(|route| route.need != Need::Public)
-        .partition(|route| route.verb == "logout");
+    // What shuts devices out comes behind what needs them, and the log-out ends what the walk is made with.
+    let mut routes: Vec<&Route> = ROUTES.iter().filter(|route| route.need != Need::Public).collect();
+    routes.sort_by_key(|route| match route.verb {
+        "logout" => 2,
+        verb if route.changes && verb.starts_with("devices-") => 1,
+        _ => 0,
+    });
     for route in OWN_ROUTES
         .iter()
         .filter(|route| route.need != Need::Public && route.method != "WS")
@@ -359,7 +361,7 @@ async fn each_route_answers_each_token_for_own_foreign_and_missing_objects_as_th
         }
         matrix.push('\n');
     }
-    for route in first.into_iter().chain(last) {
+    for route in routes {
         let all = [("missing", &nothing), ("berlin", &at_berlin), ("default", &at_default)];
         let places: &[(&str, &Objects)] = if by_object(route) { &all } else { &all[..1] };
         let mut said: BTreeMap<(&str, &str), Said> = BTreeMap::new();
