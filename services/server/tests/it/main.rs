@@ -35,5 +35,4 @@ mod rotation;
 mod runs;
 mod storm;
 mod taken_over;
-mod tenancy;
 mod trust;
