@@ -84,16 +84,6 @@ impl Agent {
         self.dir.path()
     }
 
-    /// Returns the credential with which the agent connects to the bus.
-    pub fn bus_jwt(&self) -> String {
-        let identity = self.dir.path().join("Certificates/Agent/Identity");
-        let found = ["SYSTEM", "CURRENTUSER"]
-            .iter()
-            .find_map(|context| std::fs::read(identity.join(context).join("credentials.json")).ok());
-        let kept: Value = serde_json::from_slice(&found.unwrap()).unwrap();
-        kept["credentials"]["bus_jwt"].as_str().unwrap().to_owned()
-    }
-
     /// Stops the agent's process where it is: it hears nothing and says nothing, and its connection stands.
     pub fn pause(&self) {
         let child = self.child.as_ref().unwrap();
