@@ -143,6 +143,8 @@ pub struct Route {
     pub need: Need,
     /// Whether the request changes anything, and so is signed by the session key.
     pub changes: bool,
+    /// Whether it is dangerous, so that the password must have been proved not long ago.
+    pub step_up: bool,
     /// Whose objects it reaches.
     pub tenancy: Tenancy,
     /// Whether an API token serves although no right is needed.
@@ -152,6 +154,9 @@ pub struct Route {
     /// What it does, in one line.
     pub summary: &'static str,
 }
+
+/// Is how old the proof of the password may be for a dangerous act, in milliseconds: 10 minutes.
+pub const STEP_UP_MS: i64 = 10 * 60_000;
 
 /// Is what a route asks of a token besides its right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +173,12 @@ pub struct Asks {
 }
 
 impl Route {
+    /// Takes a proof of the password that is not old.
+    const fn dangerous(mut self) -> Self {
+        self.step_up = true;
+        self
+    }
+
     /// Lets an API token serve although no right is needed.
     const fn for_tokens(mut self) -> Self {
         self.serves_tokens = true;
@@ -208,6 +219,7 @@ const fn route(
         verb,
         need,
         changes,
+        step_up: false,
         tenancy,
         serves_tokens: false,
         knows_devices: false,
@@ -293,6 +305,15 @@ pub const ROUTES: &[Route] = &[
     ),
     route(
         "POST",
+        "/api/v1/step-up",
+        Access,
+        "step-up",
+        Session,
+        Own,
+        "Proves the password once more, for dangerous acts of the next minutes",
+    ),
+    route(
+        "POST",
         "/api/v1/totp/enrol",
         Access,
         "totp-enrol",
@@ -317,7 +338,8 @@ pub const ROUTES: &[Route] = &[
         Session,
         Own,
         "Takes the caller's second factor away",
-    ),
+    )
+    .dangerous(),
     route(
         "POST",
         "/api/v1/recovery-codes",
@@ -344,7 +366,8 @@ pub const ROUTES: &[Route] = &[
         Session,
         Own,
         "Makes an API token, which holds no more than the caller",
-    ),
+    )
+    .dangerous(),
     route(
         "POST",
         "/api/v1/tokens/{id}/revoke",
@@ -371,7 +394,8 @@ pub const ROUTES: &[Route] = &[
         right(R::UsersManage),
         Deployment,
         "Invites an operator by a link that works once",
-    ),
+    )
+    .dangerous(),
     route(
         "POST",
         "/api/v1/users/{id}/roles",
@@ -380,7 +404,8 @@ pub const ROUTES: &[Route] = &[
         right(R::UsersManage),
         Deployment,
         "Gives an operator other roles",
-    ),
+    )
+    .dangerous(),
     route(
         "POST",
         "/api/v1/users/{id}/disable",
@@ -389,7 +414,8 @@ pub const ROUTES: &[Route] = &[
         right(R::UsersManage),
         Deployment,
         "Disables an operator, for a time or for good",
-    ),
+    )
+    .dangerous(),
     route(
         "POST",
         "/api/v1/users/{id}/enable",
@@ -398,7 +424,8 @@ pub const ROUTES: &[Route] = &[
         right(R::UsersManage),
         Deployment,
         "Enables a disabled operator",
-    ),
+    )
+    .dangerous(),
     route(
         "POST",
         "/api/v1/users/{id}/reset",
@@ -407,7 +434,8 @@ pub const ROUTES: &[Route] = &[
         right(R::UsersManage),
         Deployment,
         "Takes an operator's password away and makes a link for another",
-    ),
+    )
+    .dangerous(),
     route(
         "POST",
         "/api/v1/users/{id}/reset-factor",
@@ -416,7 +444,8 @@ pub const ROUTES: &[Route] = &[
         right(R::UsersManage),
         Deployment,
         "Takes an operator's second factor away, for one who lost it",
-    ),
+    )
+    .dangerous(),
     route(
         "GET",
         "/api/v1/roles",
@@ -434,7 +463,8 @@ pub const ROUTES: &[Route] = &[
         right(R::RolesManage),
         Deployment,
         "Makes a role",
-    ),
+    )
+    .dangerous(),
     route(
         "POST",
         "/api/v1/roles/{id}",
@@ -443,7 +473,8 @@ pub const ROUTES: &[Route] = &[
         right(R::RolesManage),
         Deployment,
         "Changes what a role may do",
-    ),
+    )
+    .dangerous(),
     route(
         "GET",
         "/api/v1/sites",
@@ -978,6 +1009,8 @@ pub struct Line {
     pub public: bool,
     /// Whether it changes anything.
     pub changes: bool,
+    /// Whether the password must have been proved not long ago.
+    pub step_up: bool,
     /// Whose objects it reaches.
     pub tenancy: Tenancy,
 }
@@ -1000,6 +1033,7 @@ pub fn lines() -> Vec<Line> {
         right: None,
         public: false,
         changes: false,
+        step_up: false,
         tenancy: Deployment,
     };
     let http = ROUTES.iter().map(|r| Line {
@@ -1008,6 +1042,7 @@ pub fn lines() -> Vec<Line> {
         right: right_of(r.need),
         public: r.need == Public,
         changes: r.changes,
+        step_up: r.step_up,
         tenancy: r.tenancy,
         ..empty.clone()
     });
@@ -1026,6 +1061,7 @@ pub fn lines() -> Vec<Line> {
         right: right_of(r.need),
         public: r.need == Public,
         changes: r.changes,
+        step_up: r.step_up,
         tenancy: r.tenancy,
         ..empty.clone()
     });
@@ -1082,6 +1118,21 @@ mod tests {
         assert_eq!(show.matches("POST", "/api/v1/devices/x"), None);
         let list = of_verb(Service::Inventory, "devices-list").unwrap();
         assert_eq!(list.matches("GET", "/api/v1/devices"), Some(None));
+    }
+
+    #[test]
+    fn only_what_changes_anything_is_dangerous() {
+        assert!(ROUTES.iter().filter(|r| r.step_up).all(|r| r.changes));
+        let dangerous = [
+            "users-invite",
+            "users-reset-factor",
+            "roles-update",
+            "tokens-create",
+            "totp-remove",
+        ];
+        for verb in dangerous {
+            assert!(of_verb(Service::Access, verb).unwrap().step_up, "{verb}");
+        }
     }
 
     #[test]

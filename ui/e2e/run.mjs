@@ -5,6 +5,7 @@
 // the folder named in BOREALIS_E2E_SHOTS.
 
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -109,6 +110,47 @@ async function scenario() {
     await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
     await button("Log in").click();
     await page.getByRole("heading", { name: "Home" }).waitFor();
+  });
+
+  await step("set up an authenticator app, log in by its code, take it away again", async () => {
+    const factorDialog = async () => {
+      await button(`Operator ${USERNAME}`).click();
+      await button("Second factor").click();
+      return page.getByRole("dialog", { name: "Second factor" });
+    };
+    await button("Set up an app", await factorDialog()).click();
+    await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+    await button("Go on").click();
+    const secret = (await page.getByTestId("totp-secret").textContent()).trim();
+    await look("factor");
+    await page.getByLabel("Code that the app shows").fill(totp(secret, 0));
+    await button("Confirm").click();
+    await page.getByText("Log-ins take a code of your authenticator app.").waitFor();
+    await button("Make recovery codes").click();
+    await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+    await page.getByLabel("Code of the app").fill(totp(secret, 1));
+    await button("Go on").click();
+    const codes = (await page.getByTestId("recovery-codes").textContent()).trim().split("\n");
+    assert.equal(codes.length, 10);
+    await look("recovery-codes");
+    await button("Done").click();
+    await button(`Operator ${USERNAME}`).click();
+    await button("Log out").click();
+    await page.getByLabel("User name").fill(USERNAME);
+    await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+    await button("Log in").click();
+    await page.getByLabel("Code", { exact: true }).fill("000000");
+    await look("login-code");
+    await button("Go on").click();
+    await page.getByText("factor_invalid").waitFor();
+    await page.getByLabel("Code", { exact: true }).fill(codes[0]);
+    await button("Go on").click();
+    await page.getByRole("heading", { name: "Home" }).waitFor();
+    const dialog = await factorDialog();
+    await page.getByText("9 recovery codes are left.").waitFor();
+    await button("Take away", dialog).click();
+    await button("Set up an app", dialog).waitFor();
+    await button("Close", dialog).last().click();
   });
 
   await step("a change without the session key's signature is refused", async () => {
@@ -353,6 +395,17 @@ async function scenario() {
     await Promise.all(programs.map((program) => program.stop()));
     assert.deepEqual(processesOf(folder), [], "nothing that was started is left");
   });
+}
+
+/** The code that an authenticator app shows, some periods before or behind now (RFC 6238). */
+function totp(secret, drift) {
+  const bits = [...secret].map((char) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(char).toString(2).padStart(5, "0"));
+  const key = Buffer.from(bits.join("").match(/.{8}/g).map((byte) => Number.parseInt(byte, 2)));
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + drift));
+  const tag = createHmac("sha1", key).update(counter).digest();
+  const number = tag.readUInt32BE(tag.at(-1) & 15) & 0x7fffffff;
+  return String(number % 1_000_000).padStart(6, "0");
 }
 
 function leftEdges(cells) {

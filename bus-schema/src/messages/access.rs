@@ -145,10 +145,13 @@ pub struct SessionInfo {
     /// How many recovery codes are left.
     #[serde(default)]
     pub recovery_codes_left: usize,
+    /// When the password was last proved in this session, as the biscuit says; null for an API token.
+    #[serde(default)]
+    pub proved_at: Option<Timestamp>,
 }
 
 /// Is the body of the routes on which whoever is logged in proves the password once more, and the second factor where there
-/// is one: `POST /api/v1/totp/enrol` and `POST /api/v1/recovery-codes`.
+/// is one: `POST /api/v1/step-up`, `POST /api/v1/totp/enrol` and `POST /api/v1/recovery-codes`.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum ProveAgain {
@@ -178,6 +181,27 @@ pub struct ProofStarted {
     pub login_response: String,
     /// What serves as the second factor; empty where the operator has none.
     pub factors: Vec<FactorKind>,
+}
+
+/// Answers `POST /api/v1/step-up`.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum StepUpAnswer {
+    /// The proof goes on.
+    Started(ProofStarted),
+    /// The session goes on with a biscuit that says so.
+    Done {
+        /// The session's new biscuit, base64url; the old one stays what it is.
+        token: String,
+        /// The session.
+        session_id: SessionId,
+        /// The operator's name.
+        username: String,
+        /// When the session ends at the latest.
+        expires_at: Timestamp,
+        /// When the password was proved.
+        proved_at: Timestamp,
+    },
 }
 
 /// Answers `POST /api/v1/totp/enrol`.

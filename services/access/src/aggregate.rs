@@ -26,7 +26,7 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
-pub use factors::{FactorCommand, FactorUse, Factors, OFFER_LIFE_MS, PROOF_FRESH_MS, Proved};
+pub use factors::{FactorCommand, FactorUse, Factors, OFFER_LIFE_MS, Proved};
 pub use people::{LINK_LIFE_MS, Link, LinkFor, Status, UserCommand};
 pub use roles::{Role, RoleCommand, Site};
 pub use tokens::{ApiToken, Asker, TOKEN_LIFE_MS, TokenCommand, TokenFacts};
@@ -104,7 +104,7 @@ pub struct Operator {
     pub factors: Factors,
     /// The link by which a password can be set, while there is one.
     pub link: Option<Link>,
-    /// Addresses from which this operator proved the password; a log-in from there keeps some of the attempts.
+    /// Addresses from which this operator proved the password; for log-ins from there some of the attempts are kept.
     pub known_peers: BTreeSet<String>,
     /// When the account was made.
     pub created_at: Timestamp,
@@ -198,6 +198,13 @@ impl State {
     pub fn operator(&self, name: &Username) -> Option<(OperatorId, &Operator)> {
         let id = self.names.get(name)?;
         self.operators.get(id).map(|operator| (*id, operator))
+    }
+
+    /// Tells whether somebody has logged in from an address; of whom would tell which names exist.
+    pub fn knows_peer(&self, peer: &str) -> bool {
+        self.operators
+            .values()
+            .any(|account| account.known_peers.contains(peer))
     }
 
     /// Forgets sessions whose time was over a day ago; an unknown one is refused like one that is over.
@@ -585,6 +592,15 @@ pub enum Event {
         /// When it ends at the latest.
         expires_at: Timestamp,
     },
+    /// The password was proved once more in a session.
+    SessionProved {
+        /// The session.
+        session: SessionId,
+        /// Whose.
+        operator: OperatorId,
+        /// When.
+        at: Timestamp,
+    },
     /// A session is over.
     SessionEnded {
         /// The session.
@@ -651,9 +667,6 @@ pub enum Rejection {
     /// There is no app to confirm.
     #[error("there is no authenticator app to confirm; enrol it again, in the same session")]
     NothingOffered,
-    /// The act needs a fresh proof of the password.
-    #[error("this needs a proof of the password that is not older than ten minutes")]
-    ProofTooOld,
     /// There is no such role.
     #[error("there is no such role")]
     RoleUnknown,
@@ -925,8 +938,8 @@ pub fn evolve(mut state: State, event: &Event) -> State {
             let token = facts.token;
             state.tokens.insert(token, ApiToken { facts, revoked: false });
         }
-        // Whoever holds the grant shows it; nothing here decides by it.
-        Event::GrantMinted(_) => {}
+        // Whoever holds the biscuit shows it; nothing here decides by it.
+        Event::GrantMinted(_) | Event::SessionProved { .. } => {}
     }
     state
 }

@@ -90,7 +90,6 @@ const fn code_of(rejection: Rejection) -> Code {
         Rejection::FactorRequired => Code::FactorRequired,
         Rejection::FactorWrong => Code::FactorInvalid,
         Rejection::NothingOffered => Code::WrongState,
-        Rejection::ProofTooOld => Code::StepUpRequired,
         Rejection::LinkKeyTaken => Code::NameTaken,
         Rejection::LinkUsed => Code::LinkUsed,
         Rejection::LinkExpired => Code::LinkExpired,

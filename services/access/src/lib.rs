@@ -4,7 +4,7 @@
 //! API tokens, grants, and the key under which every biscuit of the deployment is minted. Other services verify biscuits themselves and
 //! learn from access's log what ended, who is disabled and which rights were taken away.
 //!
-//! **Subjects.** In: the operators' verbs `setup`, `login`, `logout`, `session`, `sessions-…`, `password`, `totp-…`, `recovery-codes`, `tokens-…`, `users-…`, `roles-…`, `sites-…`;
+//! **Subjects.** In: the operators' verbs `setup`, `login`, `logout`, `session`, `sessions-…`, `password`, `step-up`, `totp-…`, `recovery-codes`, `tokens-…`, `users-…`, `roles-…`, `sites-…`;
 //! `grant-mint`, asked by the scheduler; `events-read`. Out: its signed head. Besides, questions of its supervisor over an inherited pipe ([`bootstrap`]).
 //!
 //! **On disk.** `Server/State/access/`: the event store, and `setup_secret` while there is no operator (0600).
@@ -91,6 +91,7 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         .operator("sessions-list", in_use!(handlers::sessions::list))
         .operator("sessions-end", in_use!(handlers::sessions::end))
         .operator("password", in_use!(handlers::password::handle))
+        .operator("step-up", in_use!(handlers::factors::step_up))
         .operator("totp-enrol", in_use!(handlers::factors::enrol))
         .operator("totp-confirm", in_use!(handlers::factors::confirm))
         .operator("totp-remove", in_use!(handlers::factors::remove))

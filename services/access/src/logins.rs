@@ -29,6 +29,8 @@ pub enum Purpose {
     LogIn,
     /// Whoever has this session sets another password.
     Change(SessionId),
+    /// Whoever has this session is to be believed once more.
+    StepUp(SessionId),
     /// Whoever has this session makes the secret of an authenticator app.
     Enrol(SessionId),
     /// Whoever has this session makes recovery codes.

@@ -275,7 +275,7 @@ impl Access {
         Ok(writes)
     }
 
-    /// Mints the biscuit of a session.
+    /// Mints the biscuit of a session, which says when the password was last proved in it.
     ///
     /// Errors: [`AccessError::Mint`], [`AccessError::Rejected`].
     pub async fn mint_session(
@@ -284,6 +284,7 @@ impl Access {
         operator: OperatorId,
         session_key: PublicKey,
         expires_at: Timestamp,
+        proved_at: Option<Timestamp>,
     ) -> Result<NewSession, AccessError> {
         let Standing { username, reach, epoch } = self.state().await.standing(&operator)?;
         let claims = SessionClaims {
@@ -294,7 +295,12 @@ impl Access {
             rights: reach,
             expires_at,
         };
-        let token = auth::mint_session_within(&self.root, &claims, &in_epoch(epoch))?;
+        let bounds = Bounds {
+            epoch,
+            proved_at,
+            ..Bounds::default()
+        };
+        let token = auth::mint_session_within(&self.root, &claims, &bounds)?;
         Ok(NewSession {
             session,
             token,
@@ -319,6 +325,7 @@ impl Access {
             epoch: token.epoch,
             devices: token.devices.clone(),
             is_token: true,
+            proved_at: None,
         };
         Ok(auth::mint_session_within(&self.root, &claims, &bounds)?)
     }
@@ -339,6 +346,7 @@ impl Access {
             epoch: grant.epoch,
             devices: grant.devices.clone(),
             is_token: grant.by_token,
+            proved_at: None,
         };
         let digest = &granted_digest(&grant.call_digest.0, &grant.command);
         Ok(auth::mint_grant_within(
@@ -348,13 +356,6 @@ impl Access {
             digest,
             &bounds,
         )?)
-    }
-}
-
-fn in_epoch(epoch: u64) -> Bounds {
-    Bounds {
-        epoch,
-        ..Bounds::default()
     }
 }
 

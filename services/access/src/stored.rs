@@ -131,6 +131,13 @@ struct BootstrapSessionStartedV1 {
 }
 
 #[derive(Serialize, Deserialize)]
+struct SessionProvedV1 {
+    session: SessionId,
+    operator: OperatorId,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
 struct GrantMintedV1 {
     grant: GrantId,
     author: OperatorId,
@@ -221,6 +228,10 @@ pub fn encode(event: &Event) -> Result<(StreamId, NewEvent), StoredError> {
             };
             (of_session(&session), "BootstrapSessionStarted", codec::encode(&body))
         }
+        Event::SessionProved { session, operator, at } => {
+            let body = SessionProvedV1 { session, operator, at };
+            (of_session(&session), "SessionProved", codec::encode(&body))
+        }
         Event::SessionEnded { session, reason, at } => {
             let body = SessionEnded { session, reason, at };
             (of_session(&session), SessionEnded::KIND, codec::encode(&body))
@@ -303,6 +314,10 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, StoredError> {
                 at: stored.at,
                 expires_at: stored.expires_at,
             }
+        }
+        "SessionProved" => {
+            let SessionProvedV1 { session, operator, at } = read(kind, body)?;
+            Event::SessionProved { session, operator, at }
         }
         SessionEnded::KIND => {
             let SessionEnded { session, reason, at } = read(kind, body)?;
@@ -406,6 +421,11 @@ pub(crate) mod tests {
                 at: at(2),
                 expires_at: at(3),
             },
+            Event::SessionProved {
+                session,
+                operator,
+                at: at(3),
+            },
             Event::SessionEnded {
                 session,
                 reason: "log-out".into(),
@@ -452,6 +472,7 @@ pub(crate) mod tests {
             "PasswordSet" => json_of::<PasswordSetV1>(body),
             "SessionStarted" => json_of::<SessionStartedV1>(body),
             "BootstrapSessionStarted" => json_of::<BootstrapSessionStartedV1>(body),
+            "SessionProved" => json_of::<SessionProvedV1>(body),
             "SessionEnded" => json_of::<SessionEnded>(body),
             "GrantMinted" => json_of::<GrantMintedV1>(body),
             kind @ ("TotpOffered" | "TotpConfirmed" | "TotpUsed" | "FactorRemoved" | "RecoveryCodesMade"

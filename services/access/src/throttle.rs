@@ -2,7 +2,8 @@
 //!
 //! With OPAQUE the answer to a log-in's first message already lets the other side test one password, so first messages are
 //! counted, not failures; a log-in that succeeds gives its attempt back. Of a user's attempts some are kept for addresses
-//! from which this user logged in before, so that strangers who use up the rest lock nobody out. The address is that of
+//! from which anybody logged in before, so that strangers who use up the rest lock nobody out; whose address it is does not
+//! count, or the number of attempts would tell which names exist. The address is that of
 //! the connection; no header counts. An IPv6 address counts by its /64.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -56,7 +57,7 @@ struct Counters(BTreeMap<String, VecDeque<Timestamp>>);
 impl Throttle {
     /// Admits an attempt, or says when to come again. A refused attempt is not counted.
     ///
-    /// `known` tells that this user logged in from this address before.
+    /// `known` tells that somebody logged in from this address before.
     ///
     /// Errors: [`Throttled`].
     pub fn admit(&mut self, user: &str, peer: &str, known: bool, now: Timestamp) -> Result<Attempt, Throttled> {

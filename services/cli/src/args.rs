@@ -90,6 +90,15 @@ pub enum Command {
         #[arg(long, required = true)]
         password_stdin: bool,
     },
+    /// Proves your password once more, for dangerous acts of the next ten minutes; prints or stores the new token
+    StepUp {
+        /// Reads the password from the first line of stdin
+        #[arg(long, required = true)]
+        password_stdin: bool,
+        /// The second factor.
+        #[command(flatten)]
+        factor: FactorArgs,
+    },
     /// Makes an authenticator app your second factor, or takes it away
     #[command(subcommand)]
     Totp(TotpCommand),
@@ -497,7 +506,7 @@ pub struct ReleaseArgs {
     #[arg(long, value_name = "TIME", value_parser = instant)]
     pub quarantined_since: Option<Timestamp>,
     /// Of these only those that the server quarantined by itself
-    #[arg(long, requires = "quarantined_since")]
+    #[arg(long, requires = "quarantined_since", conflicts_with = "devices")]
     pub by_server: bool,
     /// Why, for the log and whoever looks at the device
     #[arg(long, value_name = "TEXT", default_value = "")]
@@ -731,6 +740,8 @@ mod tests {
             "login --username ada --password-stdin --totp-stdin",
             "login --username ada --password-stdin --totp @code",
             "login --username ada --password-stdin --recovery-code @code",
+            "step-up --password-stdin --json",
+            "step-up --password-stdin --totp-stdin",
             "totp enrol --password-stdin --json",
             "totp enrol --password-stdin --totp-stdin",
             "totp confirm --totp @code",
@@ -813,6 +824,7 @@ mod tests {
             "run --all --timeout 0 -- uname",
             "login --username ada",
             "login --username ada --password-stdin --totp-stdin --totp 123456",
+            "step-up",
             "totp enrol",
             "totp confirm",
             "recovery-codes create",

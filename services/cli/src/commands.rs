@@ -33,6 +33,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<u8, CliError> {
         Command::Token(TokenCommand::Attenuate(to)) => token::attenuate(args, printer, &to)?,
         Command::Token(TokenCommand::Inspect) => token::inspect(args, printer)?,
         Command::Logout => account::logout(args, printer).await?,
+        Command::StepUp { factor, .. } => factor::step_up(args, printer, &factor).await?,
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "borealis", &mut script);
@@ -58,7 +59,11 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<u8, CliError> {
                 Command::Run(args) => return run::run(&api, printer, args).await,
                 Command::Audit(command) => return audit::run(&api, printer, command).await,
                 Command::Jobs(command) => return jobs::run(&api, printer, command).await,
-                Command::Setup { .. } | Command::Login { .. } | Command::Logout | Command::Completion { .. } => {}
+                Command::Setup { .. }
+                | Command::Login { .. }
+                | Command::StepUp { .. }
+                | Command::Logout
+                | Command::Completion { .. } => {}
             }
         }
     }

@@ -218,7 +218,7 @@ pub(crate) fn narrow(gateway: &Gateway, route: &Route, biscuit: &str) -> Result<
 fn respond(gateway: &Gateway, route: &Route, answer: Reply<OperatorAnswer>) -> Reply<Response> {
     let answer = answer?;
     let cookie = match route.verb {
-        "login" => session_cookie(gateway, &answer.json),
+        "login" | "step-up" => session_cookie(gateway, &answer.json),
         "logout" => Some(gateway.cookie.clear()),
         _ => None,
     };
@@ -231,7 +231,7 @@ fn respond(gateway: &Gateway, route: &Route, answer: Reply<OperatorAnswer>) -> R
     Ok(response)
 }
 
-/// Makes the cookie when a log-in has ended with a session.
+/// Makes the cookie when a log-in has ended with a session, or a session has got another biscuit.
 fn session_cookie(gateway: &Gateway, json: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Finished {

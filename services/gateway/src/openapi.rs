@@ -113,8 +113,16 @@ fn operation(route: &Route) -> OperationBuilder {
         .tag(route.service.name())
         .response("200", answer)
         .response("default", problem);
-    if let Need::Right(right) = route.need {
-        operation = operation.description(Some(format!("Needs the right `{}`.", right.as_str())));
+    let needs = match route.need {
+        Need::Right(right) => Some(format!("Needs the right `{}`.", right.as_str())),
+        Need::Public | Need::Session => None,
+    };
+    let proof = route
+        .step_up
+        .then(|| "Needs a proof of the password of the last ten minutes.".to_owned());
+    let needs: Vec<String> = needs.into_iter().chain(proof).collect();
+    if !needs.is_empty() {
+        operation = operation.description(Some(needs.join(" ")));
     }
     if route.need != Need::Public {
         operation = operation.security(SecurityRequirement::new(BISCUIT, Vec::<String>::new()));

@@ -30,7 +30,11 @@ pub fn print(json: bool) -> Result<(), ServerError> {
             (right, _) if right.is_empty() => "-".to_owned(),
             (right, _) => right,
         };
-        screen::line(&format!("{:<5} {what:<60} {right}", text("kind")));
+        let proof = match value.get("step_up") {
+            Some(serde_json::Value::Bool(true)) => " + step-up",
+            _ => "",
+        };
+        screen::line(&format!("{:<5} {what:<60} {right}{proof}", text("kind")));
     }
     Ok(())
 }

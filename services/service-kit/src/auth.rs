@@ -94,6 +94,8 @@ pub struct Caller {
     pub is_token: bool,
     /// The operator's epoch when it was minted.
     pub epoch: u64,
+    /// When the password was last proved in the session, as far as the biscuit says.
+    pub proved_at: Option<Timestamp>,
     /// The grant, when the biscuit is one.
     pub grant: Option<GrantId>,
     /// The digest of the signed request and its command that the grant covers, when the biscuit is one.
@@ -220,13 +222,15 @@ pub struct Bounds {
     pub devices: Option<BTreeSet<Guid>>,
     /// Whether it is an API token, or the grant of one.
     pub is_token: bool,
+    /// When the password was last proved in the session.
+    pub proved_at: Option<Timestamp>,
 }
 
 /// Mints a session's biscuit, base64url.
 ///
 /// Shape: `operator(hex); username(text); session(hex); session_key(base64url); right(site or "*", right)…;
 /// expires(time); epoch(number); check if time($t), $t < expires`. No `epoch` is the first one, 0. An API token has `token(id)`
-/// besides, and `only_device(guid)…` where it is for some devices.
+/// besides, and `only_device(guid)…` where it is for some devices; a log-in has `proved(time)`.
 ///
 /// Errors: [`AuthError::Biscuit`].
 pub fn mint_session(root: &BiscuitRoot, claims: &SessionClaims) -> Result<String, AuthError> {
@@ -290,6 +294,10 @@ fn session_facts(claims: &SessionClaims, bounds: &Bounds, who: &str) -> Result<B
     ];
     if bounds.is_token {
         facts.push(text_fact("token", &claims.session.to_string()));
+    }
+    if let Some(proved_at) = bounds.proved_at {
+        // Rounded down: never fresher than it is.
+        facts.push(fact("proved", &[Term::Date(seconds_down(proved_at))]));
     }
     let narrowing = Narrowing {
         devices: bounds.devices.clone(),
@@ -737,6 +745,22 @@ fn one_number(world: &mut Authorizer, name: &str) -> Result<u64, AuthError> {
     }
 }
 
+/// Reads an instant.
+fn one_date(world: &mut Authorizer, name: &str) -> Result<Option<Timestamp>, AuthError> {
+    let found: Vec<Fact> = world.query(every(name, &["x"])).map_err(failed("read"))?;
+    match found.as_slice() {
+        [] => Ok(None),
+        [date] => match date.predicate.terms.as_slice() {
+            [Term::Date(seconds)] => {
+                let ms = i64::try_from(*seconds).unwrap_or(i64::MAX).saturating_mul(1000);
+                Ok(Some(Timestamp::from_unix_ms(ms)))
+            }
+            _ => Err(AuthError::Facts),
+        },
+        _ => Err(AuthError::Facts),
+    }
+}
+
 fn parsed<T: std::str::FromStr>(text: Option<String>) -> Result<T, AuthError> {
     text.and_then(|t| t.parse().ok()).ok_or(AuthError::Facts)
 }
@@ -758,13 +782,7 @@ fn read_caller(world: &mut Authorizer) -> Result<(Caller, u64), AuthError> {
         (None, None) => None,
         _ => return Err(AuthError::Facts),
     };
-    let expires: Vec<Fact> = world.query(every("expires", &["x"])).map_err(failed("read"))?;
-    let expires_at = match expires.first().and_then(|f| f.predicate.terms.first()) {
-        Some(Term::Date(seconds)) => {
-            Timestamp::from_unix_ms(i64::try_from(*seconds).unwrap_or(i64::MAX).saturating_mul(1000))
-        }
-        _ => return Err(AuthError::Facts),
-    };
+    let expires_at = one_date(world, "expires")?.ok_or(AuthError::Facts)?;
     let pairs: Vec<(String, String)> = world.query(every("right", &["s", "r"])).map_err(failed("read"))?;
     let mut reach = Reach::new();
     for (site, right) in pairs {
@@ -786,6 +804,7 @@ fn read_caller(world: &mut Authorizer) -> Result<(Caller, u64), AuthError> {
         devices: None,
         is_token: one_text(world, "token")?.is_some(),
         epoch,
+        proved_at: one_date(world, "proved")?,
         grant: grant.map(|text| parsed(Some(text))).transpose()?,
         call_digest,
     };

@@ -5,7 +5,7 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::{CommandId, CorrelationId};
 use borealis_bus_schema::operator::{FRESHNESS_MS, OperatorCall};
 use borealis_bus_schema::reply::{Reply, WireError};
-use borealis_bus_schema::routes::{Asks, Need, Route, Tenancy};
+use borealis_bus_schema::routes::{Asks, Need, Route, STEP_UP_MS, Tenancy};
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{Append, AppendError, Appended, EventLog, StoreError, StreamWrite};
 use serde::Serialize;
@@ -274,7 +274,29 @@ pub(crate) fn admit(
     } else {
         None
     };
+    if route.step_up {
+        proved_lately(&caller, now)?;
+    }
     Ok((caller, command, param))
+}
+
+/// Checks that the password was proved not long ago; the one place that decides so.
+///
+/// Errors: `session_required` for an API token, which nobody proves a password for; `step_up_required`.
+fn proved_lately(caller: &Caller, now: Timestamp) -> Reply<()> {
+    if caller.is_token {
+        return Err(WireError::new(
+            Code::SessionRequired,
+            "this takes a log-in; an API token does not serve",
+        ));
+    }
+    match caller.proved_at {
+        Some(proved_at) if now.since_ms(proved_at) < STEP_UP_MS => Ok(()),
+        _ => Err(WireError::new(
+            Code::StepUpRequired,
+            "this takes a proof of the password of the last ten minutes: borealis step-up",
+        )),
+    }
 }
 
 pub(crate) const fn is_public(need: Need) -> bool {

@@ -7,7 +7,9 @@ use borealis_bus_schema::reply::Reply;
 use borealis_bus_schema::routes::{Need, Right, of_verb};
 use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
-use borealis_service_kit::auth::{BiscuitRoot, HOP_LIFE_MS, SessionClaims, Sites, attenuate, mint_session};
+use borealis_service_kit::auth::{
+    BiscuitRoot, Bounds, HOP_LIFE_MS, SessionClaims, Sites, attenuate, mint_session_within,
+};
 use borealis_service_kit::bus::{Bus, RequestOptions};
 use borealis_service_kit::clock::{Clock, SystemClock};
 use borealis_service_kit::{keys, random};
@@ -43,7 +45,11 @@ impl TestOperator {
             rights: rights.iter().map(|right| (*right, sites.clone())).collect(),
             expires_at: SystemClock.now().plus_ms(SESSION_LIFE_MS),
         };
-        let token = mint_session(&biscuit_root(bus)?, &claims);
+        let bounds = Bounds {
+            proved_at: Some(SystemClock.now()),
+            ..Bounds::default()
+        };
+        let token = mint_session_within(&biscuit_root(bus)?, &claims, &bounds);
         let token = token.map_err(|error| TestError::of("session", &error))?;
         Ok(Self { session, key, token })
     }

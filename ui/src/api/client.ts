@@ -16,6 +16,14 @@ export function onSessionEnded(act: SessionEnded): void {
   sessionEnded = act;
 }
 
+type ProveAgain = () => Promise<boolean>;
+let proveAgain: ProveAgain | null = null;
+
+/** Names who asks for the password where the server wants it proved once more; tells whether it was. */
+export function onStepUpRequired(ask: ProveAgain | null): void {
+  proveAgain = ask;
+}
+
 async function send(path: string, init: RequestInit): Promise<unknown> {
   let response: Response;
   try {
@@ -85,6 +93,9 @@ export async function change<T>(path: string, body: unknown = {}): Promise<T> {
   try {
     return await changeOnce<T>(path, bytes, command_id);
   } catch (error) {
+    if (error instanceof ApiError && error.code === "step_up_required" && proveAgain && (await proveAgain())) {
+      return await changeOnce<T>(path, bytes, command_id);
+    }
     if (!(error instanceof ApiError) || error.code !== LOCAL_CODES.network) {
       if (endsSession(error)) sessionEnded();
       throw error;

@@ -53,7 +53,7 @@ const TODO: Readonly<Record<string, string>> = {
   login_failed: "Check user name and password. Capitals count in the password.",
   factor_required: "Open your authenticator app and type the code that it shows, or a recovery code.",
   factor_invalid: "Wait for the app's next code and type that; each serves once. Check the phone's clock if it stays.",
-  step_up_required: "Log out and in again, then repeat this.",
+  step_up_required: "Prove your password once more, then repeat this.",
   throttled: "Wait a minute, then try again.",
   setup_closed: "The set-up link works once. Log in, or take the newest link from the server's start screen.",
   wrong_origin: "Open Borealis under the address that its start screen names.",

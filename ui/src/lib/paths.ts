@@ -16,6 +16,7 @@ const part = encodeURIComponent;
 export const paths = {
   session: "/session",
   logout: "/logout",
+  stepUp: "/step-up",
   enrolTotp: "/totp/enrol",
   confirmTotp: "/totp/confirm",
   removeTotp: "/totp/remove",

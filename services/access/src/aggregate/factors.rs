@@ -17,9 +17,6 @@ use super::{Actor, Event, Facts, Operator, Rejection, State, Status, hand, withi
 /// Is how long a code of a new app may be confirmed, in milliseconds: 15 minutes.
 pub const OFFER_LIFE_MS: i64 = 15 * 60_000;
 
-/// Is how old the proof of the password may be for a dangerous act, in milliseconds: 10 minutes.
-pub const PROOF_FRESH_MS: i64 = 10 * 60_000;
-
 /// Is what an operator has besides the password.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Factors {
@@ -110,6 +107,15 @@ pub enum FactorCommand {
         /// The period of the code that came.
         step: u64,
     },
+    /// Notes that the password was proved once more in a session.
+    StepUp {
+        /// The operator.
+        operator: OperatorId,
+        /// The session.
+        session: SessionId,
+        /// What was proved.
+        proved: Proved,
+    },
     /// Takes the operator's own second factor away.
     Remove {
         /// The operator.
@@ -132,8 +138,6 @@ pub enum FactorCommand {
     Reset {
         /// Who asks.
         by: Actor,
-        /// The session in which it is asked.
-        session: SessionId,
         /// The operator.
         operator: OperatorId,
     },
@@ -175,16 +179,6 @@ impl State {
         self.standing(operator)?;
         self.operators.get(operator).ok_or(Rejection::OperatorUnknown)
     }
-
-    /// Checks that a session proved the password not long ago.
-    fn fresh(&self, session: &SessionId, at: Timestamp) -> Result<(), Rejection> {
-        let begun = self.live_session(session, at)?.started_at;
-        if at.since_ms(begun) < PROOF_FRESH_MS {
-            Ok(())
-        } else {
-            Err(Rejection::ProofTooOld)
-        }
-    }
 }
 
 /// Decides a change of second factors.
@@ -224,9 +218,18 @@ pub(super) fn decide(state: &State, command: FactorCommand, facts: &Facts) -> Re
                 None => Err(Rejection::NothingOffered),
             }
         }
+        FactorCommand::StepUp {
+            operator,
+            session,
+            proved,
+        } => {
+            let account = state.acting(&operator, &session, at)?;
+            let used = account.prove(operator, proved, at)?;
+            let proved = Event::SessionProved { session, operator, at };
+            Ok(std::iter::once(proved).chain(used).collect())
+        }
         FactorCommand::Remove { operator, session } => {
             let account = state.acting(&operator, &session, at)?;
-            state.fresh(&session, at)?;
             removed(account, operator, operator, at)
         }
         FactorCommand::MakeCodes {
@@ -244,11 +247,10 @@ pub(super) fn decide(state: &State, command: FactorCommand, facts: &Facts) -> Re
             // The code that was used up is one of the earlier ones.
             Ok(used.into_iter().chain([made]).collect())
         }
-        FactorCommand::Reset { by, session, operator } => {
+        FactorCommand::Reset { by, operator } => {
             let held = hand(state, &by, Right::UsersManage)?;
             let account = state.user(&operator)?;
             within(&held, &state.reach_of(&account.roles))?;
-            state.fresh(&session, at)?;
             removed(account, operator, by.operator, at)
         }
     }

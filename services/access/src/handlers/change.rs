@@ -61,6 +61,14 @@ pub async fn change<T: Serialize + DeserializeOwned>(
     read(&appended.answer)
 }
 
+/// Returns the first answer when the command had been made before.
+///
+/// Errors: `storage_failed`.
+pub fn first<T: DeserializeOwned>(access: &Access, ctx: &OperatorCtx) -> Reply<Option<T>> {
+    let known = access.log.command(ctx.command.as_bytes()).map_err(AccessError::from)?;
+    known.map(|first| read(&first.answer)).transpose()
+}
+
 fn read<T: DeserializeOwned>(answer: &[u8]) -> Reply<T> {
     let json = answer.strip_prefix(&[PARTIAL]).unwrap_or(answer);
     Ok(codec::decode_json(json, codec::MAX_JSON_BYTES)?)

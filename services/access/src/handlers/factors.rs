@@ -1,4 +1,5 @@
-//! `totp-…`, `recovery-codes`, `users-reset-factor`: second factors are made, confirmed and taken away.
+//! `step-up`, `totp-…`, `recovery-codes`, `users-reset-factor`: the password is proved once more, and second factors are made,
+//! confirmed and taken away.
 //!
 //! Neither the secret of an app nor a recovery code is ever sent: both ends make them out of the exchange that proved the
 //! password, and the log keeps the one sealed and digests of the others.
@@ -7,13 +8,15 @@ use std::sync::Arc;
 
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::messages::access::{
-    ConfirmTotp, EnrolTotpAnswer, FactorStanding, ProveAgain, RecoveryCodesAnswer, UserView,
+    ConfirmTotp, EnrolTotpAnswer, FactorStanding, ProveAgain, RecoveryCodesAnswer, StepUpAnswer, UserView,
 };
 use borealis_bus_schema::reply::{Reply, WireError};
+use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::operator::OperatorCtx;
 use borealis_service_kit::random;
+use serde::{Deserialize, Serialize};
 
-use super::change::{Kept, actor, change};
+use super::change::{Kept, actor, change, first};
 use super::proof::{self, wrong_code};
 use super::users;
 use crate::aggregate::{Command, Event, FactorCommand, State};
@@ -22,6 +25,77 @@ use crate::logins::Purpose;
 use crate::service::Access;
 use crate::throttle::peer_key;
 use crate::totp;
+
+/// Is what is kept of a proof's answer; the biscuit is minted each time.
+#[derive(Serialize, Deserialize)]
+struct ProvedAt {
+    proved_at: Timestamp,
+}
+
+/// Answers a step of proving the password once more: the same session and key get a biscuit that says so.
+///
+/// Errors: `login_failed`, `factor_required`, `factor_invalid`, `throttled`, `overloaded`, `invalid_field` for a message that
+/// is none, `token_revoked` when the session is over.
+pub async fn step_up(access: Arc<Access>, ctx: OperatorCtx) -> Reply<StepUpAnswer> {
+    let (operator, session) = (ctx.caller.operator, ctx.caller.session);
+    let purpose = Purpose::StepUp(session);
+    let (exchange_id, login_finalization, factor) = match ctx.body()? {
+        ProveAgain::Start { login_request } => {
+            let started = proof::start(&access, &ctx, purpose, &login_request).await?;
+            return Ok(StepUpAnswer::Started(started));
+        }
+        ProveAgain::Finish {
+            exchange_id,
+            login_finalization,
+            factor,
+        } => (exchange_id, login_finalization, factor),
+    };
+    // An exchange is good once; whoever did not hear the answer asks again by the same command.
+    let ProvedAt { proved_at } = match first(&access, &ctx)? {
+        Some(first) => first,
+        None => {
+            let again = proof::finish(
+                &access,
+                &ctx,
+                purpose,
+                &exchange_id,
+                &login_finalization,
+                factor.as_ref(),
+            )
+            .await?;
+            let command = Command::Factor(FactorCommand::StepUp {
+                operator,
+                session,
+                proved: again.proved,
+            });
+            let answer = |_: &State, events: &[Event]| {
+                events.iter().find_map(|event| match event {
+                    Event::SessionProved { at, .. } => Some(ProvedAt { proved_at: *at }),
+                    _ => None,
+                })
+            };
+            let proved = change(&access, &ctx, Kept::WithoutSecret, command, answer).await?;
+            again.accepted(&access);
+            tracing::info!(operator = %operator, session = %session, "an operator proved the password once more");
+            proved
+        }
+    };
+    let expires_at = {
+        let state = access.state().await;
+        let live = state.live_session(&session, ctx.now).map_err(AccessError::from)?;
+        live.expires_at
+    };
+    let begun = access
+        .mint_session(session, operator, ctx.caller.session_key, expires_at, Some(proved_at))
+        .await?;
+    Ok(StepUpAnswer::Done {
+        token: begun.token,
+        session_id: begun.session,
+        username: begun.username,
+        expires_at: begun.expires_at,
+        proved_at,
+    })
+}
 
 /// Answers a step of making the secret of an authenticator app.
 ///
@@ -111,7 +185,7 @@ pub async fn confirm(access: Arc<Access>, ctx: OperatorCtx) -> Reply<FactorStand
 
 /// Takes the caller's own second factor away.
 ///
-/// Errors: `step_up_required`, `wrong_state` when there is none.
+/// Errors: `wrong_state` when there is none.
 pub async fn remove(access: Arc<Access>, ctx: OperatorCtx) -> Reply<FactorStanding> {
     let operator = ctx.caller.operator;
     let command = Command::Factor(FactorCommand::Remove {
@@ -165,11 +239,10 @@ pub async fn recovery_codes(access: Arc<Access>, ctx: OperatorCtx) -> Reply<Reco
 
 /// Takes another operator's second factor away.
 ///
-/// Errors: `not_found`, `wrong_state` when there is none, `exceeds_own_rights`, `step_up_required`.
+/// Errors: `not_found`, `wrong_state` when there is none, `exceeds_own_rights`.
 pub async fn reset(access: Arc<Access>, ctx: OperatorCtx) -> Reply<UserView> {
     let command = Command::Factor(FactorCommand::Reset {
         by: actor(&ctx),
-        session: ctx.caller.session,
         operator: ctx.id()?,
     });
     let user = users::changed(&access, &ctx, Kept::Whole, command).await?;

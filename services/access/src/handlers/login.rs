@@ -58,10 +58,12 @@ async fn start(
     let (operator, record, known) = {
         let state = access.state().await;
         let found = Username::new(&username).and_then(|name| state.operator(&name));
-        // Whoever is disabled or has no password yet looks like one who does not exist.
+        // Whoever is disabled or has no password yet looks like one who does not exist; the address counts for all names
+        // alike, so that the number of attempts does not tell which exist.
+        let known = state.knows_peer(&peer);
         match found.filter(|(_, operator)| operator.status == Status::Active) {
-            Some((id, operator)) => (Some(id), operator.record.clone(), operator.known_peers.contains(&peer)),
-            None => (None, None, false),
+            Some((id, operator)) => (Some(id), operator.record.clone(), known),
+            None => (None, None, known),
         }
     };
     let attempt = access
@@ -192,13 +194,16 @@ async fn begin(
         other => other.into(),
     })?;
     let Some(Event::SessionStarted {
-        session, expires_at, ..
+        session,
+        at,
+        expires_at,
+        ..
     }) = events.first()
     else {
         return Err(WireError::new(Code::Internal, "no session was begun"));
     };
     let begun = access
-        .mint_session(*session, operator, session_key, *expires_at)
+        .mint_session(*session, operator, session_key, *expires_at, Some(*at))
         .await?;
     tracing::info!(operator = %operator, session = %begun.session, "an operator logged in");
     Ok(LoginAnswer::Finished {

@@ -72,8 +72,11 @@ pub async fn code(
     let (username, known, factors) = {
         let state = access.state().await;
         let account = state.operators.get(&operator).ok_or_else(failed)?;
-        let known = account.known_peers.contains(peer);
-        (account.username.clone(), known, account.factors.clone())
+        (
+            account.username.clone(),
+            state.knows_peer(peer),
+            account.factors.clone(),
+        )
     };
     let attempt = access
         .logins(|logins| logins.codes.admit(username.as_str(), peer, known, now))

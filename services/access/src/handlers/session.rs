@@ -33,5 +33,6 @@ pub async fn handle(access: Arc<Access>, ctx: OperatorCtx) -> Reply<SessionInfo>
         reach: reach::write(&ctx.caller.reach),
         second_factor: factors.is_some_and(|factors| factors.second_factor),
         recovery_codes_left: factors.map_or(0, |factors| factors.recovery_codes_left),
+        proved_at: ctx.caller.proved_at,
     })
 }

@@ -5,14 +5,16 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::factor::{Factor, PERIOD_S, recovery_codes, totp_secret};
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::reply::Reply;
+use borealis_bus_schema::routes::{Right, STEP_UP_MS, of_verb};
 use borealis_bus_schema::subjects::Service;
+use borealis_service_kit::auth::{Bounds, SessionClaims, Sites, mint_session_within};
 use borealis_service_kit::bus::Bus;
 use borealis_service_kit::random;
 use serde_json::{Value, json};
 
-use crate::client::{finish_knowing, log_in_with, post, prove_again, second, start};
-use crate::harness::{Operator, World, code, now};
-use crate::people::{ask_about, joined};
+use crate::client::{ask, finish_knowing, log_in_with, post, prove_again, second, start};
+use crate::harness::{Operator, World, call_at, code, narrowed, now};
+use crate::people::{ask_about, invite, joined};
 
 /// Is an authenticator app that counts codes by itself, so that no test waits for the next period.
 struct App {
@@ -229,5 +231,102 @@ async fn a_second_factor_is_taken_away_by_its_owner_or_by_one_who_holds_no_less(
         .unwrap();
     assert_eq!(reset["second_factor"], false);
     assert!(log_in_with(&gateway, "ada", "p", None).await.0.unwrap()["token"].is_string());
+    access.stop().await.unwrap();
+}
+
+/// Is the same log-in with a biscuit that says that the password was proved some time ago.
+async fn aged(world: &World, gateway: &Bus, ada: &Operator, ago_ms: i64) -> Operator {
+    let session = ask_about(gateway, ada, "session", "", &json!({})).await.unwrap();
+    let claims = SessionClaims {
+        operator: serde_json::from_value(session["operator"].clone()).unwrap(),
+        username: "ada".into(),
+        session: ada.session,
+        session_key: PublicKey::of(&ada.key),
+        rights: Right::ALL.into_iter().map(|right| (right, Sites::All)).collect(),
+        expires_at: now().plus_ms(3_600_000),
+    };
+    let bounds = Bounds {
+        proved_at: Some(now().plus_ms(-ago_ms)),
+        ..Bounds::default()
+    };
+    let root = borealis_test_support::biscuit_root(&world.bus).unwrap();
+    Operator {
+        token: mint_session_within(&root, &claims, &bounds).unwrap(),
+        ..ada.clone()
+    }
+}
+
+#[tokio::test]
+async fn a_dangerous_act_waits_for_the_password_and_the_session_goes_on() {
+    let (world, access, gateway, ada) = World::with_ada().await;
+    let app = with_app(&gateway, &ada).await;
+    let old = aged(&world, &gateway, &ada, STEP_UP_MS).await;
+    let before = access.position();
+    let refused = invite(&gateway, &old, "bob", &["viewer"]).await;
+    assert_eq!(code(refused), Code::StepUpRequired);
+    // What is not dangerous goes on.
+    ask_about(&gateway, &old, "users-list", "", &json!({})).await.unwrap();
+
+    let asked = async |body: Value| send(&gateway, &old, "step-up", body).await;
+    let missing = prove_again("ada", "p", None, asked).await;
+    assert_eq!(code(missing), Code::FactorRequired);
+    let used = prove_again("ada", "p", Some(&app.code(-1)), asked).await;
+    assert_eq!(code(used), Code::FactorInvalid);
+    assert_eq!(access.position(), before, "nothing was written");
+    let (done, _) = prove_again("ada", "p", Some(&app.code(0)), asked).await.unwrap();
+    assert_eq!(done["session_id"], json!(old.session));
+    let proved = Operator {
+        token: done["token"].as_str().unwrap().to_owned(),
+        ..old.clone()
+    };
+    invite(&gateway, &proved, "bob", &["viewer"]).await.unwrap();
+    // The old biscuit is what it was, and the new one is of the same session.
+    let still = invite(&gateway, &old, "eve", &["viewer"]).await;
+    assert_eq!(code(still), Code::StepUpRequired);
+    send(&gateway, &old, "logout", json!({})).await.unwrap();
+    let over = ask_about(&gateway, &proved, "session", "", &json!({})).await;
+    assert_eq!(code(over), Code::TokenRevoked);
+    access.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_did_not_hear_the_answer_proves_once() {
+    let (_world, access, gateway, ada) = World::with_ada().await;
+    let last = std::cell::RefCell::new(None);
+    let need = of_verb(Service::Access, "step-up").unwrap().need;
+    let token = || Some(narrowed(&ada.token, Service::Access, need, 0));
+    let asked = async |body: Value| {
+        let call = call_at(
+            &ada,
+            Service::Access,
+            "step-up",
+            body.to_string().as_bytes(),
+            random::id(),
+            now(),
+        );
+        let answer = ask(&gateway, Service::Access, "step-up", &call, token()).await?;
+        last.replace(Some(call));
+        Ok(serde_json::from_str(&answer).unwrap())
+    };
+    let (first, _) = prove_again("ada", "p", None, asked).await.unwrap();
+    let position = access.position();
+    let call = last.borrow().clone().unwrap();
+    let again = ask(&gateway, Service::Access, "step-up", &call, token()).await.unwrap();
+    let again: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(
+        (&again["proved_at"], access.position()),
+        (&first["proved_at"], position)
+    );
+    let kept = access
+        .log
+        .command(call.proof.unwrap().command.as_bytes())
+        .unwrap()
+        .unwrap()
+        .answer;
+    let biscuit = first["token"].as_str().unwrap();
+    assert!(
+        !String::from_utf8_lossy(&kept).contains(biscuit),
+        "the log keeps no biscuit"
+    );
     access.stop().await.unwrap();
 }

@@ -108,6 +108,28 @@ async fn a_log_in_binds_one_key_and_each_step_counts_once() {
 }
 
 #[tokio::test]
+async fn the_number_of_attempts_does_not_tell_which_names_exist() {
+    let world = World::start().await;
+    let access = world.serve(Service::Access, build).await;
+    let gateway = world.connect(Service::Gateway).await;
+    // Ada's address is 192.0.2.1.
+    set_up(&gateway, &secret(&world), "ada", "p").await.unwrap();
+    let key = PublicKey::of(&random::signing_key());
+    let mut admitted = Vec::new();
+    for name in ["ada", "nobody"] {
+        for peer in ["192.0.2.1", "198.51.100.7"] {
+            let mut count = 0;
+            for _ in 0..12 {
+                count += usize::from(start(&gateway, name, "guess", key, peer).await.is_ok());
+            }
+            admitted.push(count);
+        }
+    }
+    assert_eq!(admitted[..2], admitted[2..], "{admitted:?}");
+    access.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn guesses_are_throttled_and_the_real_user_is_not_shut_out() {
     let world = World::start().await;
     let access = world.serve(Service::Access, build).await;

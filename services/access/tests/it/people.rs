@@ -38,7 +38,7 @@ pub async fn ask_about(bus: &Bus, operator: &Operator, verb: &str, id: &str, bod
     Ok(serde_json::from_str(&json).unwrap())
 }
 
-async fn invite(bus: &Bus, by: &Operator, username: &str, roles: &[&str]) -> Reply<(UserView, String)> {
+pub async fn invite(bus: &Bus, by: &Operator, username: &str, roles: &[&str]) -> Reply<(UserView, String)> {
     let link = LinkSecret::new(random::bytes());
     let body = json!({"username": username, "roles": roles, "link": link.public_key()});
     ask_about(bus, by, "users-invite", "", &body)
@@ -124,6 +124,25 @@ async fn a_link_is_proved_for_one_registration_of_one_operator() {
     post(&gateway, "setup", &finish).await.unwrap();
     assert_eq!(code(post(&gateway, "setup", &finish).await), Code::LinkUsed, "once");
     log_in(&gateway, "bob", "pw").await.unwrap();
+    access.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_same_command_twice_at_once_gets_one_answer() {
+    let (_world, access, gateway, ada) = World::with_ada().await;
+    let need = of_verb(ACCESS, "users-invite").unwrap().need;
+    for number in 0..8 {
+        let link = LinkSecret::new(random::bytes()).public_key();
+        let body = json!({"username": format!("bob{number}"), "roles": ["viewer"], "link": link}).to_string();
+        let call = call_at(&ada, ACCESS, "users-invite", body.as_bytes(), random::id(), now());
+        let asked = async || {
+            let token = narrowed(&ada.token, ACCESS, need, 0);
+            ask(&gateway, ACCESS, "users-invite", &call, Some(token)).await
+        };
+        let (one, other, third) = tokio::join!(asked(), asked(), asked());
+        let one = one.unwrap();
+        assert_eq!((&one, &one), (&other.unwrap(), &third.unwrap()));
+    }
     access.stop().await.unwrap();
 }
 

@@ -25,17 +25,23 @@ use crate::secret;
 
 const SESSIONS: &str = "/api/v1/sessions";
 
-/// Is what set-up and log-in print.
+/// Is what set-up, log-in and a further proof of the password print.
 #[derive(Serialize)]
-struct LoggedIn {
-    token: String,
-    session_id: SessionId,
-    username: String,
-    expires_at: Timestamp,
+pub struct LoggedIn {
+    /// The whole token, with its key.
+    pub token: String,
+    /// The session.
+    pub session_id: SessionId,
+    /// The operator's name.
+    pub username: String,
+    /// When the session ends at the latest.
+    pub expires_at: Timestamp,
+    /// The operator, where one was made.
     #[serde(skip_serializing_if = "Option::is_none")]
-    operator: Option<OperatorId>,
+    pub operator: Option<OperatorId>,
+    /// Where the session is stored.
     #[serde(skip_serializing_if = "Option::is_none")]
-    stored: Option<String>,
+    pub stored: Option<String>,
 }
 
 fn unexpected() -> CliError {
@@ -182,7 +188,8 @@ async fn log_in(api: &Api, username: &str, password: &str, factor: Option<&Facto
     })
 }
 
-fn keep(api: &Api, ca_pem: String, store: Option<&std::path::Path>, answer: &mut LoggedIn) -> Result<(), CliError> {
+/// Stores a session where there is a place for it.
+pub fn keep(api: &Api, ca_pem: String, store: Option<&std::path::Path>, answer: &mut LoggedIn) -> Result<(), CliError> {
     let Some(path) = store else { return Ok(()) };
     let stored = Stored {
         url: api.url().to_owned(),

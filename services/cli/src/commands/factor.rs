@@ -1,4 +1,4 @@
-//! `borealis totp`, `borealis recovery-codes`: what stands beside the password.
+//! `borealis step-up`, `borealis totp`, `borealis recovery-codes`: the password once more, and what stands beside it.
 //!
 //! The secret of an authenticator app and recovery codes are made here and at the server out of one exchange; they are
 //! shown, and never sent.
@@ -7,7 +7,9 @@ use borealis_bus_schema::factor::{self, Factor};
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::messages::access::{
     ConfirmTotp, EnrolTotpAnswer, FactorStanding, ProofStarted, ProveAgain, RecoveryCodesAnswer, SessionInfo,
+    StepUpAnswer,
 };
+use borealis_bus_schema::operator::OperatorToken;
 use borealis_bus_schema::time::Timestamp;
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
@@ -16,13 +18,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
+use super::account::{self, LoggedIn};
 use crate::api::Api;
-use crate::args::{FactorArgs, TotpCommand};
+use crate::args::{FactorArgs, ServerArgs, TotpCommand};
+use crate::connection::Connection;
 use crate::error::CliError;
 use crate::opaque::{LogIn, LogInProof};
 use crate::print::Printer;
 use crate::secret;
 
+const STEP_UP: &str = "/api/v1/step-up";
 const ENROL: &str = "/api/v1/totp/enrol";
 const CODES: &str = "/api/v1/recovery-codes";
 
@@ -38,6 +43,46 @@ struct Offered {
 #[derive(Serialize)]
 struct Codes {
     codes: Vec<String>,
+}
+
+/// Proves the password once more; the session gets a token that says so.
+pub async fn step_up(args: &ServerArgs, printer: &Printer, factor: &FactorArgs) -> Result<(), CliError> {
+    let gathered = Connection::gather(args)?;
+    let ca_pem = gathered.ca_pem.clone();
+    // A session that was named is not the one that is stored.
+    let store = gathered.store.clone().filter(|_| args.token.is_none());
+    let key = gathered.token.as_ref().map(|token| token.key.clone());
+    let key = key.ok_or(CliError::TokenMissing)?;
+    let api = Api::new(gathered)?;
+    let (_, finish, _) = prove::<StepUpAnswer>(&api, STEP_UP, factor, |answer| match answer {
+        StepUpAnswer::Started(started) => Some(started),
+        StepUpAnswer::Done { .. } => None,
+    })
+    .await?;
+    let StepUpAnswer::Done {
+        token: biscuit,
+        session_id,
+        username,
+        expires_at,
+        ..
+    } = api.change(STEP_UP, &finish).await?
+    else {
+        return Err(unexpected());
+    };
+    let token = OperatorToken { key, biscuit }.reveal();
+    let mut answer = LoggedIn {
+        token,
+        session_id,
+        username,
+        expires_at,
+        operator: None,
+        stored: None,
+    };
+    account::keep(&api, ca_pem, store.as_deref(), &mut answer)?;
+    printer.value(&answer, || match &answer.stored {
+        Some(path) => format!("The password was proved; the session is kept in {path}."),
+        None => answer.token.clone(),
+    })
 }
 
 /// Enrols, confirms or removes an authenticator app.

@@ -170,6 +170,7 @@ const SESSION: Fields = &[
     ("reach", "[RightOnSites]"),
     ("second_factor", "flag"),
     ("recovery_codes_left", "number"),
+    ("proved_at", "instant?"),
 ];
 const RIGHT_ON_SITES: Fields = &[("right", "text"), ("sites", "[text]")];
 const SESSION_VIEW: Fields = &[
@@ -235,6 +236,16 @@ const PROVE_AGAIN: Fields = &[
     ("~exchange_id", "id"),
     ("~login_finalization", "text"),
     ("~factor", "FactorProof"),
+];
+const STEPPED_UP: Fields = &[
+    ("~exchange_id", "id"),
+    ("~login_response", "text"),
+    ("~factors", "[text]"),
+    ("~token", "text"),
+    ("~session_id", "id"),
+    ("~username", "text"),
+    ("~expires_at", "instant"),
+    ("~proved_at", "instant"),
 ];
 const TOTP_ENROLLED: Fields = &[
     ("~exchange_id", "id"),
@@ -362,6 +373,7 @@ const SHAPES: &[(&str, Fields)] = &[
     ("FactorProof", FACTOR_PROOF),
     ("FactorStanding", FACTOR_STANDING),
     ("ProveAgain", PROVE_AGAIN),
+    ("StepUpAnswer", STEPPED_UP),
     ("EnrolTotpAnswer", TOTP_ENROLLED),
     ("ConfirmTotp", &[("code", "text")]),
     ("RecoveryCodesAnswer", RECOVERY_CODES_MADE),
@@ -518,7 +530,7 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
             "ChangeStatus"
         }
         "password" => "ChangePassword",
-        "totp-enrol" | "recovery-codes" => "ProveAgain",
+        "step-up" | "totp-enrol" | "recovery-codes" => "ProveAgain",
         "totp-confirm" => "ConfirmTotp",
         "tokens-create" => "CreateToken",
         "users-invite" => "InviteUser",
@@ -545,6 +557,7 @@ pub(super) fn answer_of(verb: &str) -> Option<&'static str> {
         "sessions-list" => "Sessions",
         "sessions-end" => "SessionView",
         "password" => "ChangePasswordAnswer",
+        "step-up" => "StepUpAnswer",
         "totp-enrol" => "EnrolTotpAnswer",
         "totp-confirm" | "totp-remove" => "FactorStanding",
         "recovery-codes" => "RecoveryCodesAnswer",

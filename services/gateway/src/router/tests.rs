@@ -424,6 +424,25 @@ async fn every_response_carries_the_security_headers() {
 }
 
 #[tokio::test]
+async fn a_further_proof_of_the_password_sets_the_cookie_anew() {
+    let done = json!({
+        "token": "def_-=", "session_id": "x", "username": "ada", "expires_at": NOW.plus_ms(60_000), "proved_at": NOW,
+    });
+    let started = json!({"exchange_id": "x", "login_response": "y", "factors": ["totp"]});
+    let fake = Fake::default();
+    for json in [started.to_string(), done.to_string()] {
+        fake.script.lock().unwrap().push_back(Ok(OperatorAnswer { json }));
+    }
+    let world = world(fake);
+    let signed = world.signed("/api/v1/step-up", b"{}");
+    let (response, _) = world.send("POST", "/api/v1/step-up", &borrowed(&signed), "{}").await;
+    assert!(!response.headers().contains_key("set-cookie"));
+    let (response, _) = world.send("POST", "/api/v1/step-up", &borrowed(&signed), "{}").await;
+    let cookie = response.headers()["set-cookie"].to_str().unwrap();
+    assert!(cookie.starts_with("__Host-borealis-abababab=def_-=;"), "{cookie}");
+}
+
+#[tokio::test]
 async fn a_log_in_sets_the_cookie_and_a_log_out_clears_it() {
     let finished = json!({"token": "abc_-=", "session_id": "x", "username": "ada", "expires_at": NOW.plus_ms(60_000)});
     let started = json!({"login_id": "x", "login_response": "y"});

@@ -34,7 +34,7 @@ fn answer(fleet: &Fleet, args: &[&str], input: &[&str]) -> (Option<i32>, Value) 
 
 #[tokio::test]
 async fn the_command_line_enrols_an_app_and_logs_in_by_its_codes() {
-    let fleet = Fleet::start(0).await;
+    let mut fleet = Fleet::start(0).await;
     let enrol = ["totp", "enrol", "--password-stdin", "--json"];
     let login = ["login", "--username", "ada", "--password-stdin", "--json"];
     let (status, refused) = answer(&fleet, &enrol, &["not the password"]);
@@ -95,6 +95,16 @@ async fn the_command_line_enrols_an_app_and_logs_in_by_its_codes() {
         (&session["second_factor"], &session["recovery_codes_left"]),
         (&Value::Bool(true), &Value::from(9))
     );
+    let by_recovery = std::fs::write(&file, codes[2].as_str().unwrap());
+    by_recovery.unwrap();
+    let step_up = ["step-up", "--password-stdin", "--recovery-code", &at_file, "--json"];
+    let (_, proved) = answer(&fleet, &step_up, &[PASSWORD]);
+    let (own, fresh) = (fleet.token.clone(), proved["token"].as_str().unwrap().to_owned());
+    assert_ne!(own, fresh);
+    fleet.token = fresh;
+    let again = fleet.json(&["session", "--json"]);
+    assert_eq!(again["session_id"], session["session_id"]);
+    assert!(again["proved_at"].as_str() >= session["proved_at"].as_str(), "{again}");
     let reset = fleet.json(&["users", "reset-factor", "ada", "--json"]);
     assert_eq!(reset["second_factor"], false);
     let (_, begun) = answer(&fleet, &login, &[PASSWORD]);

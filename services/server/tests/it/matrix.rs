@@ -10,9 +10,10 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{CommandId, Guid, SessionId};
 use borealis_bus_schema::operator::{OperatorCall, OperatorToken, Proof};
+use borealis_bus_schema::routes::STEP_UP_MS;
 use borealis_bus_schema::routes::{Need, ROUTES, Right, Route};
 use borealis_bus_schema::subjects::Service;
-use borealis_service_kit::auth::{self, BiscuitRoot, SessionClaims, Sites};
+use borealis_service_kit::auth::{self, BiscuitRoot, Bounds, SessionClaims, Sites};
 use borealis_service_kit::bus::{Bus, BusConfig, RequestOptions};
 use borealis_service_kit::clock::{Clock as _, SystemClock};
 use borealis_service_kit::{keys, random, trust::TrustFile};
@@ -48,8 +49,12 @@ impl Prober {
         }
     }
 
-    /// Mints a session as access would, with given rights.
+    /// Mints a session as access would, with given rights, of which the password has just been proved.
     fn session(&self, rights: impl Iterator<Item = Right>) -> String {
+        self.session_within(rights, &proved(0))
+    }
+
+    fn session_within(&self, rights: impl Iterator<Item = Right>, bounds: &Bounds) -> String {
         let claims = SessionClaims {
             operator: random::id(),
             username: "prober".to_owned(),
@@ -58,7 +63,7 @@ impl Prober {
             rights: rights.map(|right| (right, Sites::All)).collect::<BTreeMap<_, _>>(),
             expires_at: SystemClock.now().plus_ms(3_600_000),
         };
-        auth::mint_session(&self.root, &claims).unwrap()
+        auth::mint_session_within(&self.root, &claims, bounds).unwrap()
     }
 
     fn narrowed(&self, biscuit: &str, service: Service, need: Need, ago_ms: i64) -> String {
@@ -109,6 +114,14 @@ impl Prober {
     }
 }
 
+/// Says that the password was proved some time ago.
+fn proved(ago_ms: i64) -> Bounds {
+    Bounds {
+        proved_at: Some(SystemClock.now().plus_ms(-ago_ms)),
+        ..Bounds::default()
+    }
+}
+
 /// Counts the events of each store. What signing notes by its own clock answers nobody and is left out, and so is the audit.
 fn events(fleet: &Fleet) -> BTreeMap<Service, usize> {
     let count = |service: Service| {
@@ -140,6 +153,15 @@ async fn each_verb_refuses_each_wrong_token_and_writes_nothing() {
     let prober = Prober::new(&fleet).await;
     let all = prober.session(Right::ALL.into_iter());
     let none = prober.session(std::iter::empty());
+    let unproved = prober.session_within(Right::ALL.into_iter(), &Bounds::default());
+    let old_proof = prober.session_within(Right::ALL.into_iter(), &proved(STEP_UP_MS));
+    let token = prober.session_within(
+        Right::ALL.into_iter(),
+        &Bounds {
+            is_token: true,
+            ..proved(0)
+        },
+    );
     let stranger = BiscuitRoot::new(&random::signing_key()).unwrap();
     let forged = {
         let claims = SessionClaims {
@@ -243,6 +265,12 @@ async fn each_verb_refuses_each_wrong_token_and_writes_nothing() {
             expect(Some(good.clone()), &other_body, Code::SignatureInvalid, "another body").await;
             let old = prober.call(route, &prober.key, 31_000);
             expect(Some(good), &old, Code::SignatureExpired, "an old signature").await;
+        }
+        if route.step_up {
+            for (biscuit, what) in [(&unproved, "never proved"), (&old_proof, "proved long ago")] {
+                expect(Some(narrowed(biscuit)), &call, Code::StepUpRequired, what).await;
+            }
+            expect(Some(narrowed(&token)), &call, Code::SessionRequired, "an API token").await;
         }
     }
     assert_eq!(events(&fleet), before, "a refused request wrote an event");

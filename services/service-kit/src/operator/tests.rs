@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::auth::{BiscuitRoot, SessionClaims, Sites, mint_grant, mint_session};
+use crate::auth::{BiscuitRoot, Bounds, SessionClaims, Sites, mint_grant, mint_session, mint_session_within};
 use crate::clock::ManualClock;
 use crate::revocation::RevocationSet;
 use borealis_bus_schema::forms::PublicKey;
@@ -120,6 +120,53 @@ fn a_signature_is_fresh_for_thirty_seconds_either_way() {
         let late = call(&session_key(), SESSION, NOW.plus_ms(ms));
         assert_eq!(code_of(&late), Some(Code::SignatureExpired), "{ms}");
     }
+}
+
+/// Asks for a dangerous act with a biscuit that says when the password was proved.
+fn dangerous(bounds: &Bounds) -> Option<Code> {
+    let root = BiscuitRoot::new(&SigningKey::from_bytes(&[5; 32])).unwrap();
+    let claims = SessionClaims {
+        operator: OperatorId::from_bytes([1; 16]),
+        username: "ada".into(),
+        session: SESSION,
+        session_key: PublicKey::of(&session_key()),
+        rights: BTreeMap::from([(Right::UsersManage, Sites::All)]),
+        expires_at: NOW.plus_ms(3_600_000),
+    };
+    let (revoked, clock) = (Arc::new(RevocationSet::new()), Arc::new(ManualClock::at(NOW)));
+    let authoriser = Authoriser::new(root.public().unwrap(), Service::Access, revoked, clock).unwrap();
+    let session = mint_session_within(&root, &claims, bounds).unwrap();
+    let path = "/api/v1/users";
+    let call = OperatorCall {
+        method: "POST".into(),
+        path: path.into(),
+        body: b"{}".to_vec(),
+        proof: Some(Proof::new(&session_key(), SESSION, COMMAND, NOW, "POST", path, b"{}")),
+        peer: "127.0.0.1".into(),
+    };
+    let route = of_verb(Service::Access, "users-invite").unwrap();
+    admit(route, &call, Some(&session), &authoriser, NOW)
+        .err()
+        .map(|error| error.code)
+}
+
+#[test]
+fn a_dangerous_act_takes_a_proof_of_the_last_ten_minutes() {
+    let proved = |ago_ms: i64| Bounds {
+        proved_at: Some(NOW.plus_ms(-ago_ms)),
+        ..Bounds::default()
+    };
+    assert_eq!(dangerous(&proved(0)), None);
+    assert_eq!(dangerous(&proved(STEP_UP_MS - 1_000)), None);
+    for old in [STEP_UP_MS, STEP_UP_MS + 1_000, i64::from(u32::MAX)] {
+        assert_eq!(dangerous(&proved(old)), Some(Code::StepUpRequired), "{old}");
+    }
+    assert_eq!(dangerous(&Bounds::default()), Some(Code::StepUpRequired));
+    let token = Bounds {
+        is_token: true,
+        ..proved(0)
+    };
+    assert_eq!(dangerous(&token), Some(Code::SessionRequired));
 }
 
 #[test]

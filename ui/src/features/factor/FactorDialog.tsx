@@ -1,6 +1,6 @@
 // What stands beside the password: an authenticator app and recovery codes, set up and taken away.
 
-import { Button, PasswordInput, TextInput } from "@mantine/core";
+import { Button, TextInput } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState, type FormEvent, type ReactNode } from "react";
 import { change } from "../../api/client";
@@ -15,7 +15,8 @@ import { CopyButton } from "../../ui/CopyButton";
 import { Dialog } from "../../ui/Dialog";
 import { ErrorPanel } from "../../ui/ErrorPanel";
 import { notify } from "../../ui/notify";
-import { asLoginFailure } from "../session/LoginPage";
+import { ProveForm } from "./ProveForm";
+import { asLoginFailure } from "../session/failure";
 import { sessionQuery } from "../session/queries";
 import classes from "./Factor.module.css";
 import { words } from "./words";
@@ -90,9 +91,9 @@ export default function FactorDialog({ session, onClose }: FactorDialogProps) {
       case "overview":
         return <Overview session={session} busy={busy} onGo={go} onRemove={remove} onClose={onClose} />;
       case "enrol":
-        return <ProveForm withCode={session.second_factor} busy={busy} onSubmit={enrol} onBack={back} />;
+        return <ProveForm lead={words.prove} withCode={session.second_factor} busy={busy} onSubmit={enrol} onBack={back} />;
       case "codes":
-        return <ProveForm withCode={session.second_factor} busy={busy} onSubmit={makeCodes} onBack={back} />;
+        return <ProveForm lead={words.prove} withCode busy={busy} onSubmit={makeCodes} onBack={back} />;
       case "offered":
         return <Offered secret={view.secret} address={view.address} busy={busy} onSubmit={confirm} onBack={back} />;
       case "made":
@@ -146,57 +147,6 @@ function Overview({ session, busy, onGo, onRemove, onClose }: OverviewProps) {
         )}
       </div>
     </>
-  );
-}
-
-interface ProveFormProps {
-  withCode: boolean;
-  busy: boolean;
-  onSubmit: (password: string, factor: Factor | null) => Promise<void>;
-  onBack: () => void;
-}
-
-function ProveForm({ withCode, busy, onSubmit, onBack }: ProveFormProps) {
-  const [password, setPassword] = useState("");
-  const [code, setCode] = useState("");
-  const factor = readFactor(code);
-  const ready = password !== "" && (!withCode || factor !== null);
-  const submit = (event: FormEvent): void => {
-    event.preventDefault();
-    if (ready) void onSubmit(password, withCode ? factor : null);
-  };
-  return (
-    <form className={classes.form} onSubmit={submit} aria-label={words.title}>
-      <p>{words.prove}</p>
-      <PasswordInput
-        label={words.password}
-        name="password"
-        autoComplete="current-password"
-        data-autofocus
-        value={password}
-        onChange={(event) => setPassword(event.currentTarget.value)}
-      />
-      {withCode ? (
-        <TextInput
-          label={words.code}
-          description={words.codeHint}
-          name="code"
-          autoComplete="one-time-code"
-          spellCheck={false}
-          value={code}
-          error={code.length >= 6 && !factor ? words.codeBad : undefined}
-          onChange={(event) => setCode(event.currentTarget.value)}
-        />
-      ) : null}
-      <div className={classes.buttons}>
-        <Button variant="default" onClick={onBack}>
-          {words.back}
-        </Button>
-        <Button type="submit" loading={busy} disabled={!ready}>
-          {words.goOn}
-        </Button>
-      </div>
-    </form>
   );
 }
 

@@ -97,6 +97,29 @@ describe("the second factor", () => {
     expect(proveAgain).toHaveBeenLastCalledWith("/recovery-codes", "ada", "pw", { kind: "totp", code: "123456" });
   });
 
+  it("is taken away after the password was proved once more", async () => {
+    vi.mocked(proveAgain).mockReset().mockResolvedValue({ answer: {}, secret: exchange });
+    const answers = [
+      { status: 403, code: "step_up_required", detail: "too old" },
+      { second_factor: false, recovery_codes_left: 0 },
+    ];
+    const { sent } = await renderApp("/", {
+      ...home,
+      "GET /session": { ...session, second_factor: true, recovery_codes_left: 0 },
+      "POST /totp/remove": () => answers.shift(),
+    });
+    const dialog = await open();
+    await userEvent.click(within(dialog).getByRole("button", { name: "Take away" }));
+    const asked = await screen.findByRole("dialog", { name: "Prove your password once more" }, WAIT);
+    expect(await violations(asked)).toEqual([]);
+    await userEvent.type(within(asked).getByLabelText("Password"), "pw");
+    await userEvent.type(within(asked).getByLabelText("Code of the app"), "123456");
+    await userEvent.click(within(asked).getByRole("button", { name: "Go on" }));
+    await waitFor(() => expect(sent.filter((each) => each.path === "/totp/remove")).toHaveLength(2), WAIT);
+    expect(proveAgain).toHaveBeenCalledWith("/step-up", "ada", "pw", { kind: "totp", code: "123456" });
+    await waitFor(() => expect(screen.queryByRole("dialog", { name: "Prove your password once more" })).toBeNull(), WAIT);
+  });
+
   it("says why it cannot be taken away", async () => {
     await renderApp("/", {
       ...home,
@@ -105,6 +128,8 @@ describe("the second factor", () => {
     });
     const dialog = await open();
     await userEvent.click(within(dialog).getByRole("button", { name: "Take away" }));
+    const asked = await screen.findByRole("dialog", { name: "Prove your password once more" }, WAIT);
+    await userEvent.click(within(asked).getByRole("button", { name: "Cancel" }));
     await within(dialog).findByText("step_up_required", {}, WAIT);
   });
 });

@@ -31,4 +31,8 @@ export const words = {
   done: "Done",
   close: "Close",
   failed: "The second factor was not changed.",
+  stepUpTitle: "Prove your password once more",
+  stepUp: "What you are about to do can do much harm. Your password is proved once more, never sent; then it goes on.",
+  stepUpFailed: "The password was not proved.",
+  cancel: "Cancel",
 } as const;

@@ -4,10 +4,11 @@ import { getRouteApi, useRouter } from "@tanstack/react-router";
 import { useEffect, useState, type FormEvent } from "react";
 import { ApiError, describe, type ErrorText } from "../../api/errors";
 import { readFactor } from "../../api/factor";
-import { logIn, preloadOpaque, WrongPassword, type FactorStep } from "../../api/opaque";
+import { logIn, preloadOpaque, type FactorStep } from "../../api/opaque";
 import { nextPaint } from "../../lib/nextPaint";
 import { EntryFrame } from "../../ui/EntryFrame";
 import { ErrorPanel } from "../../ui/ErrorPanel";
+import { asLoginFailure } from "./failure";
 import { words } from "./words";
 
 const route = getRouteApi("/login");
@@ -149,11 +150,4 @@ function CodeStep({ step, onDone, onStartOver }: CodeStepProps) {
       </form>
     </EntryFrame>
   );
-}
-
-/** The wrong password is found here, an unknown user by the server: both read the same. */
-export function asLoginFailure(cause: unknown): unknown {
-  if (cause instanceof WrongPassword) return new ApiError("login_failed", cause.message, 401, "never", null);
-  if (cause instanceof DOMException && cause.name === "NotSupportedError") return new Error(words.noCrypto);
-  return cause;
 }

@@ -35,7 +35,7 @@ export function OperatorMenu() {
   const name = session?.username ?? "";
   return (
     <>
-      <Popover position="bottom-end" shadow="md" width={260} trapFocus returnFocus opened={opened} onChange={setOpened}>
+      <Popover position="bottom-end" shadow="md" width={260} trapFocus returnFocus hideDetached={false} opened={opened} onChange={setOpened}>
         <Popover.Target>
           <Button
             variant="subtle"

@@ -7,6 +7,7 @@ import { Icon, type IconName } from "../../ui/Icon";
 import { pendingApprovalsQuery } from "../enrolment/queries";
 import { ConnectionBar, LiveMark } from "./ConnectionBar";
 import { LiveProvider } from "./live";
+import { StepUp } from "../factor/StepUp";
 import { OperatorMenu } from "./OperatorMenu";
 import classes from "./Shell.module.css";
 import { words } from "./words";
@@ -88,6 +89,7 @@ function ShellFrame() {
           <Outlet />
         </div>
       </main>
+      <StepUp />
       {palette ? (
         <Suspense>
           <Palette onClose={() => setPalette(false)} />

@@ -1,9 +1,12 @@
 //! Given what happened, when a command comes, then these events or that rejection.
 
-use super::super::{Command, SESSION_LIFE_MS, UserCommand, Username, decide as decide_any, evolve as evolve_any};
+use super::super::{
+    Command, RoleCommand, SESSION_LIFE_MS, UserCommand, Username, decide as decide_any, evolve as evolve_any,
+};
 use super::*;
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::OperatorRoleName;
+use borealis_service_kit::auth::Sites;
 
 const ADA: OperatorId = OperatorId::from_bytes([1; 16]);
 const SESSION: SessionId = SessionId::from_bytes([2; 16]);
@@ -198,13 +201,11 @@ fn another_app_takes_the_place_of_the_first_only_with_a_code() {
 }
 
 #[test]
-fn a_second_factor_goes_with_its_codes_in_a_fresh_session_only() {
+fn a_second_factor_goes_with_its_codes() {
     let state = after(with_app(), make_codes(totp(101)), 3, 0);
-    let late = decided(&state, remove(), PROOF_FRESH_MS, 0);
-    assert_eq!(late, Err(Rejection::ProofTooOld));
     let over = decided(&state, remove(), SESSION_LIFE_MS, 0);
     assert_eq!(over, Err(Rejection::SessionExpired));
-    let state = after(state, remove(), PROOF_FRESH_MS - 1, 0);
+    let state = after(state, remove(), 4, 0);
     assert_eq!(state.operators[&ADA].factors, Factors::default());
     assert!(decided(&state, log_in(ADA, 1, None), 5, 5).is_ok());
     assert!(matches!(
@@ -237,12 +238,45 @@ fn joined(state: State, id: u8, name: &str, role: &str) -> State {
     after(state, link, 1, 0)
 }
 
-fn reset(by: Actor, session: u8, operator: OperatorId) -> Command {
-    Command::Factor(FactorCommand::Reset {
-        by,
-        session: SessionId::from_bytes([session; 16]),
-        operator,
+fn reset(by: Actor, operator: OperatorId) -> Command {
+    Command::Factor(FactorCommand::Reset { by, operator })
+}
+
+fn step_up(password: u8, factor: Option<FactorUse>) -> Command {
+    Command::Factor(FactorCommand::StepUp {
+        operator: ADA,
+        session: SESSION,
+        proved: Proved {
+            password: Digest::of(&[password]),
+            factor,
+        },
     })
+}
+
+#[test]
+fn a_session_is_proved_again_by_all_that_a_log_in_takes() {
+    let events = decided(&plain(), step_up(1, None), 5, 0).unwrap();
+    assert!(matches!(
+        events.as_slice(),
+        [Event::SessionProved { session: SESSION, .. }]
+    ));
+    assert_eq!(
+        decided(&plain(), step_up(8, None), 5, 0),
+        Err(Rejection::OperatorUnknown)
+    );
+    let state = with_app();
+    assert_eq!(decided(&state, step_up(1, None), 5, 0), Err(Rejection::FactorRequired));
+    assert_eq!(
+        decided(&state, step_up(1, totp(100)), 5, 0),
+        Err(Rejection::FactorWrong)
+    );
+    let state = after(state, step_up(1, totp(101)), 5, 0);
+    assert_eq!(
+        decided(&state, step_up(1, totp(101)), 5, 0),
+        Err(Rejection::FactorWrong)
+    );
+    let over = decided(&state, step_up(1, totp(102)), SESSION_LIFE_MS, 0);
+    assert_eq!(over, Err(Rejection::SessionExpired));
 }
 
 #[test]
@@ -250,13 +284,21 @@ fn whoever_lost_the_app_is_helped_by_one_who_holds_no_less() {
     let bob = OperatorId::from_bytes([6; 16]);
     let state = joined(with_app(), 6, "bob", "technician");
     let state = after(state, log_in(bob, 6, None), 2, 7);
-    let refused = decided(&state, reset(actor(&state, bob), 7, ADA), 3, 0);
+    let refused = decided(&state, reset(actor(&state, bob), ADA), 3, 0);
     assert!(matches!(refused, Err(Rejection::RightMissing(_))), "{refused:?}");
-    let none = decided(&state, reset(actor(&state, ADA), 2, bob), 3, 0);
+    // Whoever may manage operators and no more helps none who holds more.
+    let role = Command::Role(RoleCommand::Create {
+        by: actor(&state, ADA),
+        role: OperatorRoleName::new("helpdesk").unwrap(),
+        description: String::new(),
+        reach: [(Right::UsersManage, Sites::All)].into(),
+    });
+    let state = joined(after(state, role, 2, 0), 8, "eve", "helpdesk");
+    let beyond = decided(&state, reset(actor(&state, OperatorId::from_bytes([8; 16])), ADA), 3, 0);
+    assert_eq!(beyond, Err(Rejection::ExceedsOwnRights));
+    let none = decided(&state, reset(actor(&state, ADA), bob), 3, 0);
     assert!(matches!(none, Err(Rejection::WrongStatus(_))), "{none:?}");
-    let own = decided(&state, reset(actor(&state, ADA), 2, ADA), PROOF_FRESH_MS, 0);
-    assert_eq!(own, Err(Rejection::ProofTooOld));
-    let state = after(state.clone(), reset(actor(&state, ADA), 2, ADA), 3, 0);
+    let state = after(state.clone(), reset(actor(&state, ADA), ADA), 3, 0);
     assert!(!state.operators[&ADA].factors.standing().second_factor);
 }
 

@@ -1,0 +1,60 @@
+// The form that asks for the password once more, and for a code where there is a second factor.
+
+import { Button, PasswordInput, TextInput } from "@mantine/core";
+import { useState, type FormEvent } from "react";
+import { readFactor, type Factor } from "../../api/factor";
+import classes from "./Factor.module.css";
+import { words } from "./words";
+
+interface ProveFormProps {
+  lead: string;
+  withCode: boolean;
+  busy: boolean;
+  onSubmit: (password: string, factor: Factor | null) => Promise<void>;
+  onBack: () => void;
+  backLabel?: string;
+}
+
+export function ProveForm({ lead, withCode, busy, onSubmit, onBack, backLabel = words.back }: ProveFormProps) {
+  const [password, setPassword] = useState("");
+  const [code, setCode] = useState("");
+  const factor = readFactor(code);
+  const ready = password !== "" && (!withCode || factor !== null);
+  const submit = (event: FormEvent): void => {
+    event.preventDefault();
+    if (ready) void onSubmit(password, withCode ? factor : null);
+  };
+  return (
+    <form className={classes.form} onSubmit={submit} aria-label={words.title}>
+      <p>{lead}</p>
+      <PasswordInput
+        label={words.password}
+        name="password"
+        autoComplete="current-password"
+        data-autofocus
+        value={password}
+        onChange={(event) => setPassword(event.currentTarget.value)}
+      />
+      {withCode ? (
+        <TextInput
+          label={words.code}
+          description={words.codeHint}
+          name="code"
+          autoComplete="one-time-code"
+          spellCheck={false}
+          value={code}
+          error={code.length >= 6 && !factor ? words.codeBad : undefined}
+          onChange={(event) => setCode(event.currentTarget.value)}
+        />
+      ) : null}
+      <div className={classes.buttons}>
+        <Button variant="default" onClick={onBack}>
+          {backLabel}
+        </Button>
+        <Button type="submit" loading={busy} disabled={!ready}>
+          {words.goOn}
+        </Button>
+      </div>
+    </form>
+  );
+}
