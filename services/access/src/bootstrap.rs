@@ -85,7 +85,13 @@ async fn first_session(access: &Access, asked: &BootstrapSession) -> Reply<Boots
         return Err(WireError::new(Code::Internal, "no session was begun"));
     };
     let begun = access
-        .mint_session(*session, BOOTSTRAP_OPERATOR, asked.session_public_key, *expires_at, None)
+        .mint_session(
+            *session,
+            BOOTSTRAP_OPERATOR,
+            asked.session_public_key,
+            *expires_at,
+            None,
+        )
         .await?;
     tracing::info!(session = %begun.session, expires_at = %begun.expires_at, "the first start was given a session");
     Ok(BootstrapToken {

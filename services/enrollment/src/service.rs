@@ -112,13 +112,13 @@ fn verbs(builder: ServiceBuilder, app: &Arc<App>) -> ServiceBuilder {
         )
         .operator(
             "devices-rotate-key",
-            operator(app, |app, ctx| async move {
+            answering(app, |app, ctx| async move {
                 handlers::devices_rotate_key::handle(&app, &ctx).await
             }),
         )
         .public(
             "device-rotate-key",
-            public(app, |app, ctx| async move {
+            answering(app, |app, ctx| async move {
                 handlers::device_rotate_key::handle(&app, &ctx).await
             }),
         )
