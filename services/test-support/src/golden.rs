@@ -135,17 +135,20 @@ pub fn golden_files(folder: &Path) -> Result<Vec<Golden>, TestError> {
 mod tests {
     use super::*;
 
-    fn encode(text: &String) -> (Option<StreamId>, NewEvent) {
+    #[derive(Debug, PartialEq)]
+    struct Said(String);
+
+    fn encode(said: &Said) -> (Option<StreamId>, NewEvent) {
         let stored = NewEvent {
             kind: "Said".to_owned(),
-            body: text.clone().into_bytes(),
+            body: said.0.clone().into_bytes(),
         };
         (StreamId::new("talk").ok(), stored)
     }
 
-    fn decode(kind: &str, body: &[u8]) -> Result<String, TestError> {
+    fn decode(kind: &str, body: &[u8]) -> Result<Said, TestError> {
         match kind {
-            "Said" => Ok(String::from_utf8_lossy(body).into_owned()),
+            "Said" => Ok(Said(String::from_utf8_lossy(body).into_owned())),
             other => Err(TestError(format!("{other} is unknown"))),
         }
     }
@@ -160,12 +163,12 @@ mod tests {
             std::fs::write(folder.join(name), file.to_string()).unwrap();
         };
         let check = |events: &[&str]| {
-            let events: Vec<String> = events.iter().map(ToString::to_string).collect();
+            let events: Vec<Said> = events.iter().map(|text| Said((*text).to_owned())).collect();
             let done = pin_all(
                 dir.path().to_str().unwrap(),
                 &events,
                 encode,
-                |text, _| json!(text),
+                |said, _| json!(said.0),
                 decode,
             );
             done.map_err(|error| error.to_string())

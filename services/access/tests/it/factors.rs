@@ -261,7 +261,7 @@ async fn a_dangerous_act_waits_for_the_password_and_the_session_goes_on() {
     let (world, access, gateway, ada) = World::with_ada().await;
     let app = with_app(&gateway, &ada).await;
     let old = aged(&world, &gateway, &ada, STEP_UP_MS).await;
-    let before = access.position();
+    let before = access.events().unwrap();
     let refused = invite(&gateway, &old, "bob", &["viewer"]).await;
     assert_eq!(code(refused), Code::StepUpRequired);
     // What is not dangerous goes on.
@@ -272,7 +272,7 @@ async fn a_dangerous_act_waits_for_the_password_and_the_session_goes_on() {
     assert_eq!(code(missing), Code::FactorRequired);
     let used = prove_again("ada", "p", Some(&app.code(-1)), asked).await;
     assert_eq!(code(used), Code::FactorInvalid);
-    assert_eq!(access.position(), before, "nothing was written");
+    assert_eq!(access.events().unwrap(), before, "nothing was written");
     let (done, _) = prove_again("ada", "p", Some(&app.code(0)), asked).await.unwrap();
     assert_eq!(done["session_id"], json!(old.session));
     let proved = Operator {
@@ -309,12 +309,12 @@ async fn whoever_did_not_hear_the_answer_proves_once() {
         Ok(serde_json::from_str(&answer).unwrap())
     };
     let (first, _) = prove_again("ada", "p", None, asked).await.unwrap();
-    let position = access.position();
+    let position = access.events().unwrap();
     let call = last.borrow().clone().unwrap();
     let again = ask(&gateway, Service::Access, "step-up", &call, token()).await.unwrap();
     let again: Value = serde_json::from_str(&again).unwrap();
     assert_eq!(
-        (&again["proved_at"], access.position()),
+        (&again["proved_at"], access.events().unwrap()),
         (&first["proved_at"], position)
     );
     let kept = access

@@ -113,7 +113,7 @@ async fn the_number_of_attempts_does_not_tell_which_names_exist() {
     let access = world.serve(Service::Access, build).await;
     let gateway = world.connect(Service::Gateway).await;
     // Ada's address is 192.0.2.1.
-    set_up(&gateway, &secret(&world), "ada", "p").await.unwrap();
+    set_up(&gateway, &setup_secret(&world), "ada", "p").await.unwrap();
     let key = PublicKey::of(&random::signing_key());
     let mut admitted = Vec::new();
     for name in ["ada", "nobody"] {

@@ -40,7 +40,7 @@ async fn the_bus_may_open_as_many_files_as_the_machine_allows() {
     let machine = getrlimit(Resource::Nofile);
     let few = Rlimit {
         current: Some(512),
-        ..machine.clone()
+        ..machine
     };
     // What is started from here inherits it.
     setrlimit(Resource::Nofile, few).unwrap();

@@ -133,7 +133,7 @@ async fn a_taken_over_scheduler_has_nothing_signed_that_nobody_asked_for() {
     let honest = script_order(command, guid);
     fleet.until(&grant, &call, &honest, |reply| reply.is_ok()).await;
 
-    let before = fleet.signing.position();
+    let before = fleet.signing.events().unwrap();
     for (what, order) in wanted(&honest, command, other) {
         let refused = code(fleet.sign(&grant, &call, vec![order.clone()]).await);
         assert!(
@@ -176,7 +176,7 @@ async fn a_taken_over_scheduler_has_nothing_signed_that_nobody_asked_for() {
     assert_eq!(code(refused), Code::GrantMismatch);
     let refused = fleet.sign(&fleet.ada.token, &call, vec![honest.clone()]).await;
     assert_eq!(code(refused), Code::TokenInvalid);
-    assert_eq!(fleet.signing.position(), before, "nothing was written");
+    assert_eq!(fleet.signing.events().unwrap(), before, "nothing was written");
 
     fleet.sign(&grant, &call, vec![honest]).await.unwrap();
     fleet.stop().await;
