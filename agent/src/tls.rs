@@ -40,6 +40,13 @@ pub fn hash_of(root: &CertificateDer<'_>) -> [u8; 32] {
     Sha256::digest(root).into()
 }
 
+/// Tells whether a CA root names something; only for a root whose hash is known to be the deployment's.
+///
+/// Whoever made the certificate chose every byte of it, so that the name's bytes stand there only as the name.
+pub fn names(root: &CertificateDer<'_>, name: &str) -> bool {
+    root.windows(name.len()).any(|part| part == name.as_bytes())
+}
+
 /// Makes a configuration that trusts one CA root.
 ///
 /// Errors: [`TlsError::Anchor`].

@@ -21,6 +21,16 @@ const CHECK_BYTES: usize = 4;
 /// Is how many of a code's letters are shown later, behind its prefix: 20 of 128 secret bits.
 const HINT_CHARS: usize = 4;
 
+/// Returns the name by which a CA root's certificate vouches for the root of code signing.
+///
+/// An installer code holds the certificate's hash, so a device that has the code knows both roots, whoever stands between.
+///
+/// Shape: a URI among the certificate's alternative names: `urn:borealis:code-signing-root:` and the key, base64url.
+/// Source: RFC 5280, 4.2.1.6.
+pub fn vouching_name(code_signing_root: &PublicKey) -> String {
+    format!("urn:borealis:code-signing-root:{code_signing_root}")
+}
+
 /// Says why a text is no installer code; never repeats the text.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 pub enum InstallerCodeError {

@@ -7,7 +7,7 @@ use crate::random;
 use crate::tls;
 use borealis_bus_schema::causes::chain;
 use borealis_bus_schema::forms::Form;
-use borealis_bus_schema::installer_code::{CodeUse, InstallerCode};
+use borealis_bus_schema::installer_code::{CodeUse, InstallerCode, vouching_name};
 use borealis_bus_schema::messages::enrollment::{
     EnrollChallenge, EnrollPoll, EnrollRequest, EnrollState, HostFacts, Identity, Trust,
 };
@@ -134,12 +134,7 @@ fn accept(code: &InstallerCode, keys: &DeviceKeys, identity: Identity) -> Result
         trust,
         credentials,
     } = identity;
-    let root = tls::root_of_pem(&trust.ca_pem).map_err(ApiError::from)?;
-    if tls::hash_of(&root) != *code.ca_sha256() {
-        return Err(EnrolError::Trust {
-            what: "another CA root",
-        });
-    }
+    check_roots(code, &trust)?;
     let key_set = open_key_set(&trust)?;
     Ok(Device {
         keys: keys.clone(),
@@ -149,6 +144,24 @@ fn accept(code: &InstallerCode, keys: &DeviceKeys, identity: Identity) -> Result
         credentials,
         next: None,
     })
+}
+
+/// Checks that the CA root is the one of the code, and that it vouches for the root of code signing.
+///
+/// Errors: [`EnrolError::Trust`]; [`EnrolError::Api`] for a CA root that cannot be read.
+fn check_roots(code: &InstallerCode, trust: &Trust) -> Result<(), EnrolError> {
+    let root = tls::root_of_pem(&trust.ca_pem).map_err(ApiError::from)?;
+    if tls::hash_of(&root) != *code.ca_sha256() {
+        return Err(EnrolError::Trust {
+            what: "another CA root",
+        });
+    }
+    if !tls::names(&root, &vouching_name(&trust.code_signing_root)) {
+        return Err(EnrolError::Trust {
+            what: "a root of code signing that the CA root does not vouch for",
+        });
+    }
+    Ok(())
 }
 
 /// Opens the key set of a trust with the root that it names.
@@ -161,4 +174,48 @@ pub fn open_key_set(trust: &Trust) -> Result<KeySet, EnrolError> {
     KeySet::open(&signed, &trust.code_signing_root).map_err(|_| EnrolError::Trust {
         what: "a key set that its root did not sign",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use borealis_bus_schema::forms::{PublicKey, SignatureBytes};
+    use borealis_bus_schema::ids::DeploymentId;
+    use borealis_bus_schema::messages::enrollment::SignedText;
+    use rcgen::{CertificateParams, KeyPair, SanType};
+
+    /// Makes a CA root that vouches for a root of code signing.
+    fn ca_root(vouched: &PublicKey) -> String {
+        let mut params = CertificateParams::default();
+        let name = vouching_name(vouched).as_str().try_into().unwrap();
+        params.subject_alt_names = vec![SanType::URI(name)];
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+    }
+
+    fn what_is_wrong(code: &InstallerCode, ca_pem: &str, root: PublicKey) -> Option<&'static str> {
+        let trust = Trust {
+            deployment: DeploymentId::from_bytes([1; 16]),
+            ca_pem: ca_pem.to_owned(),
+            code_signing_root: root,
+            key_set: SignedText {
+                bytes: String::new(),
+                signature: SignatureBytes::from_bytes([0; 64]),
+            },
+        };
+        match check_roots(code, &trust) {
+            Ok(()) => None,
+            Err(EnrolError::Trust { what }) => Some(what),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_device_takes_both_roots_from_its_code_and_from_nobody_else() {
+        let (own, foreign) = (PublicKey::from_bytes([7; 32]), PublicKey::from_bytes([8; 32]));
+        let (ca, other_ca) = (ca_root(&own), ca_root(&foreign));
+        let code = InstallerCode::new([3; 16], tls::hash_of(&tls::root_of_pem(&ca).unwrap()));
+        assert_eq!(what_is_wrong(&code, &ca, own), None);
+        assert!(what_is_wrong(&code, &ca, foreign).unwrap().contains("vouch"));
+        assert!(what_is_wrong(&code, &other_ca, foreign).unwrap().contains("CA root"));
+    }
 }

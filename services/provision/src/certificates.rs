@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use borealis_bus_schema::time::Timestamp;
+use borealis_bus_schema::{forms::PublicKey, installer_code::vouching_name, time::Timestamp};
 use chrono::{DateTime, Datelike, Utc};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -63,13 +63,19 @@ pub struct Authorities {
     pub issuing: Certified,
 }
 
-/// Makes a CA root and an issuing CA under it.
+/// Makes a CA root that vouches for the root of code signing, and an issuing CA under it.
 ///
 /// Errors: [`CertificateError::Make`].
-pub fn authorities(deployment: &str, now: Timestamp) -> Result<Authorities, CertificateError> {
+pub fn authorities(
+    deployment: &str,
+    code_signing_root: &PublicKey,
+    now: Timestamp,
+) -> Result<Authorities, CertificateError> {
     let make = |what: &'static str| making(what);
     let root_key = KeyPair::generate().map_err(make("the CA root"))?;
-    let root_params = authority(&format!("Borealis root {deployment}"), 1, ROOT_DAYS, now)?;
+    let mut root_params = authority(&format!("Borealis root {deployment}"), 1, ROOT_DAYS, now)?;
+    let vouching = vouching_name(code_signing_root).as_str().try_into();
+    root_params.subject_alt_names = vec![SanType::URI(vouching.map_err(make("the CA root"))?)];
     let root = root_params.self_signed(&root_key).map_err(make("the CA root"))?;
     let root_text = root.pem();
     let root_pem = Zeroizing::new(root_key.serialize_pem());
@@ -224,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_leaf_chains_to_its_root_and_holds_its_names() {
-        let made = authorities("x", NOW).unwrap();
+        let made = authorities("x", &PublicKey::from_bytes([7; 32]), NOW).unwrap();
         let names = ["Rmm.example.org".to_owned(), "10.1.2.3".to_owned()];
         let (issuing, root) = (&made.issuing, &made.root);
         let leaf = leaf(

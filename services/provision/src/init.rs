@@ -200,7 +200,8 @@ fn fill(paths: &Paths, options: &Options) -> Result<(TrustFile, Roots), InitErro
     let deployment: DeploymentId = random::id();
     let short: String = deployment.to_string().chars().take(8).collect();
 
-    let authorities = certificates::authorities(&short, now)?;
+    let (code_signing_root, code_signing) = (random::signing_key(), random::signing_key());
+    let authorities = certificates::authorities(&short, &PublicKey::of(&code_signing_root), now)?;
     keys::write_public(&paths.ca_pem(), authorities.root.certificate.as_bytes())?;
     keys::write_private(&paths.issuing_ca_key(), authorities.issuing.key.as_bytes())?;
     keys::write_private(&paths.issuing_ca_pem(), authorities.issuing.certificate.as_bytes())?;
@@ -227,7 +228,6 @@ fn fill(paths: &Paths, options: &Options) -> Result<(TrustFile, Roots), InitErro
 
     let biscuit_root = random::signing_key();
     keys::write_signing_key(&paths.biscuit_root_key(), &biscuit_root)?;
-    let (code_signing_root, code_signing) = (random::signing_key(), random::signing_key());
     keys::write_signing_key(&paths.code_signing_key(), &code_signing)?;
     let key_set = KeySet {
         version: 1,
