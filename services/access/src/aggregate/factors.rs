@@ -12,7 +12,8 @@ use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::time::Timestamp;
 
-use super::{Actor, Event, Facts, Operator, Rejection, State, Status, hand, within};
+use super::checks::{hand, within};
+use super::{Actor, Event, Facts, Operator, Rejection, State, Status};
 
 /// Is how long a code of a new app may be confirmed, in milliseconds: 15 minutes.
 pub const OFFER_LIFE_MS: i64 = 15 * 60_000;

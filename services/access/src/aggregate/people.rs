@@ -12,10 +12,9 @@ use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::auth::{Reach, reach};
 
-use super::{
-    Actor, Event, Factors, Facts, Operator, Rejection, Setup, State, Username, hand, narrow_enough, remember, short,
-    within,
-};
+use super::checks::{hand, narrow_enough, short, within};
+use super::operator::remember;
+use super::{Actor, Event, Factors, Facts, Operator, Rejection, Setup, State, Username};
 
 /// Is how long an invitation's link works, in milliseconds: 24 hours.
 pub const LINK_LIFE_MS: i64 = 24 * 3_600_000;
@@ -465,6 +464,7 @@ pub(super) fn evolve(state: &mut State, event: &Event) {
             account.status = Status::Active;
             account.epoch = epoch;
         }),
+        Event::PasswordSet { operator, record, .. } => with(state, &operator, |account| account.record = Some(record)),
         Event::PasswordCleared { operator, .. } => with(state, &operator, |account| account.record = None),
         _ => {}
     }

@@ -11,8 +11,9 @@ use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::auth::{Reach, Sites, reach};
 
+use super::checks::{hand, narrow_enough, short, within};
 use super::people::shrink;
-use super::{Actor, Event, Facts, Rejection, State, hand, narrow_enough, short, within};
+use super::{Actor, Event, Facts, Rejection, State};
 
 /// Is a role.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,9 @@
 //! Given what happened, when a command comes, then these events or that rejection.
 
+use super::sessions::REMEMBERED_MS;
 use super::*;
+use borealis_bus_schema::routes::Right;
+use borealis_service_kit::auth::{Sites, reach};
 
 fn at(ms: i64) -> Timestamp {
     Timestamp::from_unix_ms(1_800_000_000_000 + ms)

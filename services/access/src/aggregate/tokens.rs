@@ -13,7 +13,8 @@ use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::auth::{Reach, reach};
 
-use super::{Actor, Event, Facts, Rejection, State, hand, narrow_enough, short, within};
+use super::checks::{hand, narrow_enough, short, within};
+use super::{Actor, Event, Facts, Rejection, State};
 
 /// Is how long an API token lives at most, in milliseconds: 365 days.
 pub const TOKEN_LIFE_MS: i64 = 365 * 24 * 3_600_000;

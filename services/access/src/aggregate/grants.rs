@@ -1,0 +1,90 @@
+//! Grants: what a session, or an API token, asks for to have something done later.
+
+use std::collections::BTreeSet;
+
+use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::ids::{CommandId, GrantId, Guid, OperatorId, SessionId};
+use borealis_bus_schema::messages::scheduler::MAX_EXPIRES_IN_MS;
+use borealis_bus_schema::order::Digest;
+use borealis_bus_schema::routes::Right;
+use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::auth::Sites;
+
+use super::{Asker, Event, Facts, Rejection, State};
+
+/// Is how long a grant lives at most, in milliseconds: as long as a run may wait.
+pub const GRANT_LIFE_MS: i64 = MAX_EXPIRES_IN_MS.cast_signed();
+
+/// Is a grant as it was minted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantFacts {
+    /// The grant.
+    pub grant: GrantId,
+    /// Its author.
+    pub author: OperatorId,
+    /// The author's name.
+    pub username: String,
+    /// The session in which it was asked for.
+    pub session: SessionId,
+    /// The key that signed the request.
+    pub session_key: PublicKey,
+    /// The command of the request.
+    pub command: CommandId,
+    /// The digest of the request it covers.
+    pub call_digest: Digest,
+    /// The sites it reaches.
+    pub sites: Sites,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// The author's epoch when it was minted.
+    pub epoch: u64,
+    /// The devices that it is for; none where it is for all that its sites have.
+    pub devices: Option<BTreeSet<Guid>>,
+    /// Whether an API token asked for it.
+    pub by_token: bool,
+}
+
+/// Mints a grant for a request that the session's key signed.
+pub(super) fn mint(
+    state: &State,
+    session: SessionId,
+    command: CommandId,
+    call_digest: Digest,
+    expires_at: Timestamp,
+    narrowed: Option<Asker>,
+    facts: &Facts,
+) -> Result<Vec<Event>, Rejection> {
+    let at = facts.now;
+    let (operator, session_key, by_token) = match &narrowed {
+        Some(asker) => (asker.operator, asker.key, asker.token_ends_at.is_some()),
+        None => {
+            let found = state.live_session(&session, at)?;
+            (found.operator, found.session_key, false)
+        }
+    };
+    let author = state.standing(&operator)?;
+    let missing = Rejection::RightMissing(Right::JobsRun);
+    let mut sites = author.reach.get(&Right::JobsRun).cloned().ok_or(missing)?;
+    if let Some(asker) = &narrowed {
+        sites = sites.meet(asker.reach.get(&Right::JobsRun).ok_or(missing)?);
+    }
+    let token_ends_at = narrowed.as_ref().and_then(|asker| asker.token_ends_at);
+    let expires_at = token_ends_at.map_or(expires_at, |end| end.min(expires_at));
+    if expires_at <= at {
+        return Err(Rejection::GrantEnded);
+    }
+    Ok(vec![Event::GrantMinted(GrantFacts {
+        grant: GrantId::from_bytes(facts.id),
+        author: operator,
+        username: author.username,
+        session,
+        session_key,
+        command,
+        call_digest,
+        sites,
+        expires_at: expires_at.min(at.plus_ms(GRANT_LIFE_MS)),
+        epoch: author.epoch,
+        devices: narrowed.and_then(|asker| asker.devices),
+        by_token,
+    })])
+}
