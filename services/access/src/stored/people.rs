@@ -279,8 +279,22 @@ pub(super) fn encode(event: Event) -> Encoded {
             // Where its end is written, too.
             (of_session(&body.token), "TokenMinted", codec::encode(&body))
         }
-        // The others are encoded beside their own forms.
-        other => (String::new(), "", Err(unexpected(&other))),
+        // These are encoded beside their own forms.
+        other @ (Event::SetupOpened { .. }
+        | Event::SetupUsed { .. }
+        | Event::OperatorCreated { .. }
+        | Event::PasswordSet { .. }
+        | Event::SessionStarted { .. }
+        | Event::BootstrapSessionStarted { .. }
+        | Event::SessionProved { .. }
+        | Event::SessionEnded { .. }
+        | Event::GrantMinted(_)
+        | Event::TotpOffered { .. }
+        | Event::TotpConfirmed { .. }
+        | Event::TotpUsed { .. }
+        | Event::FactorRemoved { .. }
+        | Event::RecoveryCodesMade { .. }
+        | Event::RecoveryCodeUsed { .. }) => (String::new(), "", Err(unexpected(&other))),
     }
 }
 
