@@ -17,7 +17,7 @@ use borealis_service_kit::random;
 use serde::{Deserialize, Serialize};
 
 use super::change::{Kept, actor, change, first};
-use super::proof::{self, wrong_code};
+use super::proof::{self, Step, wrong_code};
 use super::users;
 use crate::aggregate::{Command, Event, FactorCommand, State};
 use crate::error::AccessError;
@@ -103,26 +103,9 @@ pub async fn step_up(access: Arc<Access>, ctx: OperatorCtx) -> Reply<StepUpAnswe
 /// is none.
 pub async fn enrol(access: Arc<Access>, ctx: OperatorCtx) -> Reply<EnrolTotpAnswer> {
     let purpose = Purpose::Enrol(ctx.caller.session);
-    let again = match ctx.body()? {
-        ProveAgain::Start { login_request } => {
-            let started = proof::start(&access, &ctx, purpose, &login_request).await?;
-            return Ok(EnrolTotpAnswer::Started(started));
-        }
-        ProveAgain::Finish {
-            exchange_id,
-            login_finalization,
-            factor,
-        } => {
-            proof::finish(
-                &access,
-                &ctx,
-                purpose,
-                &exchange_id,
-                &login_finalization,
-                factor.as_ref(),
-            )
-            .await?
-        }
+    let again = match proof::step(&access, &ctx, purpose).await? {
+        Step::Started(started) => return Ok(EnrolTotpAnswer::Started(started)),
+        Step::Proved(again) => again,
     };
     let operator = ctx.caller.operator;
     let secret = again.secret.totp_secret();
@@ -203,26 +186,9 @@ pub async fn remove(access: Arc<Access>, ctx: OperatorCtx) -> Reply<FactorStandi
 /// second factor, `invalid_field` for a message that is none.
 pub async fn recovery_codes(access: Arc<Access>, ctx: OperatorCtx) -> Reply<RecoveryCodesAnswer> {
     let purpose = Purpose::Codes(ctx.caller.session);
-    let again = match ctx.body()? {
-        ProveAgain::Start { login_request } => {
-            let started = proof::start(&access, &ctx, purpose, &login_request).await?;
-            return Ok(RecoveryCodesAnswer::Started(started));
-        }
-        ProveAgain::Finish {
-            exchange_id,
-            login_finalization,
-            factor,
-        } => {
-            proof::finish(
-                &access,
-                &ctx,
-                purpose,
-                &exchange_id,
-                &login_finalization,
-                factor.as_ref(),
-            )
-            .await?
-        }
+    let again = match proof::step(&access, &ctx, purpose).await? {
+        Step::Started(started) => return Ok(RecoveryCodesAnswer::Started(started)),
+        Step::Proved(again) => again,
     };
     let operator = ctx.caller.operator;
     let command = Command::Factor(FactorCommand::MakeCodes {

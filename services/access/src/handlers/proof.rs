@@ -3,7 +3,7 @@
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::factor::{Factor, FactorKind, FactorProof};
 use borealis_bus_schema::ids::{OperatorId, SessionId};
-use borealis_bus_schema::messages::access::ProofStarted;
+use borealis_bus_schema::messages::access::{ProofStarted, ProveAgain};
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::time::Timestamp;
@@ -106,6 +106,30 @@ pub async fn code(
 /// Says that a code does not fit.
 pub fn wrong_code() -> WireError {
     WireError::new(Code::FactorInvalid, "the code does not fit, or was used before")
+}
+
+/// Is what a step of proving the password came to.
+pub enum Step {
+    /// It began.
+    Started(ProofStarted),
+    /// It was proved.
+    Proved(ProvedAgain),
+}
+
+/// Takes the step that the request's body asks for.
+///
+/// Errors: those of [`start`] and [`finish`]; `malformed` for a body that is no step.
+pub async fn step(access: &Access, ctx: &OperatorCtx, purpose: Purpose) -> Reply<Step> {
+    match ctx.body()? {
+        ProveAgain::Start { login_request } => start(access, ctx, purpose, &login_request).await.map(Step::Started),
+        ProveAgain::Finish {
+            exchange_id,
+            login_finalization,
+            factor,
+        } => finish(access, ctx, purpose, &exchange_id, &login_finalization, factor.as_ref())
+            .await
+            .map(Step::Proved),
+    }
 }
 
 /// Begins to prove the password of whoever is logged in.
