@@ -495,8 +495,8 @@ pub struct UpdateSite {
 
 /// Asks for a grant: the right to act later on exactly this signed request.
 ///
-/// The asker's biscuit travels in the message's header: what it was narrowed to, the grant is narrowed to. A session's request
-/// is granted without one, as far as the operator reaches; an API token's is not.
+/// The asker's biscuit travels in the message's header: what it was narrowed to, the grant is narrowed to. Without one nothing
+/// is granted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MintGrant {
     /// The operator's signed request.

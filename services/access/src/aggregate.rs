@@ -137,8 +137,8 @@ pub enum Command {
         call_digest: Digest,
         /// When the grant is to end.
         expires_at: Timestamp,
-        /// What the asker's biscuit was narrowed to; none where none came.
-        narrowed: Option<Asker>,
+        /// Who asks, by the biscuit.
+        asker: Asker,
     },
 }
 
@@ -184,8 +184,8 @@ pub fn decide(state: &State, command: Command, facts: &Facts) -> Result<Vec<Even
             command,
             call_digest,
             expires_at,
-            narrowed,
-        } => grants::mint(state, session, command, call_digest, expires_at, narrowed, facts),
+            asker,
+        } => grants::mint(state, session, command, call_digest, expires_at, asker, facts),
     }
 }
 

@@ -51,40 +51,33 @@ pub(super) fn mint(
     command: CommandId,
     call_digest: Digest,
     expires_at: Timestamp,
-    narrowed: Option<Asker>,
+    asker: Asker,
     facts: &Facts,
 ) -> Result<Vec<Event>, Rejection> {
     let at = facts.now;
-    let (operator, session_key, by_token) = match &narrowed {
-        Some(asker) => (asker.operator, asker.key, asker.token_ends_at.is_some()),
-        None => {
-            let found = state.live_session(&session, at)?;
-            (found.operator, found.session_key, false)
-        }
-    };
-    let author = state.standing(&operator)?;
-    let missing = Rejection::RightMissing(Right::JobsRun);
-    let mut sites = author.reach.get(&Right::JobsRun).cloned().ok_or(missing)?;
-    if let Some(asker) = &narrowed {
-        sites = sites.meet(asker.reach.get(&Right::JobsRun).ok_or(missing)?);
+    if asker.token_ends_at.is_none() {
+        state.live_session(&session, at)?;
     }
-    let token_ends_at = narrowed.as_ref().and_then(|asker| asker.token_ends_at);
-    let expires_at = token_ends_at.map_or(expires_at, |end| end.min(expires_at));
+    let author = state.standing(&asker.operator)?;
+    let missing = Rejection::RightMissing(Right::JobsRun);
+    let held = author.reach.get(&Right::JobsRun).ok_or(missing)?;
+    let sites = held.meet(asker.reach.get(&Right::JobsRun).ok_or(missing)?);
+    let expires_at = asker.token_ends_at.map_or(expires_at, |end| end.min(expires_at));
     if expires_at <= at {
         return Err(Rejection::GrantEnded);
     }
     Ok(vec![Event::GrantMinted(GrantFacts {
         grant: GrantId::from_bytes(facts.id),
-        author: operator,
+        author: asker.operator,
         username: author.username,
         session,
-        session_key,
+        session_key: asker.key,
         command,
         call_digest,
         sites,
         expires_at: expires_at.min(at.plus_ms(GRANT_LIFE_MS)),
         epoch: author.epoch,
-        devices: narrowed.and_then(|asker| asker.devices),
-        by_token,
+        devices: asker.devices,
+        by_token: asker.token_ends_at.is_some(),
     })])
 }

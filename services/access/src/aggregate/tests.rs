@@ -64,7 +64,13 @@ fn mint(expires_at: Timestamp) -> Command {
         command: CommandId::from_bytes([3; 16]),
         call_digest: Digest::of(b"call"),
         expires_at,
-        narrowed: None,
+        asker: Asker {
+            operator: OperatorId::from_bytes([1; 16]),
+            key: key(),
+            reach: reach::everything(),
+            devices: None,
+            token_ends_at: None,
+        },
     }
 }
 fn end() -> Command {

@@ -297,7 +297,7 @@ mod tests {
             command: CommandId::from_bytes([3; 16]),
             call_digest: Digest::of(b"call"),
             expires_at: at(2 * DAY_MS),
-            narrowed: Some(asker),
+            asker,
         };
         match decide_any(state, mint, &facts(4))?.remove(0) {
             Event::GrantMinted(grant) => Ok(grant),

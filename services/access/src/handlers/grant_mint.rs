@@ -1,8 +1,7 @@
 //! `grant-mint`: the right to act later on exactly one signed request.
 //!
-//! The scheduler, which asks, hands on the biscuit that it got: it says what the asker's token was narrowed to, and the grant
-//! is narrowed to the same. Without one access judges by the session that signed, which it knows; an API token is not known
-//! that well, only its biscuit holds its key. The same request gives the same grant again.
+//! The scheduler, which asks, hands on the biscuit that it got: it says who asks and what the asker's token was narrowed to,
+//! and the grant is narrowed to the same. There is no other way to a grant. The same request gives the same grant again.
 
 use std::sync::Arc;
 
@@ -23,9 +22,8 @@ use crate::service::{Access, CommandKey};
 
 /// Mints the grant.
 ///
-/// Errors: `signature_missing`, `wrong_action` for another request than one that makes a job, `token_invalid`,
-/// `token_revoked` and `token_expired` for the session, `signature_invalid`, `signature_expired`, `right_missing`,
-/// `id_reused`; those of the authoriser for the biscuit.
+/// Errors: `signature_missing`, `wrong_action` for another request than one that makes a job, those of the authoriser for the
+/// biscuit, `signature_invalid`, `signature_expired`, `right_missing`, `id_reused`.
 pub async fn handle(
     access: Arc<Access>,
     authoriser: Arc<Authoriser>,
@@ -41,15 +39,7 @@ pub async fn handle(
         return answer(&access, grant, now);
     }
     let asker = asker(&authoriser, ctx.biscuit.as_deref(), proof)?;
-    let session_key = match &asker {
-        Some(asker) => asker.key,
-        None => {
-            let state = access.state().await;
-            let session = state.live_session(&proof.session, now).map_err(AccessError::from)?;
-            session.session_key
-        }
-    };
-    verify(&ask.call, proof, &session_key)?;
+    verify(&ask.call, proof, &asker.key)?;
     access.presence.note(proof.session, now);
     if now.since_ms(proof.issued_at).saturating_abs() > FRESHNESS_MS {
         return Err(WireError::new(
@@ -62,7 +52,7 @@ pub async fn handle(
         command: proof.command,
         call_digest,
         expires_at: ask.expires_at,
-        narrowed: asker,
+        asker,
     };
     let key = CommandKey {
         id: *proof.command.as_bytes(),
@@ -77,27 +67,26 @@ pub async fn handle(
 }
 
 /// Reads the biscuit that came with the request, which must be that of whoever signed it.
-fn asker(authoriser: &Authoriser, biscuit: Option<&str>, proof: &Proof) -> Reply<Option<Asker>> {
-    let Some(biscuit) = biscuit else { return Ok(None) };
+fn asker(authoriser: &Authoriser, biscuit: Option<&str>, proof: &Proof) -> Reply<Asker> {
     let question = Question {
         need: Need::Right(Right::JobsRun),
         resource: None,
         via: &[Service::Scheduler],
     };
-    let caller = authoriser.decide(Some(biscuit), question)?;
+    let caller = authoriser.decide(biscuit, question)?;
     if caller.grant.is_some() || caller.session != proof.session {
         return Err(WireError::new(
             Code::SignatureInvalid,
             "the signature is of another session",
         ));
     }
-    Ok(Some(Asker {
+    Ok(Asker {
         operator: caller.operator,
         key: caller.session_key,
         reach: caller.reach,
         devices: caller.devices,
         token_ends_at: caller.is_token.then_some(caller.expires_at),
-    }))
+    })
 }
 
 fn signed(call: &OperatorCall) -> Reply<&Proof> {

@@ -11,11 +11,12 @@ use borealis_bus_schema::reply::Reply;
 use borealis_bus_schema::routes::{Need, Right};
 use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
-use borealis_service_kit::auth::{Authoriser, Sites};
+use borealis_service_kit::auth::{Authoriser, Reach, SessionClaims, Sites, mint_session};
 use borealis_service_kit::bus::{Bus, RequestOptions};
 use borealis_service_kit::clock::SystemClock;
 use borealis_service_kit::random;
 use borealis_service_kit::revocation::RevocationSet;
+use borealis_test_support::biscuit_root;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -89,12 +90,26 @@ fn job_call(operator: &Operator, command: CommandId, at: Timestamp) -> OperatorC
     call_at(operator, Service::Scheduler, "jobs-create", &job(), command, at)
 }
 
-async fn mint(bus: &Bus, call: OperatorCall) -> Reply<borealis_bus_schema::messages::access::Grant> {
+/// Asks for a grant with somebody's biscuit, as the scheduler does.
+async fn mint(bus: &Bus, by: &Operator, call: OperatorCall) -> Reply<borealis_bus_schema::messages::access::Grant> {
+    let need = Need::Right(Right::JobsRun);
+    mint_with(bus, Some(narrowed(&by.token, Service::Scheduler, need, 0)), call).await
+}
+
+async fn mint_with(
+    bus: &Bus,
+    biscuit: Option<String>,
+    call: OperatorCall,
+) -> Reply<borealis_bus_schema::messages::access::Grant> {
     let ask = MintGrant {
         call,
         expires_at: now().plus_ms(3_600_000),
     };
-    bus.request(&ask, RequestOptions::default()).await
+    let options = RequestOptions {
+        biscuit,
+        ..RequestOptions::default()
+    };
+    bus.request(&ask, options).await
 }
 
 #[tokio::test]
@@ -103,8 +118,8 @@ async fn a_grant_is_minted_for_exactly_one_request_of_a_live_session() {
     let scheduler = world.connect(Service::Scheduler).await;
     let (command, at) = (random::id(), now());
     let call = job_call(&ada, command, at);
-    let grant = mint(&scheduler, call.clone()).await.unwrap();
-    let again = mint(&scheduler, call.clone()).await.unwrap();
+    let grant = mint(&scheduler, &ada, call.clone()).await.unwrap();
+    let again = mint(&scheduler, &ada, call.clone()).await.unwrap();
     assert_eq!(grant.grant, again.grant, "the same request, the same grant");
 
     let revoked = Arc::new(RevocationSet::new());
@@ -124,13 +139,13 @@ async fn a_grant_is_minted_for_exactly_one_request_of_a_live_session() {
         body: b"{\"targets\":{\"all\":true},\"role\":\"agent\",\"verb\":\"ping\" }".to_vec(),
         ..call_at(&ada, Service::Scheduler, "jobs-create", &job(), command, at)
     };
-    assert_eq!(code(mint(&scheduler, other).await), Code::IdReused);
+    assert_eq!(code(mint(&scheduler, &ada, other).await), Code::IdReused);
 
     // It survives the log-out, and so does its repetition; a new one is not minted any more.
     ask_well(&gateway, &ada, ACCESS, "logout", b"{}").await.unwrap();
-    assert_eq!(mint(&scheduler, call).await.unwrap().grant, grant.grant);
+    assert_eq!(mint(&scheduler, &ada, call).await.unwrap().grant, grant.grant);
     let late = job_call(&ada, random::id(), now());
-    assert_eq!(code(mint(&scheduler, late).await), Code::TokenRevoked);
+    assert_eq!(code(mint(&scheduler, &ada, late).await), Code::TokenRevoked);
     access.stop().await.unwrap();
 }
 
@@ -143,24 +158,30 @@ async fn grant_mint_names_each_missing_proof() {
     let before = access.events().unwrap();
     let good = || job_call(&ada, random::id(), now());
     let unsigned = OperatorCall { proof: None, ..good() };
-    assert_eq!(code(mint(&scheduler, unsigned).await), Code::SignatureMissing);
+    assert_eq!(code(mint(&scheduler, &ada, unsigned).await), Code::SignatureMissing);
     let elsewhere = call(&ada, Service::Enrollment, "codes-create", b"{}");
-    assert_eq!(code(mint(&scheduler, elsewhere).await), Code::WrongAction);
+    assert_eq!(code(mint(&scheduler, &ada, elsewhere).await), Code::WrongAction);
     let altered = OperatorCall {
         body: b"{}".to_vec(),
         ..good()
     };
-    assert_eq!(code(mint(&scheduler, altered).await), Code::SignatureInvalid);
+    assert_eq!(code(mint(&scheduler, &ada, altered).await), Code::SignatureInvalid);
     let old = job_call(&ada, random::id(), now().plus_ms(-31_000));
-    assert_eq!(code(mint(&scheduler, old).await), Code::SignatureExpired);
+    assert_eq!(code(mint(&scheduler, &ada, old).await), Code::SignatureExpired);
     let stranger = Operator {
         session: random::id(),
         ..ada.clone()
     };
     let unknown = job_call(&stranger, random::id(), now());
-    assert_eq!(code(mint(&scheduler, unknown).await), Code::TokenInvalid);
+    assert_eq!(code(mint(&scheduler, &ada, unknown).await), Code::SignatureInvalid);
+    assert_eq!(code(mint_with(&scheduler, None, good()).await), Code::TokenMissing);
+    let elsewhere = narrowed(&ada.token, Service::Scheduler, Need::Session, 0);
+    assert_eq!(
+        code(mint_with(&scheduler, Some(elsewhere), good()).await),
+        Code::WrongAction
+    );
     let over = job_call(&gone, random::id(), now());
-    assert_eq!(code(mint(&scheduler, over).await), Code::TokenRevoked);
+    assert_eq!(code(mint(&scheduler, &gone, over).await), Code::TokenRevoked);
     assert_eq!(access.events().unwrap(), before, "nothing was written");
     access.stop().await.unwrap();
 }
@@ -170,11 +191,21 @@ async fn whoever_may_not_run_jobs_gets_no_grant() {
     let world = World::start().await;
     let scheduler = world.connect(Service::Scheduler).await;
     let (operator, key) = (random::id::<OperatorId>(), random::signing_key());
-    let reader = Operator {
+    let mut reader = Operator {
         session: random::id(),
         key,
         token: String::new(),
     };
+    let claims = SessionClaims {
+        operator,
+        username: "reader".to_owned(),
+        session: reader.session,
+        session_key: PublicKey::of(&reader.key),
+        rights: Reach::from([(Right::JobsRun, Sites::All)]),
+        expires_at: now().plus_ms(60_000),
+    };
+    // It held the right when it was minted; its operator does so no more.
+    reader.token = mint_session(&biscuit_root(&world.bus).unwrap(), &claims).unwrap();
     let events = [
         Event::OperatorCreated {
             operator,
@@ -196,7 +227,7 @@ async fn whoever_may_not_run_jobs_gets_no_grant() {
     world.seed(ACCESS, seeds.collect()).await;
     let access = world.serve(ACCESS, build).await;
     let before = access.events().unwrap();
-    let refused = mint(&scheduler, job_call(&reader, random::id(), now())).await;
+    let refused = mint(&scheduler, &reader, job_call(&reader, random::id(), now())).await;
     assert_eq!(code(refused), Code::RightMissing);
     assert_eq!(access.events().unwrap(), before, "nothing was written");
     access.stop().await.unwrap();
@@ -206,7 +237,7 @@ async fn whoever_may_not_run_jobs_gets_no_grant() {
 async fn only_the_scheduler_asks_for_grants_and_passwords_stay_here() {
     let (world, access, gateway, ada) = World::with_ada().await;
     // The gateway's bus user may publish to every verb of a service; the service itself says no.
-    let refused = mint(&gateway, job_call(&ada, random::id(), now())).await;
+    let refused = mint(&gateway, &ada, job_call(&ada, random::id(), now())).await;
     assert_eq!(code(refused), Code::RightMissing);
     let follower = world.connect(Service::Signing).await;
     let read = borealis_bus_schema::messages::events::EventsRead { after: 0, limit: 100 };

@@ -451,13 +451,21 @@ async fn a_gateway_that_was_taken_over_gets_nothing_that_no_operator_asked_for()
         call: altered,
         expires_at: SystemClock.now().plus_ms(3_600_000),
     };
-    let granted = scheduler.request(&ask, RequestOptions::default()).await;
-    let refused = granted.map(|_| ()).unwrap_err();
-    assert!(
-        matches!(refused.code, Code::SignatureInvalid | Code::IdReused),
-        "{:?}",
-        refused.code
-    );
+    let need = Need::Right(Right::JobsRun);
+    let biscuit = requests[0].biscuit.as_deref().unwrap();
+    let with_biscuit = RequestOptions {
+        biscuit: Some(narrowed(biscuit, Service::Scheduler, need, 0).unwrap()),
+        ..RequestOptions::default()
+    };
+    let cases = [
+        (RequestOptions::default(), [Code::TokenMissing, Code::IdReused]),
+        (with_biscuit, [Code::SignatureInvalid, Code::IdReused]),
+    ];
+    for (options, expected) in cases {
+        let granted = scheduler.request(&ask, options).await;
+        let refused = granted.map(|_| ()).unwrap_err();
+        assert!(expected.contains(&refused.code), "{:?}", refused.code);
+    }
     // The orders that it saw, again and again.
     for order in &honest {
         let decoded: Order = codec::decode(&order.order).unwrap();

@@ -6,14 +6,14 @@ use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{
     CommandId, Guid, JobId, OperatorId, OperatorRoleName, RoleName, RunId, SiteName, VerbName,
 };
-use borealis_bus_schema::messages::access::MintGrant;
+use borealis_bus_schema::messages::access::{Grant, MintGrant};
 use borealis_bus_schema::messages::scheduler::OUTPUT_LIMIT_BYTES;
 use borealis_bus_schema::messages::shared_events::{DeviceStatus, DeviceStatusChanged, SharedEvent};
 use borealis_bus_schema::messages::signing::{OrdersSigned, SignOrders};
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::order::{Context, Digest, Language, Order, OrderBody, ScriptBody};
 use borealis_bus_schema::reply::Reply;
-use borealis_bus_schema::routes::Right;
+use borealis_bus_schema::routes::{Need, Right};
 use borealis_bus_schema::subjects::Service;
 use borealis_event_store::{NewEvent, StreamId};
 use borealis_service_kit::auth::{SessionClaims, Sites, mint_grant, mint_session};
@@ -22,7 +22,7 @@ use borealis_service_kit::random;
 use borealis_test_support::{TestDevice, biscuit_root, eventually};
 use serde_json::{Value, json};
 
-use crate::harness::{Operator, Running, World, call_at, now};
+use crate::harness::{Operator, Running, World, call_at, narrowed, now};
 
 /// Is everything, running.
 pub struct Fleet {
@@ -97,12 +97,25 @@ impl Fleet {
 
     /// Gets a grant for a call, as the scheduler does.
     pub async fn grant(&self, call: &OperatorCall) -> String {
+        self.granted(call).await.token
+    }
+
+    /// Gets a grant for a call, with its id.
+    pub async fn granted(&self, call: &OperatorCall) -> Grant {
         let ask = MintGrant {
             call: call.clone(),
             expires_at: now().plus_ms(3_600_000),
         };
-        let granted = self.scheduler.request(&ask, RequestOptions::default()).await;
-        granted.unwrap().token
+        let options = RequestOptions {
+            biscuit: Some(narrowed(
+                &self.ada.token,
+                Service::Scheduler,
+                Need::Right(Right::JobsRun),
+                0,
+            )),
+            ..RequestOptions::default()
+        };
+        self.scheduler.request(&ask, options).await.unwrap()
     }
 
     /// Mints a grant as whoever holds the biscuits' root could.

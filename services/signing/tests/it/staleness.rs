@@ -6,7 +6,6 @@ use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::{Form, Signed};
 use borealis_bus_schema::ids::{CommandId, GrantId, VerbName};
-use borealis_bus_schema::messages::access::MintGrant;
 use borealis_bus_schema::messages::events::{EventsPage, Head};
 use borealis_bus_schema::messages::shared_events::{DeviceStatus, GrantRevoked};
 use borealis_bus_schema::messages::signing::SignOrders;
@@ -39,11 +38,7 @@ struct Job {
 async fn job(fleet: &Fleet) -> Job {
     let (guid, command) = (fleet.device("default").await, random::id());
     let call = fleet.ping(&json!({"all": true}), command);
-    let ask = MintGrant {
-        call: call.clone(),
-        expires_at: now().plus_ms(3_600_000),
-    };
-    let granted = fleet.scheduler.request(&ask, RequestOptions::default()).await.unwrap();
+    let granted = fleet.granted(&call).await;
     let order = ping_order(command, guid);
     fleet.until(&granted.token, &call, &order, |reply| reply.is_ok()).await;
     Job {
