@@ -6,21 +6,18 @@
 use std::sync::Arc;
 
 use borealis_bus_schema::codec;
-use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::SessionId;
 use borealis_bus_schema::messages::access::{ChangePassword, ChangePasswordAnswer};
-use borealis_bus_schema::reply::{Reply, WireError};
+use borealis_bus_schema::reply::Reply;
 use borealis_service_kit::operator::OperatorCtx;
-use borealis_service_kit::random;
-use rand::rngs::OsRng;
 
 use super::login::failed;
+use super::proof;
 use crate::aggregate::{Command, Event, State, UserCommand};
 use crate::error::{AccessError, malformed};
-use crate::logins::{Login, Purpose};
+use crate::logins::Purpose;
 use crate::opaque::{Opaque, OpaqueError};
 use crate::service::{Access, CommandKey};
-use crate::throttle::peer_key;
 
 /// Answers a step of the change.
 ///
@@ -46,41 +43,14 @@ async fn start(
     login_request: &str,
     registration_request: &str,
 ) -> Reply<ChangePasswordAnswer> {
-    let (username, operator) = (ctx.caller.username.clone(), ctx.caller.operator);
-    let peer = peer_key(&ctx.call.peer);
-    let record = {
-        let state = access.state().await;
-        let account = state.operators.get(&operator);
-        account.and_then(|account| account.record.clone())
-    };
-    let attempt = access
-        .logins(|logins| logins.throttle.admit(&username, &peer, true, ctx.now))
-        .map_err(|refused| WireError::new(Code::Throttled, refused.to_string()))?;
     let registration_response = access
         .opaque
-        .register(&username, registration_request)
+        .register(&ctx.caller.username, registration_request)
         .map_err(malformed)?;
-    let (login_response, exchange) = access
-        .opaque
-        .start(&mut OsRng, &username, record.as_deref(), login_request)
-        .map_err(malformed)?;
-    let change_id = random::id();
-    let login = Login {
-        purpose: Purpose::Change(ctx.caller.session),
-        username,
-        operator: Some(operator),
-        proved: None,
-        session_key: ctx.caller.session_key,
-        exchange,
-        attempt,
-        began_at: ctx.now,
-    };
-    access
-        .logins(|logins| logins.keep(change_id, login))
-        .map_err(|full| WireError::new(Code::Overloaded, full.to_string()))?;
+    let started = proof::start(access, ctx, Purpose::Change(ctx.caller.session), login_request).await?;
     Ok(ChangePasswordAnswer::Started {
-        change_id,
-        login_response,
+        change_id: started.exchange_id,
+        login_response: started.login_response,
         registration_response,
     })
 }

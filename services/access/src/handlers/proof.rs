@@ -7,6 +7,7 @@ use borealis_bus_schema::messages::access::{ProofStarted, ProveAgain};
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::audit;
 use borealis_service_kit::operator::OperatorCtx;
 use borealis_service_kit::random;
 use rand::rngs::OsRng;
@@ -165,6 +166,8 @@ pub async fn start(access: &Access, ctx: &OperatorCtx, purpose: Purpose, login_r
     access
         .logins(|logins| logins.keep(exchange_id, login))
         .map_err(|full| WireError::new(Code::Overloaded, full.to_string()))?;
+    // Nothing has changed yet; what is refused is on record all the same.
+    audit::note_no_change();
     Ok(ProofStarted {
         exchange_id,
         login_response,

@@ -1,6 +1,8 @@
 //! Operators are invited, given roles, disabled and reset, on a real bus.
 
 use borealis_access::build;
+use borealis_bus_schema::audit::{self, AuditRecord, Outcome};
+use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::messages::access::UserView;
 use borealis_bus_schema::reply::Reply;
@@ -337,5 +339,14 @@ async fn a_password_is_changed_by_whoever_proves_the_old_one() {
     let stolen = json!({"step": "finish", "change_id": fresh.session, "login_finalization": "AAAA", "registration_record": "AAAA"});
     let refused = ask_about(&gateway, &fresh, "password", "", &stolen).await;
     assert_eq!(code(refused), Code::InvalidField);
+    // Proving the old password changes nothing yet: of both starts nothing is kept.
+    let events = access.log.read_all(0, 10_000).unwrap();
+    let records = events.iter().filter(|event| event.kind == audit::KIND);
+    let outcomes: Vec<Outcome> = records
+        .map(|event| codec::decode::<AuditRecord>(event.body.as_ref().unwrap()).unwrap())
+        .filter(|record| record.verb == "password")
+        .map(|record| record.outcome)
+        .collect();
+    assert_eq!(outcomes, [Outcome::Accepted, Outcome::Refused(Code::InvalidField)]);
     access.stop().await.unwrap();
 }
