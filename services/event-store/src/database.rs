@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::reserve::check_room;
 use crate::{OpenOptions, StoreError};
 
 /// Size of sled's segments: larger items than a quarter of it would go to blob files.
@@ -30,6 +31,7 @@ pub(crate) struct Database {
     db: sled::Db,
     file: File,
     folder: PathBuf,
+    reserve_bytes: u64,
     #[cfg(feature = "test-faults")]
     skip_sync: bool,
 }
@@ -59,6 +61,7 @@ impl Database {
             db,
             file,
             folder: folder.to_owned(),
+            reserve_bytes: options.reserve_bytes,
             #[cfg(feature = "test-faults")]
             skip_sync: options.skip_sync,
         };
@@ -73,6 +76,11 @@ impl Database {
     /// Opens one of its trees.
     pub(crate) fn tree(&self, name: &str) -> Result<sled::Tree, StoreError> {
         self.db.open_tree(name).map_err(StoreError::database("open a tree"))
+    }
+
+    /// Says whether the disk has room for more than what is under way.
+    pub(crate) fn check_room(&self) -> Result<(), StoreError> {
+        check_room(&self.file, self.reserve_bytes).map_err(StoreError::file("find room for", &self.folder.join("db")))
     }
 
     /// Makes everything that was written before durable.

@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
-use crate::StoreError;
 use crate::database::sync_entries;
+use crate::reserve::check_room;
+use crate::{RESERVE_BYTES, StoreError};
 
 /// Folder of the files that are still being written.
 const INCOMING: &str = "incoming";
@@ -23,7 +24,7 @@ pub struct DigestFiles {
     folder: PathBuf,
     serial: AtomicU64,
     /// Held as long as this folder is written to.
-    _lock: File,
+    lock: File,
 }
 
 impl DigestFiles {
@@ -63,7 +64,7 @@ impl DigestFiles {
         Ok(Self {
             folder,
             serial: AtomicU64::new(0),
-            _lock: lock,
+            lock,
         })
     }
 
@@ -86,8 +87,9 @@ impl DigestFiles {
 
     /// Begins a file whose content comes bit by bit.
     ///
-    /// **Errors**: [`StoreError::File`].
+    /// **Errors**: [`StoreError::File`], also when the disk has no more free than its [reserve](RESERVE_BYTES).
     pub fn writer(&self) -> Result<DigestWriter<'_>, StoreError> {
+        check_room(&self.lock, RESERVE_BYTES).map_err(StoreError::file("find room in", &self.folder))?;
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let path = self
             .folder

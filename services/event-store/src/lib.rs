@@ -11,7 +11,8 @@
 //! **How an append becomes durable**: a single writer takes whatever queued up while the last sync ran, writes it as one
 //! batch, flushes, syncs the database's file, then answers. A kill at any moment loses nothing that was answered.
 //!
-//! **How it fails**: any storage error ends the log; all later calls give it, and the hook in [`OpenOptions`] lets the
+//! **How it fails**: where the disk's free room falls to a [reserve](RESERVE_BYTES), appends are refused and nothing else
+//! happens; they are taken again as soon as there is more. Any storage error ends the log; all later calls give it, and the hook in [`OpenOptions`] lets the
 //! process exit with code 74, so that its supervisor starts it anew. Nothing is ever deleted to get past an error.
 //! Every read checks the hash chain on its way; a mismatch is such an error.
 
@@ -20,6 +21,7 @@ mod stream_id;
 mod chain;
 mod error;
 mod log;
+mod reserve;
 
 mod row;
 mod rows;
@@ -54,6 +56,7 @@ pub use log::{
     Append, Appended, BoxFuture, COMMAND_LIFE_MS, CommandRecord, EventLog, EventRecord, Head, MAX_ANSWER_BYTES,
     MAX_APPEND_BYTES, MAX_BODY_BYTES, MAX_KIND_BYTES, NewEvent, Position, SUMMARISED, StreamWrite, Version,
 };
+pub use reserve::{RESERVE_BYTES, check_room};
 pub use retention::{Compacted, Compaction, Summary};
 pub use sled_log::{FaultHook, OpenOptions, OpenProgress, ProgressHook, SledLog};
 pub use stream_id::{InvalidStreamId, StreamId};

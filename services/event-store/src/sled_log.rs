@@ -52,6 +52,8 @@ pub struct OpenOptions {
     pub cache_bytes: u64,
     /// How many events may wait in memory for the indexes; 8,192 unless told. More makes starts slower.
     pub tail_events: usize,
+    /// Bytes that stay free on the disk; [`RESERVE_BYTES`](crate::RESERVE_BYTES) unless told.
+    pub reserve_bytes: u64,
     /// Is told the error that ends the log.
     pub on_fault: Option<FaultHook>,
     /// Is told how the open proceeds.
@@ -68,6 +70,7 @@ impl OpenOptions {
             lock_timeout: Duration::from_secs(10),
             cache_bytes: 8 << 20,
             tail_events: 8192,
+            reserve_bytes: crate::RESERVE_BYTES,
             on_fault: None,
             on_progress: None,
             #[cfg(feature = "test-faults")]
@@ -98,6 +101,12 @@ impl OpenOptions {
         self
     }
 
+    /// Sets how many bytes stay free on the disk.
+    pub fn reserve_bytes(mut self, bytes: u64) -> Self {
+        self.reserve_bytes = bytes;
+        self
+    }
+
     /// Sets how many events may wait in memory for the indexes.
     pub fn tail_events(mut self, events: usize) -> Self {
         self.tail_events = events.max(1);
@@ -117,6 +126,7 @@ impl std::fmt::Debug for OpenOptions {
             .field("lock_timeout", &self.lock_timeout)
             .field("cache_bytes", &self.cache_bytes)
             .field("tail_events", &self.tail_events)
+            .field("reserve_bytes", &self.reserve_bytes)
             .finish_non_exhaustive()
     }
 }

@@ -50,6 +50,8 @@ pub(crate) struct Writer {
     indexer: Indexer,
     head: Head,
     log_time_ms: i64,
+    /// Whether the last group found room on the disk.
+    had_room: bool,
 }
 
 impl Writer {
@@ -62,6 +64,7 @@ impl Writer {
             indexer,
             head,
             log_time_ms,
+            had_room: true,
         }
     }
 
@@ -82,6 +85,7 @@ impl Writer {
 
     /// Makes one group, beginning with a request; gives false when it was the last.
     fn serve(&mut self, first: Request) -> bool {
+        let disk = self.find_room();
         let mut group = Group::new(self.head);
         let mut closing = None;
         let mut next = Some(first);
@@ -93,7 +97,7 @@ impl Writer {
                     reply,
                     room,
                 } => {
-                    let outcome = self.admit(&mut group, &append);
+                    let outcome = self.admit(&mut group, &disk, &append);
                     group.bytes += size;
                     group.waiting.push(Waiting {
                         reply,
@@ -120,8 +124,28 @@ impl Writer {
         goes_on
     }
 
+    /// Says whether the disk takes more; speaks of it when that has changed.
+    fn find_room(&mut self) -> Result<(), StoreError> {
+        let found = self.core.database.check_room();
+        match &found {
+            Err(error) if self.had_room => tracing::error!(
+                error = error as &dyn std::error::Error,
+                "the event store takes nothing until there is room"
+            ),
+            Ok(()) if !self.had_room => tracing::info!("there is room again; the event store goes on"),
+            _ => {}
+        }
+        self.had_room = found.is_ok();
+        found
+    }
+
     /// Decides one append against the log and the group so far, and adds its rows to the group.
-    fn admit(&mut self, group: &mut Group, append: &Append) -> Result<Appended, AppendError> {
+    fn admit(
+        &mut self,
+        group: &mut Group,
+        disk: &Result<(), StoreError>,
+        append: &Append,
+    ) -> Result<Appended, AppendError> {
         let now = self.log_time_ms.max(append.at_ms);
         if let Some(answer) = self.repeated(group, append, now)? {
             return Ok(answer);
@@ -137,6 +161,7 @@ impl Writer {
             }
         }
         if append.writes.iter().any(|write| !write.events.is_empty()) {
+            disk.clone().map_err(AppendError::Storage)?;
             // Log time is the time of what stands in the log.
             self.log_time_ms = now;
         }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use borealis_bus_schema::ids::RunId;
 use borealis_bus_schema::messages::scheduler::OutputStream;
-use borealis_event_store::sync_folder;
+use borealis_event_store::{RESERVE_BYTES, check_room, sync_folder};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -149,9 +149,13 @@ fn write_all(root: &Path, mut queue: mpsc::Receiver<Write>) {
 fn write_group(root: &Path, group: Vec<Write>) {
     let mut files: BTreeMap<PathBuf, io::Result<File>> = BTreeMap::new();
     let mut outcomes = Vec::with_capacity(group.len());
+    let room = File::open(root).and_then(|folder| check_room(folder, RESERVE_BYTES));
     for write in group {
         let path = path_of(root, write.run, write.stream);
-        let file = files.entry(path.clone()).or_insert_with(|| open_for_append(&path));
+        let file = files.entry(path.clone()).or_insert_with(|| match &room {
+            Ok(()) => open_for_append(&path),
+            Err(error) => Err(again(error)),
+        });
         let written = match file {
             Ok(file) => file.write_all_at(&write.data, write.at),
             Err(error) => Err(again(error)),

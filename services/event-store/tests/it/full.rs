@@ -3,13 +3,47 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use borealis_event_store::{EventLog, STORAGE_EXIT_CODE};
+use borealis_event_store::{Append, AppendError, EventLog, OpenOptions, STORAGE_EXIT_CODE};
 
 use crate::probe::{self, Probe, Word, body_of, stream_of};
-use crate::support::{Place, stream};
+use crate::support::{Place, block_on, one, stream};
 
 /// Makes writes fail beyond a file size of some MiB, as a full disk does, then becomes the given program.
 const LIMITED: [&str; 4] = ["sh", "-c", "trap '' XFSZ; ulimit -f 8192; exec \"$@\"", "sh"];
+
+#[test]
+fn a_store_without_room_takes_nothing_and_lives() {
+    let place = Place::new();
+    let log = place.open();
+    block_on(log.append(one(1, "before", 0, b"kept"))).unwrap();
+    drop(log);
+    let no_room = OpenOptions::new()
+        .reserve_bytes(u64::MAX)
+        .on_fault(|error| panic!("the store ends: {error}"));
+    let log = place.open_with(no_room);
+    let head = log.head();
+    for number in 2..5 {
+        let refused = block_on(log.append(one(number, "after", 0, b"refused")));
+        assert!(
+            matches!(&refused, Err(AppendError::Storage(error)) if error.is_full()),
+            "{refused:?}"
+        );
+    }
+    // What adds nothing is answered as ever: a command that was made before, one that changes nothing, and a read.
+    let again = block_on(log.append(one(1, "before", 0, b"kept"))).unwrap();
+    assert_eq!((again.replayed, again.answer), (true, b"1".to_vec()));
+    let nothing = Append {
+        writes: Vec::new(),
+        ..one(5, "after", 0, b"")
+    };
+    assert_eq!(block_on(log.append(nothing)).unwrap().answer, b"5");
+    assert_eq!(log.read_all(0, 10).unwrap().len(), 1);
+    assert_eq!(log.head(), head);
+    drop(log);
+    let log = place.open();
+    let taken = block_on(log.append(one(2, "after", 0, b"refused"))).unwrap();
+    assert_eq!((taken.first, taken.replayed), (2, false));
+}
 
 #[test]
 fn a_store_that_cannot_write_ends_its_process_and_keeps_what_it_acknowledged() {

@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use borealis_bus_schema::codec;
 use borealis_bus_schema::envelope;
@@ -24,6 +24,7 @@ use borealis_bus_schema::order::{Order, SignedOrder, key_id, sign_batch};
 use borealis_bus_schema::reply;
 use borealis_bus_schema::routes::ROUTES;
 use borealis_bus_schema::subjects::{Service, Subject, filter};
+use borealis_event_store::RESERVE_BYTES;
 use borealis_service_kit::clock::{Clock as _, SystemClock};
 use borealis_service_kit::random;
 use borealis_test_support::{User, eventually_within, host_facts, programs};
@@ -40,6 +41,8 @@ const DISKS: &str = "BOREALIS_TEST_DISKS";
 const NAME: &str = "bad_input::each_row_is_refused_by_name_and_the_rest_lives_on";
 const ANSWER: Duration = Duration::from_secs(20);
 const LIMIT_BYTES: usize = 10 << 20;
+/// What a disk that is full for the server has left: less than its stores keep in reserve, enough for what is under way.
+const KEPT_FREE: u64 = RESERVE_BYTES / 2;
 
 #[tokio::test]
 async fn each_row_is_refused_by_name_and_the_rest_lives_on() {
@@ -289,8 +292,9 @@ cases! { scene, input;
         outcome(scene.fleet.follow("while :; do sleep 600; done", &["--timeout", "2s"])).0
     },
     "a full disk under the agent" => scene.full_agent().await,
-    "a full disk under the server, while scripts are stored" => scene.full_server(20_000).await,
-    "a full disk under the server, while events are stored" => scene.full_server(0).await,
+    "a full disk under the server, while scripts are stored" => scene.full_server(20_000, KEPT_FREE).await,
+    "a full disk under the server, while events are stored" => scene.full_server(0, KEPT_FREE).await,
+    "a disk under the server without one byte left" => scene.full_server(0, 0).await,
     "nats-server missing" => {
         let (root, empty) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         exit_of(&start(root.path(), empty.path(), "127.0.0.1:0"))
@@ -561,7 +565,7 @@ impl Scene {
         let script = format!("echo run >> {effect_text}; while [ ! -e {go_text} ]; do sleep 0.05; done; exit 5");
         let long = self.fleet.follow(&script, &[]);
         file_says(&effect, "the script to run").await;
-        let filler = fill(&self.disks.join("agent"));
+        let filler = fill(&self.disks.join("agent"), 0);
         let (never, never_text) = shared(&dir, "never");
         let (shown, _) = outcome(self.fleet.follow(&format!("echo no > {never_text}"), &[]));
         assert!(!never.exists(), "a refused script ran");
@@ -578,7 +582,7 @@ impl Scene {
     }
 
     /// Fills the disk under the server until it takes no more jobs: those that it took are there, and done, once there is room.
-    async fn full_server(&self, padding_lines: usize) -> String {
+    async fn full_server(&self, padding_lines: usize, free_bytes: u64) -> String {
         let dir = TempDir::new().unwrap();
         let (file, text) = shared(&dir, "script.sh");
         let (effects, effects_text) = shared(&dir, "effects");
@@ -586,7 +590,6 @@ impl Scene {
         let before = self.processes();
         let mut taken = Vec::new();
         let mut filler = None;
-        let began = Instant::now();
         let refused = loop {
             let number = taken.len();
             assert!(number < 500, "the full disk is not felt");
@@ -597,17 +600,12 @@ impl Scene {
                 .fleet
                 .cli(&["run", "--device", &guid, "--lang", "sh", "--json", "--file", &text]);
             if !out.status.success() {
-                let refused = exit_and_code(&out);
-                // A service that met the full disk was started anew, and has not heard of the others yet.
-                if refused.ends_with(" stale") && began.elapsed() < PATIENCE {
-                    continue;
-                }
-                break refused;
+                break exit_and_code(&out);
             }
             let answer: Value = serde_json::from_slice(&out.stdout).unwrap();
             taken.push(answer["job"].as_str().unwrap().to_owned());
             if number == 2 {
-                filler = Some(fill(&self.disks.join("server")));
+                filler = Some(fill(&self.disks.join("server"), free_bytes));
             }
         };
         eprintln!(
@@ -703,10 +701,12 @@ fn start(root: &Path, dependencies: &Path, listen: &str) -> Output {
         .unwrap()
 }
 
-/// Writes a file until its disk takes not one byte more, and returns its path.
-fn fill(disk: &Path) -> PathBuf {
+/// Writes a file until its disk has so many bytes left, and returns its path.
+fn fill(disk: &Path, free_bytes: u64) -> PathBuf {
     let path = disk.join("filler");
     let mut file = std::fs::File::create(&path).unwrap();
+    let room = disk.join("room");
+    std::fs::write(&room, vec![0x55; usize::try_from(free_bytes).unwrap()]).unwrap();
     for size in [1 << 20, 4 << 10, 1] {
         let bytes = vec![0x55; size];
         loop {
@@ -717,5 +717,6 @@ fn fill(disk: &Path) -> PathBuf {
             }
         }
     }
+    std::fs::remove_file(room).unwrap();
     path
 }
