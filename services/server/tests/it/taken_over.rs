@@ -23,7 +23,7 @@ use borealis_service_kit::bus::{Bus, BusConfig, RequestOptions};
 use borealis_service_kit::clock::{Clock as _, SystemClock};
 use borealis_service_kit::random;
 use borealis_service_kit::trust::TrustFile;
-use borealis_test_support::{Messages, programs};
+use borealis_test_support::{Messages, narrowed, programs};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
