@@ -20,23 +20,18 @@
 //! | `out_of_scope` | it holds the right, but not for this device or site |
 //! | `stale` | the newest word from access is too old to decide by |
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use biscuit_auth::builder::{
-    AuthorizerBuilder, BiscuitBuilder, BlockBuilder, Fact, Rule, Term, fact, pred, rule, string, var,
-};
+use biscuit_auth::builder::{AuthorizerBuilder, Fact, Term, fact, string};
 use biscuit_auth::error::{FailedCheck, Logic, RunLimit, Token};
-use biscuit_auth::{Algorithm, Authorizer, AuthorizerLimits, Biscuit, KeyPair, PrivateKey, UnverifiedBiscuit};
+use biscuit_auth::{Algorithm, Authorizer, AuthorizerLimits, Biscuit};
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::PublicKey;
-use borealis_bus_schema::ids::{GrantId, Guid, OperatorId, SessionId, SiteName};
 use borealis_bus_schema::reply::WireError;
-use borealis_bus_schema::routes::{Need, Right};
+use borealis_bus_schema::routes::Need;
 use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
-use ed25519_dalek::SigningKey;
 use thiserror::Error;
 
 use crate::clock::Clock;
@@ -44,14 +39,22 @@ use crate::follow::Freshness;
 use crate::revocation::{Limit, RevocationSet};
 use crate::trust::FormerBiscuitRoot;
 
+mod caller;
+mod mint;
 mod narrowing;
 pub mod reach;
+mod read;
 
+pub use caller::{Caller, Resource};
+pub use mint::{
+    BiscuitRoot, Bounds, HOP_LIFE_MS, SessionClaims, attenuate, mint_grant, mint_grant_within, mint_session,
+    mint_session_within,
+};
 pub use narrowing::Narrowing;
 pub use reach::{Reach, Sites};
 
-/// Is how long a hop's attenuated biscuit lives, in milliseconds.
-pub const HOP_LIFE_MS: i64 = 30_000;
+use mint::seconds_down;
+use read::read_caller;
 
 /// Is how old access's newest head may be for a decision, in milliseconds.
 pub const STALE_AFTER_MS: i64 = 5_000;
@@ -68,87 +71,6 @@ pub const MAX_TOKEN_BYTES: usize = 64 << 10;
 
 /// Is how often a token is judged again when the machine took the time away.
 const TRIES: u32 = 3;
-
-/// Is whoever a biscuit speaks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    /// The operator; a grant's author.
-    pub operator: OperatorId,
-    /// The operator's name.
-    pub username: String,
-    /// The session; for a grant the one in which it was asked for.
-    pub session: SessionId,
-    /// The key that signs this session's changing requests.
-    pub session_key: PublicKey,
-    /// The rights held anywhere.
-    pub rights: BTreeSet<Right>,
-    /// The sites that the right in question reaches; of every right where none was in question.
-    pub sites: Sites,
-    /// The sites of each right.
-    pub reach: Reach,
-    /// When the biscuit ends at the latest.
-    pub expires_at: Timestamp,
-    /// The devices that the biscuit is narrowed to; none where it is not narrowed.
-    pub devices: Option<BTreeSet<Guid>>,
-    /// Whether the biscuit is an API token, or the grant of one.
-    pub is_token: bool,
-    /// The operator's epoch when it was minted.
-    pub epoch: u64,
-    /// When the password was last proved in the session, as far as the biscuit says.
-    pub proved_at: Option<Timestamp>,
-    /// The grant, when the biscuit is one.
-    pub grant: Option<GrantId>,
-    /// The digest of the signed request and its command that the grant covers, when the biscuit is one.
-    pub call_digest: Option<[u8; 32]>,
-}
-
-impl Caller {
-    /// Tells whether the caller holds a right on a site.
-    pub fn may(&self, right: Right, site: &SiteName) -> bool {
-        self.reach.get(&right).is_some_and(|sites| sites.reach(site))
-    }
-
-    /// Tells whether the caller holds a right on a device of a site.
-    pub fn may_on(&self, right: Right, site: &SiteName, guid: &Guid) -> bool {
-        self.may(right, site) && self.devices.as_ref().is_none_or(|devices| devices.contains(guid))
-    }
-
-    /// Tells whether the caller holds a right on every device of every site.
-    pub fn may_on_all(&self, right: Right) -> bool {
-        self.may_everywhere(right) && self.devices.is_none()
-    }
-
-    /// Tells whether the caller holds a right on every site, also those to come.
-    pub fn may_everywhere(&self, right: Right) -> bool {
-        self.reach.get(&right) == Some(&Sites::All)
-    }
-
-    /// Takes away what another word on the same caller does not hold.
-    #[must_use]
-    pub fn within(mut self, reach: &Reach, need: Need) -> Self {
-        self.reach = reach::meet(&self.reach, reach);
-        self.facing(need)
-    }
-
-    /// Fills in what follows from the reach for whatever is needed.
-    fn facing(mut self, need: Need) -> Self {
-        self.rights = self.reach.keys().copied().collect();
-        self.sites = match need {
-            Need::Right(right) => self.reach.get(&right).cloned().unwrap_or_else(Sites::none),
-            Need::Public | Need::Session => self.reach.values().fold(Sites::none(), |all, sites| all.join(sites)),
-        };
-        self
-    }
-}
-
-/// Is a device with its site, as a policy sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resource {
-    /// The device; none where only the site matters.
-    pub guid: Option<Guid>,
-    /// Its site.
-    pub site: SiteName,
-}
 
 /// Says why a biscuit could not be made or read.
 #[derive(Debug, Error)]
@@ -174,196 +96,8 @@ fn failed(did: &'static str) -> impl FnOnce(Token) -> AuthError {
     move |source| AuthError::Biscuit { did, source }
 }
 
-/// Holds the private key that signs biscuits; only access has it.
-pub struct BiscuitRoot(KeyPair);
-
-impl BiscuitRoot {
-    /// Takes the key as it stands in `biscuit_root.ed25519`.
-    ///
-    /// Errors: [`AuthError::Key`].
-    pub fn new(key: &SigningKey) -> Result<Self, AuthError> {
-        let bytes = zeroize::Zeroizing::new(key.to_bytes());
-        let private = PrivateKey::from_bytes(bytes.as_slice(), Algorithm::Ed25519).map_err(|_| AuthError::Key)?;
-        Ok(Self(KeyPair::from(&private)))
-    }
-
-    /// Returns the key with which services verify.
-    pub fn public(&self) -> Result<PublicKey, AuthError> {
-        let bytes = self.0.public().to_bytes();
-        <[u8; 32]>::try_from(bytes.as_slice())
-            .map(PublicKey::from_bytes)
-            .map_err(|_| AuthError::Key)
-    }
-}
-
-/// Is what access says of a log-in.
-#[derive(Debug, Clone)]
-pub struct SessionClaims {
-    /// The operator.
-    pub operator: OperatorId,
-    /// The operator's name.
-    pub username: String,
-    /// The session.
-    pub session: SessionId,
-    /// The key that signs the session's changing requests.
-    pub session_key: PublicKey,
-    /// What the operator may do, and where.
-    pub rights: Reach,
-    /// When the session ends at the latest.
-    pub expires_at: Timestamp,
-}
-
-/// Is what binds a biscuit besides its claims.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Bounds {
-    /// The epoch of its operator: how often the operator's standing had changed when it was minted.
-    pub epoch: u64,
-    /// The devices that it is for; none where it is for all that its sites have.
-    pub devices: Option<BTreeSet<Guid>>,
-    /// Whether it is an API token, or the grant of one.
-    pub is_token: bool,
-    /// When the password was last proved in the session.
-    pub proved_at: Option<Timestamp>,
-}
-
-/// Mints a session's biscuit, base64url.
-///
-/// Shape: `operator(hex); username(text); session(hex); session_key(base64url); right(site or "*", right)…;
-/// expires(time); epoch(number); check if time($t), $t < expires`. No `epoch` is the first one, 0. An API token has `token(id)`
-/// besides, and `only_device(guid)…` where it is for some devices; a log-in has `proved(time)`.
-///
-/// Errors: [`AuthError::Biscuit`].
-pub fn mint_session(root: &BiscuitRoot, claims: &SessionClaims) -> Result<String, AuthError> {
-    mint_session_within(root, claims, &Bounds::default())
-}
-
-/// Mints a session's biscuit within bounds; see [`mint_session`].
-///
-/// Errors: [`AuthError::Biscuit`].
-pub fn mint_session_within(root: &BiscuitRoot, claims: &SessionClaims, bounds: &Bounds) -> Result<String, AuthError> {
-    let builder = session_facts(claims, bounds, "operator")?;
-    finish(root, builder)
-}
-
-/// Mints a grant's biscuit, base64url: the session's facts as they were, the author, the grant and what it covers.
-///
-/// Shape: as [`mint_session`] with `author(hex)` instead of `operator(hex)`, and `grant(hex); call_digest(hex)`.
-///
-/// Errors: [`AuthError::Biscuit`].
-pub fn mint_grant(
-    root: &BiscuitRoot,
-    claims: &SessionClaims,
-    grant: GrantId,
-    call_digest: &[u8; 32],
-) -> Result<String, AuthError> {
-    mint_grant_within(root, claims, grant, call_digest, &Bounds::default())
-}
-
-/// Mints a grant's biscuit within bounds; see [`mint_grant`].
-///
-/// Errors: [`AuthError::Biscuit`].
-pub fn mint_grant_within(
-    root: &BiscuitRoot,
-    claims: &SessionClaims,
-    grant: GrantId,
-    call_digest: &[u8; 32],
-    bounds: &Bounds,
-) -> Result<String, AuthError> {
-    let builder = session_facts(claims, bounds, "author")?
-        .fact(text_fact("grant", &grant.to_string()))
-        .and_then(|b| b.fact(text_fact("call_digest", &hex::encode(call_digest))))
-        .map_err(failed("minted"))?;
-    finish(root, builder)
-}
-
 fn text_fact(name: &str, text: &str) -> Fact {
     fact(name, &[string(text)])
-}
-
-fn session_facts(claims: &SessionClaims, bounds: &Bounds, who: &str) -> Result<BiscuitBuilder, AuthError> {
-    let mut facts = vec![
-        text_fact(who, &claims.operator.to_string()),
-        text_fact("username", &claims.username),
-        text_fact("session", &claims.session.to_string()),
-        text_fact("session_key", &claims.session_key.to_string()),
-        fact("expires", &[Term::Date(seconds_up(claims.expires_at))]),
-        fact(
-            "epoch",
-            &[Term::Integer(i64::try_from(bounds.epoch).unwrap_or(i64::MAX))],
-        ),
-    ];
-    if bounds.is_token {
-        facts.push(text_fact("token", &claims.session.to_string()));
-    }
-    if let Some(proved_at) = bounds.proved_at {
-        // Rounded down: never fresher than it is.
-        facts.push(fact("proved", &[Term::Date(seconds_down(proved_at))]));
-    }
-    let narrowing = Narrowing {
-        devices: bounds.devices.clone(),
-        ..Narrowing::default()
-    };
-    facts.extend(narrowing.facts());
-    for (right, sites) in &claims.rights {
-        for site in sites.names() {
-            facts.push(fact("right", &[string(&site), string(right.as_str())]));
-        }
-    }
-    let mut builder = Biscuit::builder();
-    for fact in facts {
-        builder = builder.fact(fact).map_err(failed("minted"))?;
-    }
-    let check = format!("check if time($t), $t < {}", date(claims.expires_at));
-    builder.check(check.as_str()).map_err(failed("minted"))
-}
-
-fn finish(root: &BiscuitRoot, builder: BiscuitBuilder) -> Result<String, AuthError> {
-    builder
-        .build(&root.0)
-        .and_then(|biscuit| biscuit.to_base64())
-        .map_err(failed("minted"))
-}
-
-/// Narrows a biscuit to one service, one action and a time to live of milliseconds; needs no key.
-///
-/// Shape: `check if service(name); check if action(text); check if time($t), $t < end`. Biscuits count time in whole seconds,
-/// so the end is rounded up.
-///
-/// Errors: [`AuthError::Biscuit`] for what is no biscuit.
-pub fn attenuate(
-    biscuit: &str,
-    service: Service,
-    action: Need,
-    now: Timestamp,
-    life_ms: i64,
-) -> Result<String, AuthError> {
-    let checks = [
-        format!("check if service(\"{service}\")"),
-        format!("check if action(\"{}\")", action.as_str()),
-        format!("check if time($t), $t < {}", date(now.plus_ms(life_ms))),
-    ];
-    let mut block = BlockBuilder::new();
-    for check in &checks {
-        block = block.check(check.as_str()).map_err(failed("narrowed"))?;
-    }
-    UnverifiedBiscuit::from_base64(biscuit)
-        .and_then(|biscuit| biscuit.append(block))
-        .and_then(|biscuit| biscuit.to_base64())
-        .map_err(failed("narrowed"))
-}
-
-/// Rounds an instant up to the whole seconds that biscuits count in.
-fn seconds_up(at: Timestamp) -> u64 {
-    u64::try_from(at.unix_ms().saturating_add(999).div_euclid(1000)).unwrap_or(0)
-}
-
-fn seconds_down(at: Timestamp) -> u64 {
-    u64::try_from(at.unix_ms().div_euclid(1000)).unwrap_or(0)
-}
-
-fn date(at: Timestamp) -> String {
-    let ms = i64::try_from(seconds_up(at)).unwrap_or(i64::MAX).saturating_mul(1000);
-    Timestamp::from_unix_ms(ms).to_string().replace(".000Z", "Z")
 }
 
 /// Returns a service's policy as it is embedded.
@@ -718,97 +452,6 @@ fn refused(error: &Token, held: &Reach, need: Need) -> WireError {
         }
         _ => beyond(),
     }
-}
-
-/// Asks for all facts of a name; made without text, since parsing it would cost more than the answer.
-fn every(name: &str, terms: &[&str]) -> Rule {
-    let terms: Vec<Term> = terms.iter().map(|term| var(term)).collect();
-    rule("data", &terms, &[pred(name, &terms)])
-}
-
-fn one_text(world: &mut Authorizer, name: &str) -> Result<Option<String>, AuthError> {
-    let found: Vec<(String,)> = world.query(every(name, &["x"])).map_err(failed("read"))?;
-    let mut found = found.into_iter();
-    match (found.next(), found.next()) {
-        (first, None) => Ok(first.map(|(text,)| text)),
-        _ => Err(AuthError::Facts),
-    }
-}
-
-/// Reads a number; none is 0.
-fn one_number(world: &mut Authorizer, name: &str) -> Result<u64, AuthError> {
-    let found: Vec<(i64,)> = world.query(every(name, &["x"])).map_err(failed("read"))?;
-    match found.as_slice() {
-        [] => Ok(0),
-        [(number,)] => u64::try_from(*number).map_err(|_| AuthError::Facts),
-        _ => Err(AuthError::Facts),
-    }
-}
-
-/// Reads an instant.
-fn one_date(world: &mut Authorizer, name: &str) -> Result<Option<Timestamp>, AuthError> {
-    let found: Vec<Fact> = world.query(every(name, &["x"])).map_err(failed("read"))?;
-    match found.as_slice() {
-        [] => Ok(None),
-        [date] => match date.predicate.terms.as_slice() {
-            [Term::Date(seconds)] => {
-                let ms = i64::try_from(*seconds).unwrap_or(i64::MAX).saturating_mul(1000);
-                Ok(Some(Timestamp::from_unix_ms(ms)))
-            }
-            _ => Err(AuthError::Facts),
-        },
-        _ => Err(AuthError::Facts),
-    }
-}
-
-fn parsed<T: std::str::FromStr>(text: Option<String>) -> Result<T, AuthError> {
-    text.and_then(|t| t.parse().ok()).ok_or(AuthError::Facts)
-}
-
-/// Reads the authority block's facts, and the epoch; facts of later blocks are not visible to these queries.
-fn read_caller(world: &mut Authorizer) -> Result<(Caller, u64), AuthError> {
-    let grant: Option<String> = one_text(world, "grant")?;
-    let who = if grant.is_some() { "author" } else { "operator" };
-    let operator = parsed(one_text(world, who)?)?;
-    let session = parsed(one_text(world, "session")?)?;
-    let session_key = parsed(one_text(world, "session_key")?)?;
-    let username = one_text(world, "username")?.ok_or(AuthError::Facts)?;
-    let call_digest = match (&grant, one_text(world, "call_digest")?) {
-        (Some(_), Some(text)) => {
-            let mut digest = [0u8; 32];
-            hex::decode_to_slice(text, &mut digest).map_err(|_| AuthError::Facts)?;
-            Some(digest)
-        }
-        (None, None) => None,
-        _ => return Err(AuthError::Facts),
-    };
-    let expires_at = one_date(world, "expires")?.ok_or(AuthError::Facts)?;
-    let pairs: Vec<(String, String)> = world.query(every("right", &["s", "r"])).map_err(failed("read"))?;
-    let mut reach = Reach::new();
-    for (site, right) in pairs {
-        // A right of a newer version is none of this one's.
-        if let Ok(right) = right.parse() {
-            reach.entry(right).or_insert_with(Sites::none).add(&site)?;
-        }
-    }
-    let epoch = one_number(world, "epoch")?;
-    let caller = Caller {
-        operator,
-        username,
-        session,
-        session_key,
-        rights: BTreeSet::new(),
-        sites: Sites::none(),
-        reach,
-        expires_at,
-        devices: None,
-        is_token: one_text(world, "token")?.is_some(),
-        epoch,
-        proved_at: one_date(world, "proved")?,
-        grant: grant.map(|text| parsed(Some(text))).transpose()?,
-        call_digest,
-    };
-    Ok((caller, epoch))
 }
 
 #[cfg(test)]

@@ -1,8 +1,14 @@
+use super::mint::finish;
 use super::*;
 use crate::clock::ManualClock;
+use biscuit_auth::UnverifiedBiscuit;
+use biscuit_auth::builder::BlockBuilder;
 use borealis_bus_schema::codec;
+use borealis_bus_schema::ids::{GrantId, Guid, OperatorId, SessionId, SiteName};
 use borealis_bus_schema::messages::shared_events::{OperatorDisabled, OperatorEnabled, OperatorRightsChanged};
-use std::collections::BTreeMap;
+use borealis_bus_schema::routes::Right;
+use ed25519_dalek::SigningKey;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const NOW: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
 
