@@ -232,8 +232,6 @@ codes! {
     BusUnusable = "bus_unusable", Server, Never, 503;
     /// Another server uses this root.
     RootInUse = "root_in_use", Caller, Never, 409;
-    /// The port is taken.
-    PortInUse = "port_in_use", Caller, Never, 409;
 }
 
 impl fmt::Display for Code {

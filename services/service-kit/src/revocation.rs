@@ -98,10 +98,6 @@ impl RevocationSet {
     pub fn grant_revoked(&self, grant: &GrantId) -> bool {
         self.read(|sets| sets.grants.contains(grant))
     }
-    /// Tells whether an operator is disabled.
-    pub fn operator_disabled(&self, operator: &OperatorId) -> bool {
-        self.read(|sets| sets.operators.get(operator).is_some_and(|standing| standing.disabled))
-    }
     /// Says how far a token of an operator reaches that was minted in an epoch.
     pub fn limit(&self, operator: &OperatorId, epoch: u64) -> Limit {
         self.read(|sets| {
@@ -201,7 +197,7 @@ mod tests {
         };
         set.apply("OperatorDisabled", &codec::encode(&disabled).unwrap())
             .unwrap();
-        assert!(set.operator_disabled(&operator));
+        assert_eq!(set.limit(&operator, 0), Limit::Void);
     }
 
     fn changed(set: &RevocationSet, operator: OperatorId, epoch: u64, rights: &[(&str, &str)]) {
@@ -272,6 +268,5 @@ mod tests {
             assert_eq!(rights_at(&set, operator, epoch), Some(vec!["void"]));
         }
         assert_eq!(rights_at(&set, operator, 2), None);
-        assert!(!set.operator_disabled(&operator));
     }
 }
