@@ -14,7 +14,8 @@ pub mod enroll_poll;
 pub mod enroll_request;
 pub mod hello;
 
-use borealis_bus_schema::codec;
+mod public;
+
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::SiteName;
 use borealis_bus_schema::messages::shared_events::Actor;
@@ -26,8 +27,6 @@ use serde::Serialize;
 use crate::error::Refusal;
 use crate::ledger::Stamp;
 
-/// Is the largest body of a public route, in bytes.
-const MAX_PUBLIC_BODY_BYTES: usize = 16 << 10;
 /// Is how many items a page holds unless asked.
 const PAGE: usize = 200;
 /// Is how many items a page holds at most.
@@ -78,11 +77,6 @@ fn reach_object(ctx: &OperatorCtx, site: &SiteName, missing: Refusal) -> Result<
         Code::OutOfScope => missing,
         _ => error.into(),
     })
-}
-
-/// Reads the body of a public route.
-fn public_body<T: serde::de::DeserializeOwned>(call: &OperatorCall) -> Result<T, Refusal> {
-    Ok(codec::decode_json(&call.body, MAX_PUBLIC_BODY_BYTES)?)
 }
 
 /// Cuts a page out of items that are in order; the cursor is the key of the last item before it.

@@ -1,48 +1,32 @@
 //! `device-renew`: a device gets its next credentials by its signature.
 
 use borealis_bus_schema::audit::Actor;
-use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::{Form, PublicKey};
 use borealis_bus_schema::messages::enrollment::{Renew, Renewed};
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
-use borealis_bus_schema::reply::WireError;
 use borealis_service_kit::audit;
 use borealis_service_kit::operator::PublicCtx;
 use borealis_service_kit::random;
-use data_encoding::BASE64URL_NOPAD;
 
-use super::public_body;
+use super::public::{NONCE_BYTES, answer, check_nonce, credentials, public_body};
 use crate::aggregate::device::DeviceRejection;
 use crate::app::{App, completion};
-use crate::error::{Fault, Refusal};
+use crate::error::Refusal;
 use crate::ledger::{Outcome, Stamp};
 use crate::state::State;
 use crate::stored::Event;
-
-/// Is how many bytes a nonce has.
-pub(super) const NONCE_BYTES: usize = 16;
 
 /// Renews a device's credentials.
 ///
 /// Errors: `throttled`, `malformed`, `invalid_field`, `proof_invalid` (also for a device that is not known), `clock_skew`,
 /// `refresh_invalid`, `device_revoked`, `device_decommissioned`, `unavailable` while the bus has no address.
 pub async fn handle(app: &App, ctx: &PublicCtx) -> Result<Renewed, Refusal> {
-    app.admit_peer(&ctx.call.peer, ctx.now)?;
-    let outcome = renew(app, ctx).await;
-    if let Err(refusal) = &outcome {
-        app.note_failure(&ctx.call.peer, refusal, ctx.now);
-    }
-    outcome
+    answer(app, ctx, renew(app, ctx)).await
 }
 
 async fn renew(app: &App, ctx: &PublicCtx) -> Result<Renewed, Refusal> {
     let asked: Renew = public_body(&ctx.call)?;
-    let nonce = BASE64URL_NOPAD.decode(asked.nonce.as_bytes());
-    if nonce.map_or(0, |bytes| bytes.len()) != NONCE_BYTES {
-        return Err(Refusal::InvalidField {
-            what: "nonce is not 16 bytes as base64url".to_owned(),
-        });
-    }
+    check_nonce("nonce", &asked.nonce, NONCE_BYTES)?;
     let key = verify(app, &asked).inspect_err(|_| notice_old_key(app, &asked))?;
     audit::note_actor(Actor::device(&asked.guid));
     audit::note_object("device", asked.guid);
@@ -80,13 +64,7 @@ async fn renew(app: &App, ctx: &PublicCtx) -> Result<Renewed, Refusal> {
     let state = app.ledger.state();
     let device = state.device(&asked.guid).ok_or(UNPROVED)?;
     let family = device.family.ok_or(DeviceRejection::RefreshInvalid)?;
-    let credentials = app
-        .issuer
-        .credentials(device, &family, ctx.now, ctx.now)
-        .map_err(Fault::from)?;
-    if credentials.bus_urls.is_empty() {
-        return Err(WireError::new(Code::Unavailable, "the bus has no address yet").into());
-    }
+    let credentials = credentials(app, device, &family, ctx.now, ctx.now)?;
     Ok(Renewed {
         credentials,
         key_set: app.issuer.key_set(),

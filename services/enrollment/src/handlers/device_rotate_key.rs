@@ -1,19 +1,15 @@
 //! `device-rotate-key`: a device has a new identity key, and shows that it has both.
 
 use borealis_bus_schema::audit::Actor;
-use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::messages::enrollment::{KeyRotated, RotateKey};
-use borealis_bus_schema::reply::WireError;
 use borealis_service_kit::audit;
 use borealis_service_kit::operator::PublicCtx;
 use borealis_service_kit::random;
-use data_encoding::BASE64URL_NOPAD;
 
-use super::device_renew::NONCE_BYTES;
-use super::public_body;
+use super::public::{NONCE_BYTES, answer, check_nonce, credentials, public_body};
 use crate::aggregate::device::{DeviceRejection, NewKey};
 use crate::app::App;
-use crate::error::{Fault, Refusal};
+use crate::error::Refusal;
 use crate::ledger::{Outcome, Stamp};
 use crate::state::State;
 use crate::stored::Event;
@@ -28,22 +24,12 @@ use crate::stored::Event;
 /// `wrong_state` for a device that is not active, `refresh_invalid`, `machine_conflict` when the new key is known already,
 /// `device_revoked`, `device_decommissioned`, `unavailable` while the bus has no address.
 pub async fn handle(app: &App, ctx: &PublicCtx) -> Result<KeyRotated, Refusal> {
-    app.admit_peer(&ctx.call.peer, ctx.now)?;
-    let outcome = rotate(app, ctx).await;
-    if let Err(refusal) = &outcome {
-        app.note_failure(&ctx.call.peer, refusal, ctx.now);
-    }
-    outcome
+    answer(app, ctx, rotate(app, ctx)).await
 }
 
 async fn rotate(app: &App, ctx: &PublicCtx) -> Result<KeyRotated, Refusal> {
     let asked: RotateKey = public_body(&ctx.call)?;
-    let nonce = BASE64URL_NOPAD.decode(asked.nonce.as_bytes());
-    if nonce.map_or(0, |bytes| bytes.len()) != NONCE_BYTES {
-        return Err(Refusal::InvalidField {
-            what: "nonce is not 16 bytes as base64url".to_owned(),
-        });
-    }
+    check_nonce("nonce", &asked.nonce, NONCE_BYTES)?;
     verify(&app.ledger.state(), &asked)?;
     audit::note_actor(Actor::device(&asked.guid));
     audit::note_object("device", asked.guid);
@@ -79,13 +65,7 @@ async fn rotate(app: &App, ctx: &PublicCtx) -> Result<KeyRotated, Refusal> {
     let state = app.ledger.state();
     let device = state.device(&asked.guid).ok_or(UNPROVED)?;
     let family = device.family.ok_or(DeviceRejection::RefreshInvalid)?;
-    let credentials = app
-        .issuer
-        .credentials(device, &family, ctx.now, ctx.now)
-        .map_err(Fault::from)?;
-    if credentials.bus_urls.is_empty() {
-        return Err(WireError::new(Code::Unavailable, "the bus has no address yet").into());
-    }
+    let credentials = credentials(app, device, &family, ctx.now, ctx.now)?;
     Ok(KeyRotated { credentials })
 }
 

@@ -1,16 +1,14 @@
 //! `enroll-poll`: a machine asks whether it is a device, and takes its identity.
 
-use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::messages::enrollment::{EnrollPoll, EnrollState, Identity};
-use borealis_bus_schema::reply::WireError;
 use borealis_service_kit::audit;
 use borealis_service_kit::operator::PublicCtx;
 use borealis_service_kit::random;
 
-use super::public_body;
+use super::public::{answer, credentials, public_body};
 use crate::aggregate::approval::{Approval, ApprovalRejection, Decision};
 use crate::app::App;
-use crate::error::{Fault, Refusal};
+use crate::error::Refusal;
 use crate::ledger::{Outcome, Stamp};
 use crate::state::State;
 use crate::stored::Event;
@@ -23,12 +21,7 @@ const RETRY_AFTER_MS: u64 = 1_000;
 /// Errors: `throttled`, `malformed`, `not_found`, `proof_invalid`, `wrong_state` once the identity was shown,
 /// `device_revoked`, `unavailable` while the bus has no address.
 pub async fn handle(app: &App, ctx: &PublicCtx) -> Result<EnrollState, Refusal> {
-    app.admit_peer(&ctx.call.peer, ctx.now)?;
-    let outcome = poll(app, ctx).await;
-    if let Err(refusal) = &outcome {
-        app.note_failure(&ctx.call.peer, refusal, ctx.now);
-    }
-    outcome
+    answer(app, ctx, poll(app, ctx)).await
 }
 
 async fn poll(app: &App, ctx: &PublicCtx) -> Result<EnrollState, Refusal> {
@@ -77,13 +70,7 @@ async fn identity(app: &App, ctx: &PublicCtx, approval: &Approval) -> Result<Enr
         .family
         .filter(|family| family.name == id && family.newest == 1)
         .ok_or(ApprovalRejection::Completed)?;
-    let credentials = app
-        .issuer
-        .credentials(device, &family, family.issued_at, ctx.now)
-        .map_err(Fault::from)?;
-    if credentials.bus_urls.is_empty() {
-        return Err(WireError::new(Code::Unavailable, "the bus has no address yet").into());
-    }
+    let credentials = credentials(app, device, &family, family.issued_at, ctx.now)?;
     Ok(EnrollState::Approved(Box::new(Identity {
         guid: device.guid(),
         site: device.enrolled.site.clone(),

@@ -8,7 +8,7 @@ use borealis_service_kit::operator::PublicCtx;
 use borealis_service_kit::random;
 use data_encoding::BASE64URL_NOPAD;
 
-use super::public_body;
+use super::public::{answer, check_nonce, public_body};
 use crate::aggregate::approval::{Approval, Asked, Decision};
 use crate::aggregate::device::{Device, DeviceRejection};
 use crate::app::{App, Approver, admission, rivals};
@@ -33,12 +33,7 @@ const MAX_TEXT_CHARS: usize = 255;
 /// Errors: `throttled`, `stale`, `malformed`, `invalid_field`, `proof_invalid`, `code_invalid`, `code_expired`, `code_used`,
 /// `code_revoked`, `device_decommissioned`.
 pub async fn handle(app: &App, ctx: &PublicCtx) -> Result<EnrollChallenge, Refusal> {
-    app.admit_peer(&ctx.call.peer, ctx.now)?;
-    let outcome = request(app, ctx).await;
-    if let Err(refusal) = &outcome {
-        app.note_failure(&ctx.call.peer, refusal, ctx.now);
-    }
-    outcome
+    answer(app, ctx, request(app, ctx)).await
 }
 
 async fn request(app: &App, ctx: &PublicCtx) -> Result<EnrollChallenge, Refusal> {
@@ -171,10 +166,7 @@ fn decide(
 
 fn check_fields(request: &EnrollRequest) -> Result<(), Refusal> {
     let invalid = |what: &str| Refusal::InvalidField { what: what.to_owned() };
-    let nonce = BASE64URL_NOPAD.decode(request.client_nonce.as_bytes());
-    if nonce.map_or(0, |bytes| bytes.len()) != NONCE_BYTES {
-        return Err(invalid("client_nonce is not 32 bytes as base64url"));
-    }
+    check_nonce("client_nonce", &request.client_nonce, NONCE_BYTES)?;
     let HostFacts {
         hostname,
         os,
