@@ -305,7 +305,7 @@ impl Shell {
         match output {
             // `drive` writes these itself.
             Output::Append { .. } => {}
-            Output::Reply { to, reply } => self.speaker.answer(to, &reply).await,
+            Output::Reply { to, reply } => self.speaker.answer(to, &reply),
             Output::SendHello(signed) => self.speaker.hello(&signed),
             Output::AskTime => self.renewal.hurry(),
             Output::KeepKeySet(signed) => {
@@ -316,7 +316,7 @@ impl Shell {
             Output::Start(order) => self.roles.begin(order, &self.hands),
             Output::End { key, why } => self.roles.handle(&Action::End(key, why), &self.hands),
             Output::EndLeftovers(key) => self.roles.handle(&Action::EndLeftovers(key), &self.hands),
-            Output::SendState { role, state } => self.speaker.state(&role, &state).await,
+            Output::SendState { role, state } => self.speaker.state(role, &state),
             Output::SendOutput {
                 key,
                 role,
@@ -399,9 +399,11 @@ impl Shell {
                 if renewed.rotate_key {
                     self.draw_keys("an operator");
                 }
-                let credentials = renewed.credentials;
+                let mut credentials = renewed.credentials;
                 if let Err(error) = self.keeper.credentials(self.deployment, &credentials) {
                     tracing::error!(error, "fresh credentials cannot be kept");
+                    // The token on disk counts until its successor is shown: after a restart it is all that there is.
+                    credentials.refresh_token = self.renewal.refresh_token();
                 }
                 if self.line.took(&credentials) {
                     tracing::info!("the bus has moved");
@@ -444,12 +446,13 @@ impl Shell {
     }
 
     /// Goes on with the keys that the server took: runs go on, and what they came to is signed with the new key.
-    async fn rekeyed(&mut self, keys: DeviceKeys, credentials: Credentials) {
+    async fn rekeyed(&mut self, keys: DeviceKeys, mut credentials: Credentials) {
         if let Err(error) = self.keeper.adopt_keys(&keys, self.deployment, &credentials) {
             tracing::error!(
                 error,
                 "the new identity key is not in its place yet; that is done at the next start"
             );
+            credentials.refresh_token = self.renewal.refresh_token();
         }
         tracing::info!(words = keys.words(), "this device has a new identity key");
         self.core.rekey(Box::new(keys.clone()), self.clocks.now());

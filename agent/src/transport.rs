@@ -37,6 +37,9 @@ const ORDER_CAPACITY: usize = 512;
 /// A client that is dropped while it tries cannot be told, so that it must end by itself: after some minutes.
 const ATTEMPTS: usize = 24;
 
+/// Is how long a word waits for the connection to take it; the library takes none while it connects and its queue is full.
+const SEND_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Says why the bus cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
@@ -206,8 +209,11 @@ impl Bus {
 
     /// Connects anew, so that a fresh JWT counts before the old one ends.
     pub async fn reconnect(&self) {
-        if let Err(error) = self.client.force_reconnect().await {
-            tracing::warn!(error = %error, "the connection cannot be renewed now");
+        match tokio::time::timeout(SEND_PATIENCE, self.client.force_reconnect()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error = %error, "the connection cannot be renewed now"),
+            // It connects anew as it is, and reads the newest JWT then.
+            Err(_) => tracing::debug!("the connection is being renewed"),
         }
     }
 
@@ -219,12 +225,16 @@ impl Bus {
 }
 
 impl Voice {
-    /// Answers an order.
+    /// Answers an order; an answer that the connection does not take is lost, and asked for again.
     pub async fn answer(&self, to: String, body: Vec<u8>) {
         if body.len() > self.payload_bytes {
             tracing::error!(bytes = body.len(), "an answer is larger than this device may send");
-        } else if let Err(error) = self.client.publish(to, body.into()).await {
-            tracing::warn!(error = %error, "an answer could not be sent");
+            return;
+        }
+        match tokio::time::timeout(SEND_PATIENCE, self.client.publish(to, body.into())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error = %error, "an answer could not be sent"),
+            Err(_) => tracing::debug!("an answer was not sent, the connection takes none now"),
         }
     }
 
@@ -264,13 +274,16 @@ impl Voice {
 
     /// Hints at something; it may be lost.
     pub async fn hint(&self, role: &RoleName, verb: &VerbName, body: Vec<u8>) {
-        if body.len() <= self.payload_bytes
-            && let Err(error) = self
-                .client
-                .publish_with_headers(self.subject(role, verb), headers(), body.into())
-                .await
-        {
-            tracing::debug!(error = %error, verb = %verb, "a hint was not sent");
+        if body.len() > self.payload_bytes {
+            return;
+        }
+        let sent = self
+            .client
+            .publish_with_headers(self.subject(role, verb), headers(), body.into());
+        match tokio::time::timeout(SEND_PATIENCE, sent).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(error = %error, verb = %verb, "a hint was not sent"),
+            Err(_) => tracing::debug!(verb = %verb, "a hint was not sent, the connection takes none now"),
         }
     }
 
@@ -393,6 +406,40 @@ mod tests {
 
     fn keys() -> DeviceKeys {
         DeviceKeys::of_seeds([1; 32], [2; 32])
+    }
+
+    #[tokio::test]
+    async fn given_a_bus_that_is_away_then_nobody_waits_for_ever_to_speak() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let ca = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (links, _heard) = tokio::sync::mpsc::unbounded_channel();
+        let config = BusConfig {
+            urls: vec![format!("tls://localhost:{}", closed.port())],
+            guid: Guid::from_random([3; 16]),
+            keys: keys(),
+            ca_pem: ca.cert.pem(),
+            jwt: Arc::default(),
+            links,
+            jitter_seed: 1,
+            label: "a".to_owned(),
+        };
+        let bus = Bus::connect(config).await.unwrap();
+        let voice = bus.voice();
+        // The library takes as many as its queue holds; the rest is given up.
+        let spoken = async {
+            let words = (0..100).map(|_| {
+                let voice = voice.clone();
+                tokio::spawn(async move { voice.answer("_INBOX.x".to_owned(), vec![1]).await })
+            });
+            for word in words.collect::<Vec<_>>() {
+                word.await.unwrap();
+            }
+        };
+        let deadline = SEND_PATIENCE * 20;
+        tokio::time::timeout(deadline, spoken).await.expect("each word ends");
     }
 
     #[test]

@@ -205,12 +205,12 @@ impl Agent {
         loop {
             self.boot
                 .write_line(&bootstrap_line(&format!("device {} begins", device.guid)));
-            let ended = runtime::run(self.parts(device.clone(), &files)?, stop.clone()).await?;
+            let ended = runtime::run(self.parts(device, &files)?, stop.clone()).await?;
             if matches!(ended, Ended::Stopped) {
                 self.boot.write_line(&bootstrap_line("stopped"));
                 return Ok(());
             }
-            tracing::error!(guid = %device.guid, "the server does not know this device any more");
+            tracing::error!("the server does not know this device any more");
             self.boot
                 .write_line(&bootstrap_line("the server does not know this device any more"));
             if self.code.is_some() {
@@ -232,6 +232,8 @@ impl Agent {
             {
                 return Ok(());
             }
+            // What was renewed, or replaced, meanwhile stands on disk.
+            device = files.load()?.ok_or(StartError::NoDevice)?;
         }
     }
 

@@ -198,8 +198,9 @@ impl Journal for FileJournal {
         let before = self.len;
         self.write_all(&bytes)?;
         if let Err(source) = self.file.sync_data() {
-            // What the disk did not confirm was not written.
+            // What the disk did not confirm was not written; what was set aside is given back with it.
             self.len = before;
+            self.set_aside = 0;
             let undone = self.file.set_len(before);
             return Err(self.io(undone.err().unwrap_or(source)));
         }

@@ -5,7 +5,7 @@ use crate::core::backoff::{Backoff, Jitter};
 use crate::identity::api::{Api, ApiError};
 use crate::identity::{Device, DeviceKeys, renew, rotate};
 use borealis_bus_schema::causes::chain;
-use borealis_bus_schema::codes::{Code, Retry};
+use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::messages::enrollment::{Credentials, KeyRotated, Renewed};
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,6 +101,11 @@ impl Renewal {
         self.took(credentials);
     }
 
+    /// Returns the refresh token that is shown at the next renewal.
+    pub(super) fn refresh_token(&self) -> String {
+        self.device.credentials.refresh_token.clone()
+    }
+
     /// Takes over fresh credentials.
     pub(super) fn took(&mut self, credentials: Credentials) {
         let whole = credentials.bus_jwt_expires_at.since_ms(credentials.server_time);
@@ -153,13 +158,7 @@ impl Renewal {
             Err(error) if self.device.next.is_some() => {
                 tracing::warn!(error = %chain(&error), "the server did not take a new key of this device");
                 self.due = Instant::now() + Duration::from_millis(self.backoff.next_ms(&mut self.jitter));
-                if matches!(
-                    error,
-                    ApiError::Refused {
-                        retry: Retry::Never,
-                        ..
-                    }
-                ) {
+                if is_no(&error) {
                     // The key that it has still counts, or none. The new one stays on disk and is offered at the next start.
                     self.device.next = None;
                     self.rotates_from = Some(Instant::now() + REFUSED_PAUSE);
@@ -177,6 +176,14 @@ impl Renewal {
                 }
             }
         }
+    }
+}
+
+/// Tells whether the server said no, rather than that it cannot say now.
+const fn is_no(error: &ApiError) -> bool {
+    match error {
+        ApiError::Refused { code, .. } => !matches!(code, Code::Throttled) && code.http_status() < 500,
+        _ => false,
     }
 }
 

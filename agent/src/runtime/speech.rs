@@ -1,4 +1,6 @@
-//! What the agent says to the server: each question is a task of its own, its answer an input of the core.
+//! What the agent says to the server: each word is a task of its own, what the server answers an input of the core.
+//!
+//! So the loop never waits for the connection, which takes nothing while it is away and its queue is full.
 
 use super::Hear;
 use crate::core::record::RunKey;
@@ -41,9 +43,12 @@ impl Speaker {
         self.voice = voice;
     }
 
-    pub(super) async fn answer(&self, to: ReplyTo, answer: &Reply<Accepted>) {
+    pub(super) fn answer(&self, to: ReplyTo, answer: &Reply<Accepted>) {
         match reply::encode(answer) {
-            Ok(body) => self.voice.answer(to.0, body).await,
+            Ok(body) => {
+                let voice = self.voice.clone();
+                tokio::spawn(async move { voice.answer(to.0, body).await });
+            }
             Err(error) => tracing::error!(error = %error, "an answer cannot be encoded"),
         }
     }
@@ -71,9 +76,10 @@ impl Speaker {
         });
     }
 
-    pub(super) async fn state(&self, role: &RoleName, state: &TellState) {
+    pub(super) fn state(&self, role: RoleName, state: &TellState) {
         if let Some((body, verb)) = encoded(state).zip(verb("state")) {
-            self.voice.hint(role, &verb, body).await;
+            let voice = self.voice.clone();
+            tokio::spawn(async move { voice.hint(&role, &verb, body).await });
         }
     }
 

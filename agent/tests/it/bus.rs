@@ -77,6 +77,10 @@ pub struct World {
     salt: [u8; 15],
     /// How long the device's first JWT lives.
     pub jwt_life_ms: i64,
+    /// Whether the agent's disk takes credentials.
+    pub keeper_has_room: bool,
+    /// Keys that the agent wants in the place of its own.
+    pub next: Option<DeviceKeys>,
     /// How the device reaches its server over HTTPS.
     pub api: Arc<dyn Fn() -> Option<Api> + Send + Sync>,
 }
@@ -97,10 +101,14 @@ impl Running {
     }
 }
 
-struct NoKeeper;
+/// Keeps nothing; says that it does, or that it cannot.
+struct NoKeeper {
+    has_room: bool,
+}
+
 impl Keeper for NoKeeper {
     fn credentials(&mut self, _: DeploymentId, _: &Credentials) -> Result<(), String> {
-        Ok(())
+        self.has_room.then_some(()).ok_or_else(|| "no room".to_owned())
     }
     fn key_set(&mut self, _: &Signed) -> Result<(), String> {
         Ok(())
@@ -127,6 +135,8 @@ impl World {
             root: tempfile::tempdir().unwrap(),
             salt: borealis_agent::random::bytes().unwrap(),
             jwt_life_ms: 3_600_000,
+            keeper_has_room: true,
+            next: None,
             api: Arc::new(|| None),
             bus,
             user,
@@ -193,7 +203,7 @@ impl World {
             key_set: KeySet::open(&signed, &trust.code_signing_root).unwrap(),
             trust,
             credentials: credentials(&self.bus, &self.device, self.jwt_life_ms),
-            next: None,
+            next: self.next.clone(),
         };
         let parts = Parts {
             context: Context::System,
@@ -206,7 +216,9 @@ impl World {
             ]),
             work: paths.work(),
             wrapper: env!("CARGO_BIN_EXE_borealis-agent").into(),
-            keeper: Box::new(NoKeeper),
+            keeper: Box::new(NoKeeper {
+                has_room: self.keeper_has_room,
+            }),
             api: Arc::clone(&self.api),
             max_running: 4,
             device,
