@@ -15,6 +15,7 @@ import { CopyButton } from "../../ui/CopyButton";
 import { Dialog } from "../../ui/Dialog";
 import { ErrorPanel } from "../../ui/ErrorPanel";
 import { notify } from "../../ui/notify";
+import { QrCode } from "../../ui/QrCode";
 import { ProveForm } from "./ProveForm";
 import { asLoginFailure } from "../session/failure";
 import { sessionQuery } from "../session/queries";
@@ -169,6 +170,7 @@ function Offered({ secret, address, busy, onSubmit, onBack }: OfferedProps) {
   return (
     <form className={classes.form} onSubmit={submit} aria-label={words.offeredTitle}>
       <p>{words.offeredHint}</p>
+      <QrCode text={address} label={words.scan} />
       <Shown label={words.secret} text={secret} copy={words.copySecret} testId="totp-secret" />
       <Shown label={words.address} text={address} copy={words.copyAddress} testId="totp-address" />
       <TextInput

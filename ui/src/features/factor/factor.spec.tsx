@@ -74,6 +74,7 @@ describe("the second factor", () => {
     const secret = (await screen.findByTestId("totp-secret", {}, WAIT)).textContent ?? "";
     expect(secret).toMatch(/^[A-Z2-7]{32}$/);
     expect(screen.getByTestId("totp-address").textContent).toContain(`secret=${secret}`);
+    screen.getByRole("img", { name: "QR code of the address, with the secret" });
     expect(await violations(screen.getByRole("dialog"))).toEqual([]);
     await userEvent.type(screen.getByLabelText("Code that the app shows"), "123 456");
     await userEvent.click(screen.getByRole("button", { name: "Confirm" }));
