@@ -236,6 +236,8 @@ pub struct AuditFilter {
     pub actor: Option<String>,
     /// With this outcome: `accepted`, `refused`, or a code.
     pub outcome: Option<String>,
+    /// Of this kind: the whole action, its verb, or what verbs begin with, as `jobs` in `jobs-create`.
+    pub action: Option<String>,
 }
 
 impl AuditFilter {
@@ -244,11 +246,16 @@ impl AuditFilter {
         let about = |object: &String, wanted: &str| {
             object == wanted || object.split_once('/').is_some_and(|(_, id)| id == wanted)
         };
+        let kind = |wanted: &str| {
+            let rest = record.verb.strip_prefix(wanted);
+            record.action == wanted || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
         self.from.is_none_or(|from| record.at >= from)
             && self.to.is_none_or(|to| record.at < to)
             && (self.object.as_deref()).is_none_or(|wanted| record.objects.iter().any(|object| about(object, wanted)))
             && (self.actor.as_deref()).is_none_or(|wanted| record.actor.is(wanted))
             && (self.outcome.as_deref()).is_none_or(|wanted| record.outcome.is(wanted))
+            && (self.action.as_deref()).is_none_or(kind)
     }
 }
 
@@ -309,6 +316,11 @@ mod tests {
         assert!(by(actor, "ada") && by(actor, "operator") && !by(actor, "bob") && !by(actor, "device"));
         let outcome: fn(&mut AuditFilter, String) = |f, t| f.outcome = Some(t);
         assert!(by(outcome, "accepted") && !by(outcome, "refused"));
+        let action: fn(&mut AuditFilter, String) = |f, t| f.action = Some(t);
+        for wanted in ["POST /api/v1/jobs", "jobs-create", "jobs"] {
+            assert!(by(action, wanted), "{wanted}");
+        }
+        assert!(!by(action, "job") && !by(action, "create") && !by(action, "jobs-"));
         let at = record().at;
         let span = |from: i64, to: i64| AuditFilter {
             from: Some(at.plus_ms(from)),

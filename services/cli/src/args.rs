@@ -653,6 +653,9 @@ pub struct AuditFilterArgs {
     /// With this outcome: accepted, refused, or an error's code
     #[arg(long, value_name = "OUTCOME")]
     pub outcome: Option<String>,
+    /// Of this kind: users-invite, or users for every act of that name
+    #[arg(long, value_name = "ACTION")]
+    pub action: Option<String>,
 }
 
 /// Says where records of the audit go.

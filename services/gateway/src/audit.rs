@@ -79,6 +79,7 @@ pub(crate) async fn list(
         object: query.bounded("object")?,
         actor: query.bounded("actor")?,
         outcome: query.bounded("outcome")?,
+        action: query.bounded("action")?,
     };
     let cursor = match query.text("cursor") {
         None => Cursor::begin(newest_first),

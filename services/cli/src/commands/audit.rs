@@ -72,6 +72,7 @@ fn query(wanted: Wanted<'_>, newest_first: bool, limit: usize, cursor: Option<&s
     add("object", filter.object.clone());
     add("actor", filter.actor.clone());
     add("outcome", filter.outcome.clone());
+    add("action", filter.action.clone());
     add("cursor", cursor.map(ToOwned::to_owned));
     path
 }
@@ -276,11 +277,12 @@ mod tests {
             object: Some("device/a b".into()),
             actor: Some("ada&x".into()),
             outcome: Some("refused".into()),
+            action: Some("jobs".into()),
         };
         assert_eq!(
             query((&filter, None), false, 7, Some("asc.access-1")),
             "/api/v1/audit?order=asc&limit=7&from=2026-11-22T10%3A00%3A00.000Z&object=device%2Fa%20b&actor=ada%26x\
-             &outcome=refused&cursor=asc.access-1"
+             &outcome=refused&action=jobs&cursor=asc.access-1"
         );
     }
 }

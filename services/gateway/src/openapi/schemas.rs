@@ -463,6 +463,10 @@ pub(super) fn query_of_own(path: &str) -> &'static [(&'static str, &'static str)
             ("object", "`<kind>/<id>`, or the id alone"),
             ("actor", "Id, name, or `operator`, `device`, `service`, `anonymous`"),
             ("outcome", "`accepted`, `refused`, or an error's code"),
+            (
+                "action",
+                "The whole action, its verb, or what verbs begin with: `jobs` for `jobs-create`",
+            ),
         ],
         "/api/v1/audit/verify" => &[
             ("service", "Whose log"),
