@@ -115,10 +115,31 @@ export const jobRoute = createRoute({
   component: lazyRouteComponent(() => import("./features/jobs/RunViewPage"), "RunViewPage"),
 });
 
+export const OPERATOR_TABS = ["operators", "roles", "sites"] as const;
+export type OperatorTab = (typeof OPERATOR_TABS)[number];
+
+const operatorsRoute = createRoute({
+  getParentRoute: () => appRoute,
+  path: "/operators",
+  validateSearch: (search: Record<string, unknown>): { tab?: OperatorTab } => ({
+    tab: OPERATOR_TABS.find((tab) => tab === search["tab"]),
+  }),
+  component: lazyRouteComponent(() => import("./features/operators/OperatorsPage"), "OperatorsPage"),
+});
+
 const routeTree = rootRoute.addChildren([
   loginRoute,
   setupRoute,
-  appRoute.addChildren([homeRoute, devicesRoute, deviceRoute, enrolmentRoute, runRoute, jobsRoute, jobRoute]),
+  appRoute.addChildren([
+    homeRoute,
+    devicesRoute,
+    deviceRoute,
+    enrolmentRoute,
+    runRoute,
+    jobsRoute,
+    jobRoute,
+    operatorsRoute,
+  ]),
 ]);
 
 export function makeRouter(queryClient: QueryClient) {

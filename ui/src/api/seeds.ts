@@ -1,5 +1,5 @@
-// Secrets that are proved and never sent: those of installer codes and of links that set a password. A key pair is derived
-// from the secret; the server knows the public half, and gets signatures. `signing.vector.json` pins both.
+// Secrets that are proved and never sent: those of installer codes, of links that set a password, and of API tokens. The
+// server knows the public half of a key pair, and gets signatures. `signing.vector.json` pins the derived ones.
 
 import { base64url, concat, fromBase64, lengthPrefixed, utf8, type Bytes } from "./encoding";
 
@@ -16,11 +16,47 @@ interface SeedKey {
 async function keyOf(purpose: Purpose, secret: Bytes): Promise<SeedKey> {
   const material = await crypto.subtle.importKey("raw", secret, "HKDF", false, ["deriveBits"]);
   const how = { name: "HKDF", hash: "SHA-256", salt: new Uint8Array(0), info: utf8(purpose) };
-  const seed = new Uint8Array(await crypto.subtle.deriveBits(how, material, 256));
+  return keyFromSeed(new Uint8Array(await crypto.subtle.deriveBits(how, material, 256)));
+}
+
+async function keyFromSeed(seed: Bytes): Promise<SeedKey> {
   const privateKey = await crypto.subtle.importKey("pkcs8", concat([PKCS8_HEAD, seed]), "Ed25519", true, ["sign"]);
   const { x } = await crypto.subtle.exportKey("jwk", privateKey);
   if (x === undefined) throw new Error("this browser tells no public key");
   return { privateKey, publicKey: fromBase64(x) };
+}
+
+/** A link that is about to be made: what the server is told, and the secret that stands behind the link's "#". */
+export interface LinkDraft {
+  public_key: string;
+  secret: string;
+}
+
+const LINK_SECRET_BYTES = 32;
+
+export async function draftLink(
+  secret: Bytes = crypto.getRandomValues(new Uint8Array(LINK_SECRET_BYTES)),
+): Promise<LinkDraft> {
+  const { publicKey } = await keyOf("borealis/link/v1", secret);
+  return { public_key: base64url(publicKey), secret: base64url(secret) };
+}
+
+/** An API token that is about to be made: what the server is told, and how to write the token once it has answered. */
+export interface TokenDraft {
+  public_key: string;
+  write: (biscuit: string) => string;
+}
+
+const TOKEN_PREFIX = "brl1";
+const SEED_BYTES = 32;
+
+/** The token's key has to be shown with it, so it is drawn as a seed; nothing of it is kept here or sent. */
+export async function draftToken(seed: Bytes = crypto.getRandomValues(new Uint8Array(SEED_BYTES))): Promise<TokenDraft> {
+  const { publicKey } = await keyFromSeed(seed);
+  return {
+    public_key: base64url(publicKey),
+    write: (biscuit) => `${TOKEN_PREFIX}.${base64url(seed)}.${biscuit}`,
+  };
 }
 
 const CODE_PREFIX = "BRL1-";

@@ -41,8 +41,130 @@ export interface Session {
   expires_at: string;
   rights: string[];
   sites: string[];
+  /** The same, right by right. */
+  reach: RightOnSites[];
   second_factor: boolean;
   recovery_codes_left: number;
+}
+
+/** A right with the sites that it reaches; `*` for all. */
+export interface RightOnSites {
+  right: string;
+  sites: string[];
+}
+
+export const USER_STATES = ["invited", "active", "disabled", "deleted"] as const;
+export type UserState = (typeof USER_STATES)[number];
+
+export interface User {
+  id: string;
+  username: string;
+  roles: string[];
+  state: UserState;
+  created_at: string;
+  /** Null for the first operator. */
+  created_by: string | null;
+  last_login_at: string | null;
+  /** Until when the operator's link works, while there is one. */
+  link_expires_at: string | null;
+  second_factor: boolean;
+}
+
+export interface Role {
+  name: string;
+  description: string;
+  rights: RightOnSites[];
+  /** Whether it can be changed: a fixed one cannot. */
+  fixed: boolean;
+  users: number;
+}
+
+export interface Site {
+  name: string;
+  description: string;
+  /** Null for the one that every deployment has. */
+  created_at: string | null;
+}
+
+export interface LiveSession {
+  id: string;
+  operator: string;
+  username: string;
+  peer: string;
+  started_at: string;
+  last_seen_at: string;
+  expires_at: string;
+  current: boolean;
+}
+
+export const TOKEN_STATES = ["active", "revoked", "expired"] as const;
+export type TokenState = (typeof TOKEN_STATES)[number];
+
+export interface ApiToken {
+  id: string;
+  name: string;
+  author: string;
+  username: string;
+  key_fingerprint: string;
+  rights: RightOnSites[];
+  /** The devices that it is for; null where it is for all that its sites have. */
+  devices: string[] | null;
+  created_at: string;
+  expires_at: string;
+  state: TokenState;
+}
+
+export interface TokenRequest {
+  name: string;
+  rights: RightOnSites[];
+  devices: string[] | null;
+  lifetime_ms: number;
+}
+
+export interface AuditActor {
+  kind: "operator" | "device" | "service" | "anonymous";
+  id: string | null;
+  name: string | null;
+}
+
+/** One act, and where its record stands: the service that keeps it and the position in that service's log. */
+export interface AuditEntry {
+  service: string;
+  position: number;
+  at: string;
+  actor: AuditActor;
+  session: string | null;
+  grant: string | null;
+  address: string | null;
+  via: string | null;
+  action: string;
+  verb: string;
+  objects: string[];
+  /** `accepted`, or the code of the refusal. */
+  outcome: string;
+  correlation: string;
+  command: string | null;
+  /** How many refusals like this one came besides and are not kept singly. */
+  more: number;
+}
+
+export interface AuditPage extends Page<AuditEntry> {
+  cursor: string;
+  /** The services that did not answer. */
+  missing: string[];
+}
+
+/** What was checked of one service's log; goes on at `position` and `hash` until `end`. */
+export interface AuditPiece {
+  service: string;
+  position: number;
+  hash: string;
+  checked: number;
+  dropped: number;
+  end: boolean;
+  finding: { position: number; what: string } | null;
+  countersigned: { position: number; hash: string; at: string } | null;
+  countersigned_error: string | null;
 }
 
 /** What an operator has besides the password. */

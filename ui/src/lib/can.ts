@@ -1,19 +1,19 @@
 // Capability checks stand here only. The server decides; this only avoids offering what it would refuse.
 
-import { DEVICE_CHANGES, type Approval, type Conflict, type Device, type DeviceChange, type InstallerCode, type Job, type Session } from "../api/types";
-
-export type Right =
-  | "devices.read"
-  | "devices.quarantine"
-  | "devices.revoke"
-  | "jobs.read"
-  | "jobs.run"
-  | "jobs.cancel"
-  | "codes.read"
-  | "codes.create"
-  | "codes.revoke"
-  | "approvals.read"
-  | "approvals.decide";
+import {
+  DEVICE_CHANGES,
+  type ApiToken,
+  type Approval,
+  type Conflict,
+  type Device,
+  type DeviceChange,
+  type InstallerCode,
+  type Job,
+  type LiveSession,
+  type Session,
+  type User,
+} from "../api/types";
+import { EVERYWHERE, type Right } from "./rights";
 
 export function holds(session: Session | undefined, right: Right): boolean {
   return session?.rights.includes(right) ?? false;
@@ -23,6 +23,51 @@ export function holds(session: Session | undefined, right: Right): boolean {
 export function refusal(session: Session | undefined, right: Right): string | undefined {
   return session && !holds(session, right) ? `You do not hold the right ${right}.` : undefined;
 }
+
+/** The sites that a right of the session reaches; none where it is not held. */
+export function sitesOf(session: Session | undefined, right: string): readonly string[] {
+  return session?.reach.find((line) => line.right === right)?.sites ?? [];
+}
+
+/** Whether a right is held on every site: what concerns the whole deployment takes that. */
+export function holdsEverywhere(session: Session | undefined, right: Right): boolean {
+  return sitesOf(session, right).includes(EVERYWHERE);
+}
+
+/** Says why an act on the whole deployment is not offered, or nothing. */
+export function refusalEverywhere(session: Session | undefined, right: Right): string | undefined {
+  const missing = refusal(session, right);
+  return missing ?? (session && !holdsEverywhere(session, right) ? `You hold the right ${right} for some sites only.` : undefined);
+}
+
+export const pageCan = {
+  run: (session: Session | undefined): boolean => holds(session, "jobs.run"),
+  jobs: (session: Session | undefined): boolean => holds(session, "jobs.read"),
+  devices: (session: Session | undefined): boolean => holds(session, "devices.read"),
+  enrolment: (session: Session | undefined): boolean => holds(session, "approvals.read") || holds(session, "codes.read"),
+  operators: (session: Session | undefined): boolean =>
+    holdsEverywhere(session, "users.read") || holdsEverywhere(session, "sites.manage"),
+  audit: (session: Session | undefined): boolean => holdsEverywhere(session, "audit.read"),
+};
+
+export const userCan = {
+  /** The link that sets the password, anew; whoever was invited gets another one too. */
+  reset: (user: User): boolean => user.state === "active" || user.state === "invited",
+  disable: (user: User): boolean => user.state === "active" || user.state === "invited",
+  enable: (user: User): boolean => user.state === "disabled",
+  resetFactor: (user: User): boolean => user.second_factor && user.state !== "deleted",
+  setRoles: (user: User): boolean => user.state !== "deleted",
+};
+
+export const sessionCan = {
+  end: (live: LiveSession, session: Session | undefined): boolean =>
+    !live.current && (live.operator === session?.operator || holdsEverywhere(session, "users.manage")),
+};
+
+export const tokenCan = {
+  revoke: (token: ApiToken, session: Session | undefined): boolean =>
+    token.state === "active" && (token.author === session?.operator || holdsEverywhere(session, "users.manage")),
+};
 
 export const approvalCan = {
   decide: (approval: Approval): boolean => approval.state === "pending",

@@ -1,6 +1,15 @@
 // One label, one shape and one tone for each state of the contract. Colour never stands alone.
 
-import type { ApprovalState, CodeState, DeviceStatus, Job, Presence, RunState } from "../api/types";
+import type {
+  ApprovalState,
+  CodeState,
+  DeviceStatus,
+  Job,
+  Presence,
+  RunState,
+  TokenState,
+  UserState,
+} from "../api/types";
 
 export type Tone = "good" | "bad" | "warn" | "busy" | "idle";
 export type Shape = "dot" | "ring" | "check" | "cross" | "clock" | "bar" | "play" | "half" | "bolt" | "ban";
@@ -51,6 +60,26 @@ export const CODE_MARKS: Readonly<Record<CodeState, Mark>> = {
   expired: { label: "Expired", tone: "idle", shape: "clock" },
   revoked: { label: "Revoked", tone: "bad", shape: "ban" },
 };
+
+export const USER_MARKS: Readonly<Record<UserState, Mark>> = {
+  invited: { label: "Invited", tone: "busy", shape: "ring" },
+  active: { label: "Active", tone: "good", shape: "check" },
+  disabled: { label: "Disabled", tone: "bad", shape: "ban" },
+  deleted: { label: "Deleted", tone: "idle", shape: "bar" },
+};
+
+export const TOKEN_MARKS: Readonly<Record<TokenState, Mark>> = {
+  active: { label: "Active", tone: "good", shape: "dot" },
+  revoked: { label: "Revoked", tone: "bad", shape: "ban" },
+  expired: { label: "Expired", tone: "idle", shape: "clock" },
+};
+
+/** How an act ended: the record says `accepted`, or the code of the refusal. */
+export function outcomeMark(outcome: string): Mark {
+  return outcome === "accepted"
+    ? { label: "Accepted", tone: "good", shape: "check" }
+    : { label: outcome, tone: "bad", shape: "ban" };
+}
 
 const UNKNOWN: Mark = { label: "Unknown", tone: "idle", shape: "ring" };
 

@@ -7,6 +7,7 @@ import { vi } from "vitest";
 import { loadSession } from "../api/keys";
 import type { Session } from "../api/types";
 import { Providers } from "../features/shell/Providers";
+import { RIGHTS, type Right } from "../lib/rights";
 import { makeRouter } from "../routes";
 
 export type Answers = Record<string, unknown>;
@@ -16,23 +17,17 @@ export const session: Session = {
   operator: "ffeeddccbbaa99887766554433221100",
   username: "ada",
   expires_at: "2099-01-01T00:00:00.000Z",
-  rights: [
-    "devices.read",
-    "devices.quarantine",
-    "devices.revoke",
-    "jobs.read",
-    "jobs.run",
-    "jobs.cancel",
-    "codes.read",
-    "codes.create",
-    "codes.revoke",
-    "approvals.read",
-    "approvals.decide",
-  ],
+  rights: RIGHTS.map(({ right }) => right),
   sites: ["*"],
+  reach: RIGHTS.map(({ right }) => ({ right, sites: ["*"] })),
   second_factor: false,
   recovery_codes_left: 0,
 };
+
+/** The same session with these rights only, on these sites. */
+export function sessionWith(rights: readonly Right[], sites: string[] = ["*"]): Session {
+  return { ...session, rights: [...rights], sites, reach: rights.map((right) => ({ right, sites })) };
+}
 
 export interface Sent {
   method: string;

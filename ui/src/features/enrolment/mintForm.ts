@@ -1,4 +1,5 @@
 import type { MintRequest } from "../../api/types";
+import { quoted } from "../../lib/shell";
 import { words } from "./words";
 
 export interface MintForm {
@@ -26,11 +27,6 @@ export function readMintForm(form: MintForm): { request: MintRequest } | { error
   return {
     request: { site, uses, lifetime_ms: Number(form.lifetime), auto_approve: form.autoApprove },
   };
-}
-
-/** Makes a word of a POSIX shell that stands for the text itself. */
-function quoted(text: string): string {
-  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 /** The commands for the device, as `borealis codes create --show-install` prints them. */

@@ -11,11 +11,11 @@ import { preloadOpaque, proveAgain } from "../../api/opaque";
 import type { FactorStanding, Session } from "../../api/types";
 import { nextPaint } from "../../lib/nextPaint";
 import { paths } from "../../lib/paths";
-import { CopyButton } from "../../ui/CopyButton";
 import { Dialog } from "../../ui/Dialog";
 import { ErrorPanel } from "../../ui/ErrorPanel";
 import { notify } from "../../ui/notify";
 import { QrCode } from "../../ui/QrCode";
+import { Shown } from "../../ui/Shown";
 import { ProveForm } from "./ProveForm";
 import { asLoginFailure } from "../session/failure";
 import { sessionQuery } from "../session/queries";
@@ -203,19 +203,5 @@ function Made({ codes, onClose }: { codes: string[]; onClose: () => void }) {
         <Button onClick={onClose}>{words.done}</Button>
       </div>
     </>
-  );
-}
-
-function Shown({ label, text, copy, testId }: { label: string; text: string; copy: string; testId: string }) {
-  return (
-    <div>
-      <div className={classes.labelRow}>
-        <strong>{label}</strong>
-        <CopyButton text={text} label={copy} />
-      </div>
-      <code className={classes.code} data-testid={testId}>
-        {text}
-      </code>
-    </div>
   );
 }

@@ -3,6 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { describe } from "../../api/errors";
 import type { Approval, Job } from "../../api/types";
+import { holds, pageCan } from "../../lib/can";
 import { jobMark, troubleCount } from "../../lib/states";
 import { count, plural } from "../../lib/units";
 import { EmptyState } from "../../ui/EmptyState";
@@ -18,6 +19,7 @@ import { deviceCountQuery } from "../devices/queries";
 import { pendingApprovalsQuery } from "../enrolment/queries";
 import { jobText } from "../jobs/jobText";
 import { recentJobsQuery } from "../jobs/queries";
+import { sessionQuery } from "../session/queries";
 import classes from "./Home.module.css";
 import { words } from "./words";
 
@@ -30,15 +32,18 @@ export function troubled(jobs: readonly Job[], now: number): Job[] {
 }
 
 export function HomePage() {
-  const approvals = useQuery(pendingApprovalsQuery);
-  const jobs = useQuery(recentJobsQuery);
-  const devices = useQuery(deviceCountQuery);
+  const session = useQuery(sessionQuery).data;
+  const seesApprovals = holds(session, "approvals.read");
+  const seesJobs = pageCan.jobs(session);
+  const approvals = useQuery({ ...pendingApprovalsQuery, enabled: seesApprovals });
+  const jobs = useQuery({ ...recentJobsQuery, enabled: seesJobs });
+  const devices = useQuery({ ...deviceCountQuery, enabled: pageCan.devices(session) });
   const now = useNow();
   const pending = approvals.data ?? [];
   const trouble = troubled(jobs.data ?? [], now);
   const recent = (jobs.data ?? []).slice(0, RECENT);
   const error = approvals.error ?? jobs.error;
-  const ready = approvals.isSuccess && jobs.isSuccess;
+  const ready = (approvals.isSuccess || !seesApprovals) && (jobs.isSuccess || !seesJobs);
 
   return (
     <Page

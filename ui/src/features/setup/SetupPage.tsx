@@ -4,6 +4,7 @@ import { useRouter } from "@tanstack/react-router";
 import { useEffect, useMemo, useState, type FormEvent } from "react";
 import { describe, type ErrorText } from "../../api/errors";
 import { canonicalUsername, logIn, preloadOpaque, setUp } from "../../api/opaque";
+import { USERNAME } from "../../lib/limits";
 import { nextPaint } from "../../lib/nextPaint";
 import { checkPassword } from "../../lib/password";
 import { EmptyState } from "../../ui/EmptyState";
@@ -12,8 +13,6 @@ import { ErrorPanel } from "../../ui/ErrorPanel";
 import { PasswordRules } from "./PasswordRules";
 import { forgetSetupSecret, takeSetupSecret } from "./secret";
 import { words } from "./words";
-
-const USERNAME = /^[a-z0-9][a-z0-9._@-]{0,63}$/;
 
 export function SetupPage() {
   const router = useRouter();

@@ -1,8 +1,8 @@
 export const words = {
-  title: "Set up Borealis",
-  lead: "Choose the name and password of the first operator. The password is proved to the server, never sent; nobody can read it back to you.",
+  title: "Set your password",
+  lead: "The password is proved to the server, never sent; nobody can read it back to you.",
   username: "User name",
-  usernameHint: "Lower case; it names you in every audit row.",
+  usernameHint: "The one that you were told; if you are the first operator, choose it. Lower case; it names you in the audit.",
   usernameBad: "Up to 64 of a to z, 0 to 9, dot, dash, underscore and @, a letter or digit first",
   password: "Password",
   confirm: "Password again",
@@ -16,5 +16,5 @@ export const words = {
   toLogin: "Log in",
   noSecretTitle: "This link is not complete",
   noSecret:
-    "The set-up link ends with # and a one-time secret. Open the whole link from the server's start screen; a reload of this page needs the link again.",
+    "The link ends with # and a one-time secret. Open the whole link, from the server's start screen or from whoever invited you; a reload of this page needs the link again.",
 } as const;

@@ -5,11 +5,14 @@ import { createSpotlight, Spotlight, type SpotlightActionData, type SpotlightAct
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
+import { pageCan } from "../../lib/can";
 import { matches } from "../../lib/fuzzy";
 import { markOf, PRESENCE_MARKS } from "../../lib/states";
 import { systemOf } from "../../lib/system";
 import { Icon } from "../../ui/Icon";
 import { everyDeviceQuery } from "../devices/queries";
+import { sessionQuery } from "../session/queries";
+import { pagesFor } from "./pages";
 import { words } from "./words";
 
 const [store, palette] = createSpotlight();
@@ -17,7 +20,8 @@ const MOST_DEVICES = 12;
 
 export default function Palette({ onClose }: { onClose: () => void }) {
   const navigate = useNavigate();
-  const devices = useQuery(everyDeviceQuery).data?.items ?? [];
+  const session = useQuery(sessionQuery).data;
+  const devices = useQuery({ ...everyDeviceQuery, enabled: pageCan.devices(session) }).data?.items ?? [];
   const [query, setQuery] = useState("");
 
   useEffect(() => {
@@ -25,14 +29,9 @@ export default function Palette({ onClose }: { onClose: () => void }) {
     return () => palette.close();
   }, []);
 
-  const page = (id: string, label: string, go: () => void): SpotlightActionData => ({ id, label, onClick: go });
-  const pages: SpotlightActionData[] = [
-    page("home", words.pages.home, () => void navigate({ to: "/" })),
-    page("devices", words.pages.devices, () => void navigate({ to: "/devices" })),
-    page("run", words.pages.run, () => void navigate({ to: "/run" })),
-    page("jobs", words.pages.jobs, () => void navigate({ to: "/jobs" })),
-    page("enrolment", words.pages.enrolment, () => void navigate({ to: "/enrolment" })),
-  ].filter((each) => matches(each.label ?? "", query));
+  const pages: SpotlightActionData[] = pagesFor(session)
+    .map(({ to, label }) => ({ id: to, label, onClick: () => void navigate({ to }) }))
+    .filter((each) => matches(each.label, query));
   const found: SpotlightActionData[] = devices
     .filter((device) => matches(`${device.hostname} ${device.site} ${systemOf(device)} ${device.guid}`, query))
     .slice(0, MOST_DEVICES)

@@ -2,31 +2,28 @@ import { useHotkeys } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
 import { Link, Outlet } from "@tanstack/react-router";
 import { lazy, Suspense, useState } from "react";
+import { holds } from "../../lib/can";
 import { zoneName } from "../../lib/time";
-import { Icon, type IconName } from "../../ui/Icon";
+import { Icon } from "../../ui/Icon";
 import { pendingApprovalsQuery } from "../enrolment/queries";
+import { sessionQuery } from "../session/queries";
 import { ConnectionBar, LiveMark } from "./ConnectionBar";
 import { LiveProvider } from "./live";
 import { StepUp } from "../factor/StepUp";
 import { OperatorMenu } from "./OperatorMenu";
+import { pagesFor } from "./pages";
 import classes from "./Shell.module.css";
 import { words } from "./words";
 
 const Palette = lazy(() => import("./Palette"));
 
-const PAGES = [
-  { to: "/", icon: "home", label: words.pages.home },
-  { to: "/devices", icon: "device-desktop", label: words.pages.devices },
-  { to: "/run", icon: "player-play", label: words.pages.run },
-  { to: "/jobs", icon: "list-details", label: words.pages.jobs },
-  { to: "/enrolment", icon: "key", label: words.pages.enrolment },
-] as const satisfies readonly { to: string; icon: IconName; label: string }[];
-
 function Nav() {
-  const pending = useQuery(pendingApprovalsQuery).data?.length ?? 0;
+  const session = useQuery(sessionQuery).data;
+  const asks = holds(session, "approvals.read");
+  const pending = useQuery({ ...pendingApprovalsQuery, enabled: asks }).data?.length ?? 0;
   return (
     <nav className={classes.nav} aria-label={words.nav}>
-      {PAGES.map(({ to, icon, label }) => (
+      {pagesFor(session).map(({ to, icon, label }) => (
         <Link
           key={to}
           to={to}
