@@ -127,6 +127,12 @@ const operatorsRoute = createRoute({
   component: lazyRouteComponent(() => import("./features/operators/OperatorsPage"), "OperatorsPage"),
 });
 
+const accountRoute = createRoute({
+  getParentRoute: () => appRoute,
+  path: "/account",
+  component: lazyRouteComponent(() => import("./features/account/AccountPage"), "AccountPage"),
+});
+
 const routeTree = rootRoute.addChildren([
   loginRoute,
   setupRoute,
@@ -139,6 +145,7 @@ const routeTree = rootRoute.addChildren([
     jobsRoute,
     jobRoute,
     operatorsRoute,
+    accountRoute,
   ]),
 ]);
 

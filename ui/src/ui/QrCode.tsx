@@ -6,6 +6,8 @@ import classes from "./QrCode.module.css";
 
 /** The quiet zone that a reader wants around the code, in modules. */
 const MARGIN = 4;
+/** Whole pixels for each module, so that all are the same. */
+const MODULE_PX = 4;
 
 /** Makes the path of the dark modules, one stroke for each run in a row. */
 export function qrPath(text: string): { path: string; size: number } {
@@ -30,6 +32,8 @@ export function QrCode({ text, label }: { text: string; label: string }) {
       className={classes.code}
       role="img"
       aria-label={label}
+      width={whole * MODULE_PX}
+      height={whole * MODULE_PX}
       viewBox={`${-MARGIN} ${-MARGIN} ${whole} ${whole}`}
       shapeRendering="crispEdges"
     >

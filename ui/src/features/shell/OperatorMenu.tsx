@@ -1,6 +1,6 @@
 import { Button, Popover, SegmentedControl, useMantineColorScheme } from "@mantine/core";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useRouter } from "@tanstack/react-router";
+import { Link, useRouter } from "@tanstack/react-router";
 import { lazy, Suspense, useState } from "react";
 import { zoneName } from "../../lib/time";
 import { Icon } from "../../ui/Icon";
@@ -71,6 +71,14 @@ export function OperatorMenu() {
               { value: "auto", label: words.system },
             ]}
           />
+          <Button
+            variant="default"
+            leftSection={<Icon name="user" />}
+            renderRoot={(props) => <Link to="/account" {...props} />}
+            onClick={() => setOpened(false)}
+          >
+            {words.account}
+          </Button>
           <Button
             variant="default"
             leftSection={<Icon name="shield-check" />}

@@ -17,6 +17,7 @@ import { words } from "./words";
 
 const [store, palette] = createSpotlight();
 const MOST_DEVICES = 12;
+const ACCOUNT = { to: "/account", label: words.account } as const;
 
 export default function Palette({ onClose }: { onClose: () => void }) {
   const navigate = useNavigate();
@@ -29,7 +30,7 @@ export default function Palette({ onClose }: { onClose: () => void }) {
     return () => palette.close();
   }, []);
 
-  const pages: SpotlightActionData[] = pagesFor(session)
+  const pages: SpotlightActionData[] = [...pagesFor(session), ACCOUNT]
     .map(({ to, label }) => ({ id: to, label, onClick: () => void navigate({ to }) }))
     .filter((each) => matches(each.label, query));
   const found: SpotlightActionData[] = devices

@@ -1,0 +1,149 @@
+// The own account: where one is logged in, and what programs may do in one's name.
+
+import { screen, waitFor, within } from "@testing-library/react";
+import userEvent from "@testing-library/user-event";
+import { describe, expect, it, vi } from "vitest";
+import { fromBase64 } from "../../api/encoding";
+import { draftToken } from "../../api/seeds";
+import type { ApiToken, LiveSession } from "../../api/types";
+import { renderApp, session, sessionWith } from "../../test/app";
+import { violations } from "../../test/axe";
+import { emptyTokenForm, readTokenForm } from "./tokenForm";
+
+vi.mock("../../api/keys", () => ({
+  loadSession: vi.fn(),
+  storeSession: vi.fn().mockResolvedValue(undefined),
+  destroySession: vi.fn().mockResolvedValue(undefined),
+  makeSessionKey: vi.fn(),
+}));
+
+const WAIT = { timeout: 8_000 };
+const AT = "2026-11-22T10:00:00.000Z";
+const END = "2099-01-01T00:00:00.000Z";
+const GUID = "0b8f2f2e-6a3c-4f5b-9a51-1d2c3b4a5f60";
+
+const own: LiveSession = {
+  id: session.session_id,
+  operator: session.operator,
+  username: "ada",
+  peer: "192.0.2.1",
+  started_at: AT,
+  last_seen_at: AT,
+  expires_at: END,
+  current: true,
+};
+const other = { ...own, id: "5e", peer: "192.0.2.2", current: false };
+const bobs = { ...other, id: "b5", operator: "b0", username: "bob", peer: "192.0.2.3" };
+
+const token: ApiToken = {
+  id: "70",
+  name: "<i>nightly</i>",
+  author: session.operator,
+  username: "ada",
+  key_fingerprint: "ab".repeat(32),
+  rights: [{ right: "jobs.read", sites: ["oslo"] }],
+  devices: [GUID],
+  created_at: AT,
+  expires_at: END,
+  state: "active",
+};
+const answers = {
+  "GET /sessions": { items: [own, other, bobs] },
+  "GET /tokens": { items: [token, { ...token, id: "71", name: "bob's", author: "b0", username: "bob" }] },
+  "GET /sites": { items: [{ name: "oslo", description: "", created_at: AT }] },
+  "GET /devices": { items: [{ guid: GUID, hostname: "lyon", site: "oslo" }], next_cursor: null, total: 1 },
+};
+
+describe("sessions", () => {
+  it("are one's own, everybody's on demand, and end singly", async () => {
+    const { sent, container } = await renderApp("/account", { ...answers, "POST /sessions/5e/end": other });
+    await screen.findByText("(this browser)", {}, WAIT);
+    expect(screen.queryByText("192.0.2.3")).toBeNull();
+    expect(await violations(container)).toEqual([]);
+    expect(screen.queryByRole("button", { name: /from 192.0.2.1/ })).toBeNull();
+    await userEvent.click(screen.getByRole("button", { name: "End the session of ada from 192.0.2.2" }));
+    await waitFor(() => expect(sent.filter((each) => each.method === "POST").map((each) => each.path)).toEqual(["/sessions/5e/end"]));
+    await userEvent.click(screen.getByRole("switch", { name: "Sessions: Everybody's" }));
+    screen.getByRole("button", { name: "End the session of bob from 192.0.2.3" });
+  });
+
+  it("of others are neither offered nor ended without the rights for that", async () => {
+    const limited = sessionWith(["jobs.read", "users.read", "users.manage"], ["oslo"]);
+    await renderApp("/account", { ...answers, "GET /session": limited });
+    await screen.findByText("(this browser)", {}, WAIT);
+    expect(screen.queryByRole("switch")).toBeNull();
+    expect(screen.queryByText("192.0.2.3")).toBeNull();
+  });
+});
+
+describe("an API token", () => {
+  it("is listed with what it may do, as text, and revoked", async () => {
+    const { sent, container } = await renderApp("/account", {
+      ...answers,
+      "POST /tokens/70/revoke": { status: 409, code: "wrong_state", detail: "the API token is over already" },
+    });
+    const row = await screen.findByRole("row", { name: /nightly/ }, WAIT);
+    within(row).getByText("jobs.read@oslo");
+    within(row).getByText("1 device");
+    expect(container.querySelector("i")).toBeNull();
+    expect(screen.queryByText("bob's")).toBeNull();
+    await userEvent.click(within(row).getByRole("button", { name: "Revoke <i>nightly</i>" }));
+    await screen.findByText("the API token is over already", {}, WAIT);
+    expect(sent.at(-1)?.method).toBe("GET");
+  });
+
+  it("is made of what one holds, bound to a key that is never sent, and shown once", async () => {
+    const { sent } = await renderApp("/account", {
+      ...answers,
+      "GET /session": sessionWith(["devices.read", "jobs.read"], ["oslo"]),
+      "POST /tokens": { ...token, biscuit: "EAbc-_" },
+    });
+    await userEvent.click(await screen.findByRole("button", { name: "Make token" }, WAIT));
+    const dialog = await screen.findByRole("dialog", { name: "Make an API token" });
+    const make = within(dialog).getByRole("button", { name: "Make token" });
+    expect(within(dialog).getAllByRole("checkbox")).toHaveLength(2);
+    await userEvent.click(make);
+    within(dialog).getByText("Say what it is for");
+    within(dialog).getByText("Choose at least one right");
+    expect(await violations(dialog)).toEqual([]);
+    await userEvent.type(within(dialog).getByLabelText("Name"), "nightly");
+    await userEvent.click(within(dialog).getByRole("checkbox", { name: "jobs.read" }));
+    await userEvent.click(within(dialog).getByRole("combobox", { name: "Only for these devices" }));
+    await userEvent.click(await screen.findByRole("option", { name: "lyon · oslo", hidden: true }));
+    await userEvent.click(make);
+    const shown = (await screen.findByTestId("made-token", {}, WAIT)).textContent ?? "";
+    const [prefix, seed = "", biscuit] = shown.split(".");
+    expect([prefix, biscuit]).toEqual(["brl1", "EAbc-_"]);
+    expect(sent.find((each) => each.method === "POST")?.body).toEqual({
+      name: "nightly",
+      rights: [{ right: "jobs.read", sites: ["oslo"] }],
+      devices: [GUID],
+      lifetime_ms: 2_592_000_000,
+      public_key: (await draftToken(fromBase64(seed))).public_key,
+    });
+    expect(JSON.stringify(sent)).not.toContain(seed);
+    await userEvent.click(screen.getByRole("button", { name: "Done" }));
+    await waitFor(() => expect(screen.queryByTestId("made-token")).toBeNull());
+  });
+
+  it("reads its form at the fields", () => {
+    expect(readTokenForm(emptyTokenForm)).toEqual({
+      errors: { name: "Say what it is for", rights: "Choose at least one right" },
+    });
+    const form = { ...emptyTokenForm, name: " x ", rights: { "jobs.read": [] } };
+    expect(readTokenForm(form)).toEqual({ errors: { rights: "Choose at least one site for jobs.read." } });
+    expect(readTokenForm({ ...form, rights: { "jobs.read": ["*"] }, lifetime: "86400000" })).toEqual({
+      request: { name: "x", rights: [{ right: "jobs.read", sites: ["*"] }], devices: null, lifetime_ms: 86_400_000 },
+    });
+  });
+});
+
+describe("the own account", () => {
+  it("is reached from the menu of the operator", async () => {
+    const { router } = await renderApp("/account", answers);
+    await router.navigate({ to: "/operators" });
+    await userEvent.click(await screen.findByRole("button", { name: "Operator ada" }, WAIT));
+    await userEvent.click(await screen.findByRole("link", { name: "Your account" }, WAIT));
+    await screen.findByRole("heading", { name: "Your account" }, WAIT);
+  });
+});
