@@ -9,6 +9,7 @@ import {
   Outlet,
   redirect,
 } from "@tanstack/react-router";
+import { readFilter } from "./features/audit/filter";
 import { CrashPage, NotFoundPage } from "./features/shell/FallbackPages";
 import { Shell } from "./features/shell/Shell";
 import { currentSession } from "./features/session/queries";
@@ -133,6 +134,13 @@ const accountRoute = createRoute({
   component: lazyRouteComponent(() => import("./features/account/AccountPage"), "AccountPage"),
 });
 
+const auditRoute = createRoute({
+  getParentRoute: () => appRoute,
+  path: "/audit",
+  validateSearch: readFilter,
+  component: lazyRouteComponent(() => import("./features/audit/AuditPage"), "AuditPage"),
+});
+
 const routeTree = rootRoute.addChildren([
   loginRoute,
   setupRoute,
@@ -145,6 +153,7 @@ const routeTree = rootRoute.addChildren([
     jobsRoute,
     jobRoute,
     operatorsRoute,
+    auditRoute,
     accountRoute,
   ]),
 ]);

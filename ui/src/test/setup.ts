@@ -1,7 +1,9 @@
-import { cleanup } from "@testing-library/react";
+import { cleanup, configure } from "@testing-library/react";
 import { afterEach, vi } from "vitest";
 
 if (typeof window !== "undefined") {
+  // A deadline to wait on, not a timing: other builds may share the machine.
+  configure({ asyncUtilTimeout: 8_000 });
   afterEach(cleanup);
   giveLayout();
 }

@@ -99,7 +99,7 @@ describe("an API token", () => {
       "POST /tokens": { ...token, biscuit: "EAbc-_" },
     });
     await userEvent.click(await screen.findByRole("button", { name: "Make token" }, WAIT));
-    const dialog = await screen.findByRole("dialog", { name: "Make an API token" });
+    const dialog = await screen.findByRole("dialog", { name: "Make an API token" }, WAIT);
     const make = within(dialog).getByRole("button", { name: "Make token" });
     expect(within(dialog).getAllByRole("checkbox")).toHaveLength(2);
     await userEvent.click(make);
@@ -109,7 +109,7 @@ describe("an API token", () => {
     await userEvent.type(within(dialog).getByLabelText("Name"), "nightly");
     await userEvent.click(within(dialog).getByRole("checkbox", { name: "jobs.read" }));
     await userEvent.click(within(dialog).getByRole("combobox", { name: "Only for these devices" }));
-    await userEvent.click(await screen.findByRole("option", { name: "lyon · oslo", hidden: true }));
+    await userEvent.click(await screen.findByRole("option", { name: "lyon · oslo", hidden: true }, WAIT));
     await userEvent.click(make);
     const shown = (await screen.findByTestId("made-token", {}, WAIT)).textContent ?? "";
     const [prefix, seed = "", biscuit] = shown.split(".");

@@ -74,7 +74,7 @@ describe("operators", () => {
     const invited = { ...bob, id: "c0", username: "carol", state: "invited", link_expires_at: "2099-01-01T00:00:00.000Z" };
     const { sent } = await renderApp("/operators", { ...answers, "POST /users": invited });
     await userEvent.click(await screen.findByRole("button", { name: "Invite" }, WAIT));
-    const dialog = await screen.findByRole("dialog", { name: "Invite an operator" });
+    const dialog = await screen.findByRole("dialog", { name: "Invite an operator" }, WAIT);
     const invite = within(dialog).getByRole("button", { name: "Invite" });
     await userEvent.click(invite);
     within(dialog).getByText("Choose at least one role");
@@ -100,7 +100,7 @@ describe("operators", () => {
     });
     const post = (path: string): unknown => sent.find((each) => each.method === "POST" && each.path === path)?.body;
     await userEvent.click(await screen.findByRole("button", { name: "Manage bob" }, WAIT));
-    const dialog = await screen.findByRole("dialog", { name: "Operator bob" });
+    const dialog = await screen.findByRole("dialog", { name: "Operator bob" }, WAIT);
     expect(await violations(dialog)).toEqual([]);
     expect(within(dialog).queryByRole("button", { name: "Take second factor away" })).toBeNull();
     const save = within(dialog).getByRole("button", { name: "Save roles" });
@@ -129,7 +129,7 @@ describe("operators", () => {
       "POST /users/b0/reset-factor": { status: 403, code: "exceeds_own_rights", detail: "bob holds more than you" },
     });
     await userEvent.click(await screen.findByRole("button", { name: "Manage bob" }, WAIT));
-    await userEvent.click(await screen.findByRole("button", { name: "Take second factor away" }));
+    await userEvent.click(await screen.findByRole("button", { name: "Take second factor away" }, WAIT));
     expect(sent.some((each) => each.method === "POST")).toBe(false);
     await userEvent.click(screen.getByRole("button", { name: "Take second factor away" }));
     await screen.findByText("bob holds more than you", {}, WAIT);
@@ -139,7 +139,7 @@ describe("operators", () => {
   it("are only shown to whoever may not manage them", async () => {
     await renderApp("/operators", { ...answers, "GET /session": sessionWith(["users.read"]) });
     await userEvent.click(await screen.findByRole("button", { name: "Show bob" }, WAIT));
-    const dialog = await screen.findByRole("dialog", { name: "Operator bob" });
+    const dialog = await screen.findByRole("dialog", { name: "Operator bob" }, WAIT);
     expect(within(dialog).getAllByRole("button").map((each) => each.textContent || each.ariaLabel)).toEqual(["Close", "Close"]);
     expect(screen.getByRole("button", { name: "Invite", hidden: true })).toHaveProperty("disabled", true);
   });
@@ -157,14 +157,14 @@ describe("roles", () => {
     screen.getByText("jobs.read@oslo");
     expect(await violations(container)).toEqual([]);
     await userEvent.click(screen.getByRole("button", { name: "Make role" }));
-    const dialog = await screen.findByRole("dialog", { name: "Make a role" });
+    const dialog = await screen.findByRole("dialog", { name: "Make a role" }, WAIT);
     await userEvent.type(within(dialog).getByLabelText("Name"), "night-shift");
     await userEvent.click(within(dialog).getByRole("checkbox", { name: "jobs.run" }));
     await userEvent.click(within(dialog).getByRole("checkbox", { name: "audit.read" }));
     const where = within(dialog).getByRole("combobox", { name: "Sites of jobs.run" });
     expect(within(dialog).queryByRole("combobox", { name: "Sites of audit.read" })).toBeNull();
     await userEvent.click(where);
-    await userEvent.click(await screen.findByRole("option", { name: "oslo", hidden: true }));
+    await userEvent.click(await screen.findByRole("option", { name: "oslo", hidden: true }, WAIT));
     expect(await violations(dialog)).toEqual([]);
     await userEvent.click(within(dialog).getByRole("button", { name: "Make role" }));
     await waitFor(() =>
@@ -182,7 +182,7 @@ describe("roles", () => {
   it("are changed, and a right without a site is named", async () => {
     const { sent } = await renderApp("/operators?tab=roles", { ...answers, "POST /roles/viewer": viewer });
     await userEvent.click(await screen.findByRole("button", { name: "Edit viewer" }, WAIT));
-    const dialog = await screen.findByRole("dialog", { name: "Role viewer" });
+    const dialog = await screen.findByRole("dialog", { name: "Role viewer" }, WAIT);
     await userEvent.click(within(dialog).getByRole("combobox", { name: "Sites of jobs.read" }));
     await userEvent.keyboard("{Backspace}");
     await userEvent.click(within(dialog).getByRole("button", { name: "Save" }));
@@ -202,7 +202,7 @@ describe("roles", () => {
     own.reach = own.reach.map((line) => (line.right === "jobs.run" ? { ...line, sites: ["oslo"] } : line));
     await renderApp("/operators?tab=roles", { ...answers, "GET /session": own });
     await userEvent.click(await screen.findByRole("button", { name: "Make role" }, WAIT));
-    const dialog = await screen.findByRole("dialog");
+    const dialog = await screen.findByRole("dialog", {}, WAIT);
     expect(within(dialog).getByRole("checkbox", { name: "audit.read" })).toHaveProperty("disabled", true);
     await userEvent.click(within(dialog).getByRole("checkbox", { name: "jobs.run" }));
     await userEvent.click(within(dialog).getByRole("combobox", { name: "Sites of jobs.run" }));
@@ -220,7 +220,7 @@ describe("sites", () => {
     await screen.findByRole("row", { name: /default.*always there/ }, WAIT);
     expect(await violations(container)).toEqual([]);
     await userEvent.click(screen.getByRole("button", { name: "Make site" }));
-    const dialog = await screen.findByRole("dialog");
+    const dialog = await screen.findByRole("dialog", {}, WAIT);
     const make = within(dialog).getByRole("button", { name: "Make site" });
     await userEvent.type(within(dialog).getByLabelText("Name"), "Bergen");
     await userEvent.click(make);
@@ -230,7 +230,7 @@ describe("sites", () => {
     await userEvent.click(make);
     await waitFor(() => expect(screen.queryByRole("dialog")).toBeNull());
     await userEvent.click(screen.getByRole("button", { name: "Describe oslo" }));
-    const description = await screen.findByLabelText("Description");
+    const description = await screen.findByLabelText("Description", {}, WAIT);
     await userEvent.clear(description);
     await userEvent.type(description, "North");
     await userEvent.click(screen.getByRole("button", { name: "Save" }));

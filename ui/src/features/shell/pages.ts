@@ -19,6 +19,7 @@ const PAGES = [
   { to: "/jobs", icon: "list-details", label: words.pages.jobs, can: pageCan.jobs },
   { to: "/enrolment", icon: "key", label: words.pages.enrolment, can: pageCan.enrolment },
   { to: "/operators", icon: "users", label: words.pages.operators, can: pageCan.operators },
+  { to: "/audit", icon: "history", label: words.pages.audit, can: pageCan.audit },
 ] as const satisfies readonly PageEntry[];
 
 export function pagesFor(session: Session | undefined): (typeof PAGES)[number][] {
