@@ -6,6 +6,9 @@
 //!
 //! A mismatch halts the follower: it goes on trying, says so as an error, and its [`Freshness`] ends, so that whoever
 //! decides by what it feeds answers `stale`.
+//!
+//! Instants compare only while the clock goes on. After it was set back the newest word known lies in the future: it counts
+//! for nothing then, and the owner's next head takes its place, unless that one stands at an earlier position.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,6 +22,7 @@ use borealis_bus_schema::ids::VerbName;
 use borealis_bus_schema::messages::events::{EventRow, EventsPage, EventsRead, Head};
 use borealis_bus_schema::reply;
 use borealis_bus_schema::subjects::{Service, Subject};
+use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{GENESIS, body_digest, chain_hash};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -83,9 +87,11 @@ impl Freshness {
     }
 
     /// Tells whether everything up to a head at most that many milliseconds old has been taken in.
+    ///
+    /// A head further ahead than one may be tells nothing: the clock was set back since.
     pub fn within(&self, ms: i64) -> bool {
         let at = self.at_ms.load(Ordering::SeqCst);
-        at != i64::MIN && self.clock.now().unix_ms().saturating_sub(at) <= ms
+        at != i64::MIN && (-AHEAD_MS..=ms).contains(&self.clock.now().unix_ms().saturating_sub(at))
     }
 
     /// Waits until everything up to a head at most that many milliseconds old has been taken in.
@@ -95,9 +101,19 @@ impl Freshness {
         }
     }
 
-    /// Says that everything up to a head of that instant has been taken in; never goes back.
+    /// Says that everything up to a head of that instant has been taken in; goes back only from an instant that is yet to come.
     pub fn note(&self, head_at_ms: i64) {
-        self.at_ms.fetch_max(head_at_ms, Ordering::SeqCst);
+        let now_ms = self.clock.now().unix_ms();
+        let newer = |known: i64| {
+            if known > now_ms {
+                head_at_ms
+            } else {
+                known.max(head_at_ms)
+            }
+        };
+        let _ = self
+            .at_ms
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |known| Some(newer(known)));
     }
 
     /// Says that nothing can be relied on.
@@ -234,8 +250,9 @@ pub async fn watch_heads(
         while let Some(message) = incomings.next().await {
             match read_head(message.body(), owner, &key, clock.as_ref()) {
                 Ok(head) => {
+                    let now = clock.now();
                     sender.send_if_modified(|newest: &mut Option<Head>| {
-                        let newer = newest.as_ref().is_none_or(|known| known.at < head.at);
+                        let newer = newest.as_ref().is_none_or(|known| is_newer(known, &head, now));
                         if newer {
                             *newest = Some(head);
                         }
@@ -247,6 +264,18 @@ pub async fn watch_heads(
         }
     });
     Ok(receiver)
+}
+
+/// Tells whether a head says more than the one known.
+///
+/// A later instant or a later position does; an earlier position at a later instant does too, since whoever follows has to
+/// see that the owner went back. What is neither is a repetition, unless the known one is from a time that the clock was set
+/// back from: then any head of the owner that did not go back counts.
+fn is_newer(known: &Head, head: &Head, now: Timestamp) -> bool {
+    let was_set_back = known.at.since_ms(now) > AHEAD_MS;
+    known.at < head.at
+        || known.position < head.position
+        || was_set_back && known.position == head.position && known.at != head.at
 }
 
 /// Reads a head as it travels, and says why it is not believed.

@@ -244,6 +244,51 @@ fn a_head_counts_only_with_the_owners_signature() {
 }
 
 #[test]
+fn a_head_is_newer_by_instant_or_position_and_a_repeated_one_never_is() {
+    let (older, later) = (Owner::with(2, 100), Owner::with(3, 100));
+    let known = older.head(NOW);
+    assert!(is_newer(&known, &older.head(NOW.plus_ms(1)), NOW));
+    assert!(
+        is_newer(&known, &later.head(NOW.plus_ms(-900)), NOW),
+        "the clock was set back a little"
+    );
+    assert!(
+        is_newer(&later.head(NOW), &older.head(NOW.plus_ms(1)), NOW),
+        "an owner that went back is seen"
+    );
+    assert!(!is_newer(&known, &known, NOW));
+    assert!(!is_newer(&known, &older.head(NOW.plus_ms(-1)), NOW));
+    assert!(!is_newer(&later.head(NOW), &older.head(NOW.plus_ms(-1)), NOW));
+}
+
+#[test]
+fn a_head_from_a_time_that_the_clock_was_set_back_from_gives_way() {
+    let (older, later) = (Owner::with(2, 100), Owner::with(3, 100));
+    let known = later.head(NOW.plus_ms(3_600_000));
+    assert!(is_newer(&known, &later.head(NOW), NOW));
+    assert!(
+        !is_newer(&known, &later.head(NOW), NOW.plus_ms(3_600_000)),
+        "it is old then"
+    );
+    assert!(!is_newer(&known, &older.head(NOW), NOW), "one of before is repeated");
+    assert!(!is_newer(&known, &known, NOW));
+}
+
+#[test]
+fn freshness_is_none_after_the_clock_was_set_back_until_the_next_head() {
+    let clock = Arc::new(ManualClock::at(NOW.plus_ms(3_600_000)));
+    let fresh = Freshness::new(clock.clone());
+    fresh.note(NOW.plus_ms(3_600_000).unix_ms());
+    assert!(fresh.within(5_000));
+    clock.set(NOW);
+    assert!(!fresh.within(5_000) && !fresh.within(i64::MAX));
+    fresh.note(NOW.plus_ms(-10).unix_ms());
+    assert!(fresh.within(10));
+    clock.advance_ms(5_000);
+    assert!(!fresh.within(5_000), "it ends at its time again");
+}
+
+#[test]
 fn freshness_never_goes_back_but_can_be_lost() {
     let clock = Arc::new(ManualClock::at(NOW));
     let fresh = Freshness::new(clock.clone());

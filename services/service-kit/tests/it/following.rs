@@ -1,5 +1,6 @@
 //! Events cross services verified, or not at all.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use borealis_bus_schema::audit;
@@ -12,8 +13,9 @@ use borealis_bus_schema::messages::shared_events::SessionEnded;
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::reply;
 use borealis_bus_schema::subjects::{Service, Subject};
+use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::bus::RequestOptions;
-use borealis_service_kit::clock::{Clock as _, SystemClock};
+use borealis_service_kit::clock::{Clock, SystemClock};
 use borealis_service_kit::follow::{FollowConfig, Follower, Place, Stretch};
 use borealis_service_kit::random;
 use borealis_service_kit::revocation::RevocationSet;
@@ -24,16 +26,35 @@ use crate::support::{Deployment, record};
 
 const ACCESS: Service = Service::Access;
 
+/// Goes as the machine's clock does, so many milliseconds ahead of it.
+#[derive(Default)]
+struct AheadClock(AtomicI64);
+
+impl Clock for AheadClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now().plus_ms(self.0.load(Ordering::SeqCst))
+    }
+}
+
 async fn follow(
     all: &Deployment,
     by: Service,
+    take: impl FnMut(Stretch) -> std::future::Ready<Result<(), String>> + Send + 'static,
+) -> Follower {
+    follow_by(all, by, Arc::new(SystemClock), take).await
+}
+
+async fn follow_by(
+    all: &Deployment,
+    by: Service,
+    clock: Arc<dyn Clock>,
     take: impl FnMut(Stretch) -> std::future::Ready<Result<(), String>> + Send + 'static,
 ) -> Follower {
     let config = FollowConfig {
         bus: all.connect(by).await,
         owner: ACCESS,
         key: *all.bus.trust().service_key(ACCESS).unwrap(),
-        clock: Arc::new(SystemClock),
+        clock,
         from: Place::genesis(),
         shutdown: Shutdown::manual(),
     };
@@ -133,6 +154,47 @@ async fn a_forged_head_moves_nothing() {
         .unwrap();
     assert_eq!(follower.reached().borrow().position, 0);
     access.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_blinds_nobody() {
+    const HOUR_MS: i64 = 3_600_000;
+    let all = Deployment::start().await;
+    let owner = all.bus.connect_everything().await.unwrap();
+    let access = all.serve(ACCESS, |builder| builder).await;
+    record(&access, "session-1", "SessionEnded", ended(random::id())).await;
+    let clock = Arc::new(AheadClock::default());
+    clock.0.store(HOUR_MS, Ordering::SeqCst);
+    let follower = follow_by(&all, Service::Library, clock.clone(), |_| std::future::ready(Ok(()))).await;
+    let key = borealis_service_kit::keys::read_signing_key(&all.bus.paths().service_key(ACCESS)).unwrap();
+    let durable = access.log.head();
+    let head = Head {
+        service: ACCESS,
+        position: durable.position,
+        hash: Digest(durable.hash),
+        at: clock.now(),
+    };
+    let body = codec::encode(&Signed::seal(&key, Form::Head, &head).unwrap()).unwrap();
+    let subject = Subject::Head { service: ACCESS }.to_string();
+    owner.publish(&subject, &body).await.unwrap();
+    eventually("freshness by the clock that is ahead", async || {
+        follower.fresh_within(5_000).then_some(())
+    })
+    .await
+    .unwrap();
+    clock.0.store(0, Ordering::SeqCst);
+    record(&access, "session-2", "SessionEnded", ended(random::id())).await;
+    let position = access.log.head().position;
+    eventually("the log-out behind the step of the clock", async || {
+        let is_fresh = follower.fresh_within(5_000);
+        (is_fresh && follower.reached().borrow().position == position).then_some(())
+    })
+    .await
+    .unwrap();
+    access.stop().await.unwrap();
+    eventually("staleness", async || (!follower.fresh_within(1_500)).then_some(()))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
