@@ -42,7 +42,7 @@ impl Findings {
 /// Bounds how many quarantines follow from what the bus says.
 #[derive(Debug, Default)]
 pub struct Brake {
-    made: VecDeque<Timestamp>,
+    made: VecDeque<(Guid, Timestamp)>,
     held: u64,
     named: Vec<Guid>,
     alarmed_at: Option<Timestamp>,
@@ -59,10 +59,16 @@ pub struct Alarm {
 
 impl Brake {
     /// Tells whether a finding may be followed; one that may not is counted for the alarm.
+    ///
+    /// A device counts once within [`WINDOW_MS`], however often it is found: whoever has one device's key uses up nobody
+    /// else's place.
     pub fn admit(&mut self, guid: Guid, now: Timestamp) -> bool {
-        self.made.retain(|at| (0..WINDOW_MS).contains(&now.since_ms(*at)));
+        self.made.retain(|(_, at)| (0..WINDOW_MS).contains(&now.since_ms(*at)));
+        if self.made.iter().any(|(made, _)| *made == guid) {
+            return true;
+        }
         if self.made.len() < QUARANTINES {
-            self.made.push_back(now);
+            self.made.push_back((guid, now));
             return true;
         }
         self.held += 1;
@@ -107,6 +113,14 @@ mod tests {
     }
 
     #[test]
+    fn one_device_that_is_found_again_and_again_takes_nobody_s_place() {
+        let mut brake = Brake::default();
+        assert!((0..30).all(|_| brake.admit(guid(1), NOW)));
+        let others = (2..100).filter(|seed| brake.admit(guid(*seed), NOW)).count();
+        assert_eq!(others, QUARANTINES - 1);
+    }
+
+    #[test]
     fn what_is_beyond_some_a_minute_is_an_alarm_and_no_quarantine() {
         let mut brake = Brake::default();
         assert_eq!(
@@ -118,14 +132,14 @@ mod tests {
         assert_eq!(alarm.named.first(), Some(&guid(QUARANTINES)));
         assert_eq!(brake.alarm(NOW), None);
 
-        assert!(!brake.admit(guid(1), NOW.plus_ms(WINDOW_MS - 1)));
+        assert!(!brake.admit(guid(50), NOW.plus_ms(WINDOW_MS - 1)));
         assert_eq!(brake.alarm(NOW.plus_ms(WINDOW_MS - 1)), None, "one alarm a minute");
         let later = NOW.plus_ms(WINDOW_MS);
         assert_eq!(
             brake.alarm(later),
             Some(Alarm {
                 held: 1,
-                named: vec![guid(1)]
+                named: vec![guid(50)]
             })
         );
         assert!(brake.admit(guid(2), later));

@@ -425,8 +425,12 @@ impl Watch<'_> {
         }
     }
 
-    /// Takes in that two agents use a device's key, as far as the bus says so.
+    /// Takes in that two agents use a device's key, as far as the bus says so; of a device that is not active any more there
+    /// is nothing to find.
     fn found(&mut self, guid: Guid) {
+        if self.status(&guid) != Some(DeviceStatus::Active) {
+            return;
+        }
         if self.brake.admit(guid, self.warden.clock.now()) {
             let reason = format!(
                 "two connections with its key took each other's place {TAKE_OVERS} times within a minute: a copy of the device is at work"
@@ -483,11 +487,14 @@ impl Watch<'_> {
         }
     }
 
+    fn status(&self, guid: &Guid) -> Option<DeviceStatus> {
+        self.warden.app.ledger.state().device(guid).map(|device| device.status)
+    }
+
     /// Ends a connection that a newer one replaced. Nothing is delivered to a quarantined device, whichever it is, and two
     /// that go on replacing each other would only load the bus.
     async fn kick(&self, guid: Guid, connection: &Connection) {
-        let status = self.warden.app.ledger.state().device(&guid).map(|device| device.status);
-        if status == Some(DeviceStatus::Quarantined) {
+        if self.status(&guid) == Some(DeviceStatus::Quarantined) {
             return;
         }
         tracing::warn!(%guid, address = connection.address, "a second connection with the same key: the older one is ended");

@@ -13,6 +13,7 @@ use borealis_bus_schema::messages::shared_events::DeviceStatus;
 use borealis_bus_schema::reply;
 use borealis_enrollment::aggregate::device::Device;
 use borealis_enrollment::findings::QUARANTINES;
+use borealis_enrollment::presence::TAKE_OVERS;
 use borealis_event_store::EventRecord;
 use borealis_test_support::{DEADLINE, User, eventually, eventually_within};
 use serde_json::json;
@@ -409,4 +410,29 @@ async fn dead_connections_of_clients_without_a_label_count() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn whoever_has_one_device_s_key_keeps_no_other_from_being_quarantined() {
+    let rig = Rig::start().await;
+    let (machine, other) = (Machine::draw("web-1"), Machine::draw("web-2"));
+    let (identity, fought) = (rig.enrol(&machine).await, rig.enrol(&other).await);
+    let quarantined = async |found: &Identity| {
+        // Sooner than the places of a minute ago are free again.
+        eventually_within("the quarantine", Duration::from_secs(30), async || {
+            (device(&rig, found).status == DeviceStatus::Quarantined).then_some(())
+        })
+        .await
+        .unwrap();
+    };
+    let mut users = Vec::new();
+    for _ in 0..(QUARANTINES + 2) * TAKE_OVERS {
+        users.push(rig.connect(&machine, &identity).await);
+    }
+    quarantined(&identity).await;
+    for _ in 0..=TAKE_OVERS {
+        users.push(rig.connect(&other, &fought).await);
+    }
+    quarantined(&fought).await;
+    assert_eq!(rig.count("DeviceStatusChanged"), 2);
 }
