@@ -284,6 +284,9 @@ pub enum ChangePassword {
         login_finalization: String,
         /// The OPAQUE registration record for the new one, base64url.
         registration_record: String,
+        /// The second factor, of whoever has one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        factor: Option<FactorProof>,
     },
 }
 
@@ -299,6 +302,8 @@ pub enum ChangePasswordAnswer {
         login_response: String,
         /// The OPAQUE registration response, base64url.
         registration_response: String,
+        /// What serves as the second factor; empty for whoever has none.
+        factors: Vec<FactorKind>,
     },
     /// The password is the new one; the operator's other sessions are over.
     Finished {

@@ -89,6 +89,9 @@ pub enum Command {
         /// Reads both passwords from stdin
         #[arg(long, required = true)]
         password_stdin: bool,
+        /// The second factor.
+        #[command(flatten)]
+        factor: FactorArgs,
     },
     /// Proves your password once more, for dangerous acts of the next ten minutes; prints or stores the new token
     StepUp {

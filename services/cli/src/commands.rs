@@ -44,7 +44,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<u8, CliError> {
             match other {
                 Command::Session => account::session(&api, printer).await?,
                 Command::Sessions(command) => account::sessions(&api, printer, command).await?,
-                Command::Password { .. } => account::password(&api, printer).await?,
+                Command::Password { factor, .. } => account::password(&api, printer, &factor).await?,
                 Command::Totp(command) => factor::totp(&api, printer, command).await?,
                 Command::RecoveryCodes(RecoveryCodesCommand::Create { factor, .. }) => {
                     factor::recovery_codes(&api, printer, &factor).await?;

@@ -175,7 +175,12 @@ impl Operator {
 
 impl State {
     /// Finds whoever acts in a session of their own.
-    fn acting(&self, operator: &OperatorId, session: &SessionId, at: Timestamp) -> Result<&Operator, Rejection> {
+    pub(super) fn acting(
+        &self,
+        operator: &OperatorId,
+        session: &SessionId,
+        at: Timestamp,
+    ) -> Result<&Operator, Rejection> {
         self.live_session(session, at)?;
         self.standing(operator)?;
         self.operators.get(operator).ok_or(Rejection::OperatorUnknown)

@@ -14,7 +14,7 @@ use borealis_service_kit::auth::{Reach, reach};
 
 use super::checks::{hand, narrow_enough, short, within};
 use super::operator::remember;
-use super::{Actor, Event, Factors, Facts, Operator, Rejection, Setup, State, Username};
+use super::{Actor, Event, Factors, Facts, Operator, Proved, Rejection, Setup, State, Username};
 
 /// Is how long an invitation's link works, in milliseconds: 24 hours.
 pub const LINK_LIFE_MS: i64 = 24 * 3_600_000;
@@ -106,6 +106,8 @@ pub enum UserCommand {
         operator: OperatorId,
         /// The session that goes on.
         session: SessionId,
+        /// What was proved: the old password, and a code of whoever has a second factor.
+        proved: Proved,
         /// What the password is checked against from now on.
         record: Vec<u8>,
     },
@@ -314,13 +316,10 @@ pub(super) fn decide(state: &State, command: UserCommand, facts: &Facts) -> Resu
         UserCommand::ChangePassword {
             operator,
             session,
+            proved,
             record,
         } => {
-            state.live_session(&session, at)?;
-            state.standing(&operator)?;
-            if state.user(&operator)?.record.is_none() {
-                return Err(Rejection::OperatorUnknown);
-            }
+            let used = state.acting(&operator, &session, at)?.prove(operator, proved, at)?;
             let others = state.live_sessions_of(&operator, at).filter(|other| *other != session);
             let ended = others.map(|session| Event::SessionEnded {
                 session,
@@ -328,6 +327,7 @@ pub(super) fn decide(state: &State, command: UserCommand, facts: &Facts) -> Resu
                 at,
             });
             Ok(std::iter::once(Event::PasswordSet { operator, record, at })
+                .chain(used)
                 .chain(ended)
                 .collect())
         }

@@ -141,7 +141,7 @@ pub fn registration(secret: &str, username: &str, password: &str) -> (Value, imp
 /// Changes a password; none when the client itself sees that the old one does not fit.
 pub async fn change_password(
     username: &str,
-    old: &str,
+    (old, factor): (&str, Option<&Factor>),
     new: &str,
     send: impl AsyncFn(Value) -> Reply<Value>,
 ) -> Option<Reply<Value>> {
@@ -171,6 +171,7 @@ pub async fn change_password(
     let finish = json!({
         "step": "finish", "change_id": answer["change_id"], "login_finalization": text(proved.message.serialize()),
         "registration_record": text(made.message.serialize()),
+        "factor": factor.map(|factor| factor.prove(&proved.session_key)),
     });
     Some(send(finish).await)
 }

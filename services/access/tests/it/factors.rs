@@ -12,7 +12,7 @@ use borealis_service_kit::bus::Bus;
 use borealis_service_kit::random;
 use serde_json::{Value, json};
 
-use crate::client::{ask, finish_knowing, log_in_with, post, prove_again, second, start};
+use crate::client::{ask, change_password, finish_knowing, log_in, log_in_with, post, prove_again, second, start};
 use crate::harness::{Operator, World, call_at, code, narrowed, now};
 use crate::people::{ask_about, invite, joined};
 
@@ -99,6 +99,28 @@ async fn a_log_in_takes_a_code_and_each_code_serves_once() {
     let again = log_in_with(&gateway, "ada", "p", Some(&app.code(0))).await.0;
     assert_eq!(code(again), Code::FactorInvalid);
     assert!(log_in_with(&gateway, "ada", "p", Some(&app.code(1))).await.0.is_ok());
+    access.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_password_is_changed_with_a_code_too_and_once() {
+    let (_world, access, gateway, ada) = World::with_ada().await;
+    let app = with_app(&gateway, &ada).await;
+    let change = async |old: &str, factor: Option<&Factor>| {
+        let asked = async |body: Value| send(&gateway, &ada, "password", body).await;
+        change_password("ada", (old, factor), "new", asked).await.unwrap()
+    };
+    assert_eq!(code(change("p", None).await), Code::FactorRequired);
+    assert_eq!(code(change("p", Some(&app.code(-1))).await), Code::FactorInvalid);
+    assert_eq!(
+        log_in_with(&gateway, "ada", "p", None).await.0.unwrap()["factors"],
+        json!(["totp"])
+    );
+    change("p", Some(&app.code(0))).await.unwrap();
+    assert!(log_in(&gateway, "ada", "p").await.is_err());
+    let again = log_in_with(&gateway, "ada", "new", Some(&app.code(0))).await.0;
+    assert_eq!(code(again), Code::FactorInvalid, "the code is used up");
+    assert!(log_in_with(&gateway, "ada", "new", Some(&app.code(1))).await.0.is_ok());
     access.stop().await.unwrap();
 }
 

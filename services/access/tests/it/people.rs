@@ -319,7 +319,7 @@ async fn a_password_is_changed_by_whoever_proves_the_old_one() {
     let (_world, access, gateway, ada) = World::with_ada().await;
     let elsewhere = log_in(&gateway, "ada", "p").await.unwrap();
     let change = async |operator: &Operator, old: &str, new: &str| {
-        change_password("ada", old, new, async |body: Value| {
+        change_password("ada", (old, None), new, async |body: Value| {
             ask_about(&gateway, operator, "password", "", &body).await
         })
         .await

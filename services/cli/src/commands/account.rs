@@ -275,11 +275,13 @@ pub async fn sessions(api: &Api, printer: &Printer, command: SessionsCommand) ->
     }
 }
 
-/// Changes the password: both stand on stdin, the old one first.
-pub async fn password(api: &Api, printer: &Printer) -> Result<(), CliError> {
-    let mut input = std::io::stdin().lock();
-    let (old, new) = (secret::password(&mut input)?, secret::password(&mut input)?);
-    drop(input);
+/// Changes the password: both stand on stdin, the old one first, then the code of whoever has one.
+pub async fn password(api: &Api, printer: &Printer, factor: &FactorArgs) -> Result<(), CliError> {
+    let (old, new, factor) = {
+        let mut input = std::io::stdin().lock();
+        let (old, new) = (secret::password(&mut input)?, secret::password(&mut input)?);
+        (old, new, secret::factor(factor, &mut input)?)
+    };
     let info: SessionInfo = api.get("/api/v1/session").await?;
     let attempt = LogIn::start(&mut OsRng, &old)?;
     let registration = Registration::start(&mut OsRng, &new)?;
@@ -291,10 +293,14 @@ pub async fn password(api: &Api, printer: &Printer) -> Result<(), CliError> {
         change_id,
         login_response,
         registration_response,
+        factors,
     } = api.change("/api/v1/password", &start).await?
     else {
         return Err(unexpected());
     };
+    if !factors.is_empty() && factor.is_none() {
+        return Err(CliError::FactorMissing);
+    }
     let none = PublicKey::from_bytes([0; 32]);
     let proof = attempt.finish(&mut OsRng, &info.username, &old, &login_response, &none)?;
     let record = registration.finish(&mut OsRng, &info.username, &new, &registration_response)?;
@@ -302,6 +308,7 @@ pub async fn password(api: &Api, printer: &Printer) -> Result<(), CliError> {
         change_id,
         login_finalization: proof.finalization,
         registration_record: record,
+        factor: factor.map(|factor| factor.prove(&proof.secret)),
     };
     let answer: ChangePasswordAnswer = api.change("/api/v1/password", &finish).await?;
     printer.value(&answer, || match &answer {

@@ -210,11 +210,13 @@ const CHANGE_PASSWORD: Fields = &[
     ("~change_id", "id"),
     ("~login_finalization", "text"),
     ("~registration_record", "text"),
+    ("~factor", "FactorProof"),
 ];
 const PASSWORD_CHANGED: Fields = &[
     ("~change_id", "id"),
     ("~login_response", "text"),
     ("~registration_response", "text"),
+    ("~factors", "[text]"),
     ("~sessions_ended", "number"),
 ];
 const USER: Fields = &[

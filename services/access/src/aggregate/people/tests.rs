@@ -445,12 +445,18 @@ fn another_password_ends_the_other_sessions_and_no_one_elses() {
     let change = UserCommand::ChangePassword {
         operator: BOB,
         session: session(10),
+        proved: Proved {
+            password: Digest::of(state.operators[&BOB].record.as_ref().unwrap()),
+            factor: None,
+        },
         record: vec![42],
     };
     let state = after(state, Command::User(change.clone()), 0);
     assert_eq!(state.operators[&BOB].record, Some(vec![42]));
     assert!(state.live_session(&session(10), at(11)).is_ok() && state.live_session(&session(12), at(11)).is_ok());
     assert_eq!(state.live_session(&session(11), at(11)), Err(Rejection::SessionEnded));
+    // The old password was proved: it is another's now.
+    assert_eq!(rejected(&state, change.clone()), Rejection::OperatorUnknown);
     let state = after(state.clone(), Command::User(disable(by(&state, ADA), BOB, false)), 0);
     assert_eq!(rejected(&state, change), Rejection::SessionEnded);
 }
