@@ -135,9 +135,9 @@ export function startAgent(folder, name, serverUrl, installerCode) {
 }
 
 /** Starts the command line's program; what it needs to know stands in its environment, a password comes on its stdin. */
-export function startCli(folder, name, ready, args, input) {
+export function startCli(folder, name, ready, args, input, env = {}) {
   return new Program("borealis", args, {
-    env: { BOREALIS_URL: ready.url, BOREALIS_CA: ready.ca, BOREALIS_ROOT: join(folder, "cli") },
+    env: { BOREALIS_URL: ready.url, BOREALIS_CA: ready.ca, BOREALIS_ROOT: join(folder, "cli"), ...env },
     output: join(folder, `${name}.out`),
     input,
   });

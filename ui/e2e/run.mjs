@@ -1,8 +1,8 @@
 // The end-to-end run: the real server, a real agent, a real browser.
 //
 // It does what a new user does: set the first password through the link, log in, mint an installer code, approve an
-// agent, see it on-line, run a script and watch its output come, see the agent go, log out. Pictures of the pages go to
-// the folder named in BOREALIS_E2E_SHOTS.
+// agent, see it on-line, run a script and watch its output come, see the agent go, invite somebody, make an API token, read
+// the audit, log out. Pictures of the pages go to the folder named in BOREALIS_E2E_SHOTS.
 
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
@@ -14,7 +14,11 @@ import { processesOf, spkiPin, startAgent, startCli, startServer, tailOf, until 
 
 const USERNAME = "ada";
 const PASSWORD = "violet-otter-plays-17-drums";
+const INVITED = "bob";
+const INVITED_PASSWORD = "amber-heron-counts-29-lamps";
 const SLOW_MS = 60_000;
+/** How the command line ends where a right is missing. */
+const NOT_PERMITTED = 77;
 
 const folder = mkdtempSync(join(tmpdir(), "borealis-e2e-"));
 const shots = process.env["BOREALIS_E2E_SHOTS"] ?? join(folder, "shots");
@@ -352,6 +356,162 @@ async function scenario() {
     await page.getByRole("row", { name: hostname }).getByText("Online", { exact: true }).waitFor();
   });
 
+  let invitation;
+  await step("invite an operator by a link that is shown once", async () => {
+    await nav("Operators").click();
+    await button("Invite").click();
+    const dialog = page.getByRole("dialog", { name: "Invite an operator" });
+    await dialog.getByLabel("Name").fill(INVITED);
+    await dialog.getByRole("checkbox", { name: "viewer" }).check();
+    await look("invite");
+    await button("Invite", dialog).click();
+    invitation = (await page.getByTestId("operator-link").textContent()).trim();
+    assert.ok(invitation.startsWith(`${origin}/setup#`));
+    await look("operator-link");
+    await button("Done").click();
+    await page.getByText(invitation).waitFor({ state: "detached" });
+    await page.getByRole("row", { name: new RegExp(`^${INVITED} Invited viewer`) }).waitFor();
+    await look("operators");
+  });
+
+  let guest;
+  await step("who was invited sets a password in another browser, and sees what a viewer may", async () => {
+    const context = await browser.newContext();
+    guest = await context.newPage();
+    guest.setDefaultTimeout(SLOW_MS);
+    await guest.goto(invitation);
+    await guest.getByLabel("User name").fill(INVITED);
+    await guest.getByLabel("Password", { exact: true }).fill(INVITED_PASSWORD);
+    await guest.getByLabel("Password again").fill(INVITED_PASSWORD);
+    await button("Set password", guest).click();
+    await guest.getByRole("heading", { name: "Home" }).waitFor();
+    const links = guest.getByRole("navigation", { name: "Main" }).getByRole("link");
+    assert.deepEqual(await links.allTextContents(), ["Home", "Devices", "Jobs", "Enrolment"]);
+    await links.filter({ hasText: "Devices" }).click();
+    await guest.getByRole("row", { name: hostname }).getByRole("link", { name: hostname }).click();
+    await guest.getByRole("heading", { name: hostname }).waitFor();
+    assert.ok(await button("Run", guest).isDisabled(), "a viewer runs nothing");
+    assert.equal(await button("Quarantine", guest).count(), 0);
+    await guest.goto(`${origin}/audit`);
+    await guest.getByText("You do not hold the right audit.read.").waitFor();
+    const code = await guest.evaluate(async () => (await (await fetch("/api/v1/users")).json()).code);
+    assert.equal(code, "right_missing");
+  });
+
+  await step("make a site, and a role that reaches it alone", async () => {
+    await page.getByRole("tab", { name: "Sites" }).click();
+    await button("Make site").click();
+    const site = page.getByRole("dialog", { name: "Make a site" });
+    await site.getByLabel("Name").fill("oslo");
+    await site.getByLabel("Description").fill("The northern office");
+    await button("Make site", site).click();
+    await page.getByRole("row", { name: /^oslo The northern office/ }).waitFor();
+    await look("sites");
+    await page.getByRole("tab", { name: "Roles" }).click();
+    await button("Make role").click();
+    const role = page.getByRole("dialog", { name: "Make a role" });
+    await role.getByLabel("Name").fill("night-shift");
+    await role.getByRole("checkbox", { name: "jobs.run" }).check();
+    await role.getByRole("combobox", { name: "Sites of jobs.run" }).click();
+    await page.getByRole("option", { name: "oslo" }).click();
+    await look("role");
+    await button("Make role", role).click();
+    await page.getByRole("row", { name: /^night-shift .*jobs\.run@oslo/ }).waitFor();
+    await look("roles");
+  });
+
+  await step("end a session singly: the page that it was for leads to the log-in", async () => {
+    await button(`Operator ${USERNAME}`).click();
+    await page.getByRole("link", { name: "Your account" }).click();
+    await page.getByRole("switch", { name: "Sessions: Everybody's" }).check();
+    await page.getByRole("button", { name: new RegExp(`^End the session of ${INVITED} from`) }).click();
+    await page.getByText("The session is over.").waitFor();
+    await guest.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Devices" }).click();
+    await button("Log in", guest).waitFor();
+  });
+
+  await step("an API token made in the page serves the command line, until it is revoked", async () => {
+    await button("Make token").click();
+    const dialog = page.getByRole("dialog", { name: "Make an API token" });
+    await dialog.getByLabel("Name").fill("nightly report");
+    await dialog.getByRole("checkbox", { name: "devices.read" }).check();
+    await look("token");
+    await button("Make token", dialog).click();
+    const token = (await page.getByTestId("made-token").textContent()).trim();
+    assert.match(token, /^brl1\.[A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]+=*$/);
+    await look("token-made");
+    await button("Done").click();
+    await page.getByText(token).waitFor({ state: "detached" });
+    const withToken = async (args) => {
+      const env = { BOREALIS_ROOT: join(folder, "cli-token"), BOREALIS_TOKEN: token };
+      const program = startCli(folder, `cli-token-${programs.length}`, ready, [...args, "--json"], undefined, env);
+      programs.push(program);
+      return { code: await program.end(), said: program.said() };
+    };
+    const listed = await withToken(["devices", "list"]);
+    assert.equal(listed.code, 0, listed.said);
+    assert.equal(JSON.parse(listed.said).hostname, hostname);
+    assert.equal((await withToken(["jobs", "list"])).code, NOT_PERMITTED, "it holds what was chosen, and no more");
+    await button("Revoke nightly report").click();
+    await page.getByRole("row", { name: /nightly report Revoked/ }).waitFor();
+    await look("account");
+    await until("the token to be worthless", async () => (await withToken(["devices", "list"])).said.includes("token_revoked"), SLOW_MS);
+  });
+
+  await step("change the password; with the old one wrong nothing is changed", async () => {
+    await button("Change password").click();
+    const dialog = page.getByRole("dialog", { name: "Change your password" });
+    await dialog.getByLabel("Password now").fill("not the one");
+    await dialog.getByLabel("New password", { exact: true }).fill(PASSWORD);
+    await dialog.getByLabel("New password again").fill(PASSWORD);
+    await look("password");
+    await button("Change password", dialog).click();
+    await dialog.getByText("login_failed").waitFor();
+    await dialog.getByLabel("Password now").fill(PASSWORD);
+    await button("Change password", dialog).click();
+    await page.getByText("The password is the new one. 1 other session is over.").waitFor();
+    await cli("cli-login-again", ["login", "--username", USERNAME, "--password-stdin"], `${PASSWORD}\n`);
+  });
+
+  await step("disable the operator who was invited: the password opens nothing any more", async () => {
+    await nav("Operators").click();
+    await button(`Manage ${INVITED}`).click();
+    await look("operator");
+    await button("Disable").click();
+    await page.getByLabel("Reason").fill("the visit is over");
+    await button("Disable").click();
+    await page.getByRole("row", { name: new RegExp(`^${INVITED} Disabled`), includeHidden: true }).waitFor();
+    await guest.getByLabel("User name").fill(INVITED);
+    await guest.getByLabel("Password", { exact: true }).fill(INVITED_PASSWORD);
+    await button("Log in", guest).click();
+    await guest.getByText("login_failed").waitFor();
+    await guest.context().close();
+    await button("Close", page.getByRole("dialog")).last().click();
+  });
+
+  await step("the audit shows all of it, and every log is whole", async () => {
+    await nav("Audit").click();
+    const row = (verb, who, outcome) => page.getByRole("row", { name: `${verb}, ${who}, ${outcome}`, exact: true });
+    for (const verb of ["users-invite", "sites-create", "roles-create", "sessions-end", "tokens-create", "tokens-revoke", "users-disable"]) {
+      await row(verb, USERNAME, "Accepted").waitFor();
+    }
+    await row("users-list", INVITED, "right_missing").waitFor();
+    await look("audit");
+    await page.getByLabel("What").fill("users-invite");
+    await page.keyboard.press("Enter");
+    await row("users-disable", USERNAME, "Accepted").waitFor({ state: "detached" });
+    await row("users-invite", USERNAME, "Accepted").click();
+    await look("audit-record");
+    await page.keyboard.press("Escape");
+    await button("Verify").click();
+    const dialog = page.getByRole("dialog", { name: "Verify the logs" });
+    for (const service of ["access", "enrollment", "signing", "scheduler", "inventory", "library"]) {
+      await dialog.getByRole("row", { name: new RegExp(`^${service} Whole `) }).waitFor();
+    }
+    await look("audit-verify");
+    await page.keyboard.press("Escape");
+  });
+
   await step("log out: every page needs a log-in again, and the old session is dead", async () => {
     const cookies = await opened.context.cookies();
     const session = cookies.find((cookie) => cookie.name.startsWith("__Host-borealis-"));
@@ -360,7 +520,7 @@ async function scenario() {
     await button(`Operator ${USERNAME}`).click();
     await button("Log out").click();
     await button("Log in").waitFor();
-    for (const path of ["/", "/devices", "/jobs", "/enrolment"]) {
+    for (const path of ["/", "/devices", "/jobs", "/enrolment", "/operators", "/audit", "/account"]) {
       await page.goto(origin + path);
       await button("Log in").waitFor();
     }

@@ -152,3 +152,35 @@ export async function proveAgain<T>(
   });
   return { answer, secret };
 }
+
+/** Sets another password within the session, proving the one there is; tells how many other sessions that ended. */
+export async function changePassword(username: string, password: string, next: string): Promise<number> {
+  const { client } = await loadOpaque();
+  const { clientLoginState, startLoginRequest } = client.startLogin({ password });
+  const { clientRegistrationState, registrationRequest } = client.startRegistration({ password: next });
+  const started = await change<{ change_id: string; login_response: string; registration_response: string }>("/password", {
+    step: "start",
+    login_request: startLoginRequest,
+    registration_request: registrationRequest,
+  });
+  const proof = client.finishLogin({
+    clientLoginState,
+    loginResponse: started.login_response,
+    password,
+    identifiers: identifiers(username),
+  });
+  if (!proof) throw new WrongPassword("The password does not fit.");
+  const { registrationRecord } = client.finishRegistration({
+    clientRegistrationState,
+    registrationResponse: started.registration_response,
+    password: next,
+    identifiers: identifiers(username),
+  });
+  const { sessions_ended } = await change<{ sessions_ended: number }>("/password", {
+    step: "finish",
+    change_id: started.change_id,
+    login_finalization: proof.finishLoginRequest,
+    registration_record: registrationRecord,
+  });
+  return sessions_ended;
+}

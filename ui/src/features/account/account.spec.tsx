@@ -4,6 +4,7 @@ import { screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { describe, expect, it, vi } from "vitest";
 import { fromBase64 } from "../../api/encoding";
+import { changePassword, WrongPassword } from "../../api/opaque";
 import { draftToken } from "../../api/seeds";
 import type { ApiToken, LiveSession } from "../../api/types";
 import { renderApp, session, sessionWith } from "../../test/app";
@@ -15,6 +16,11 @@ vi.mock("../../api/keys", () => ({
   storeSession: vi.fn().mockResolvedValue(undefined),
   destroySession: vi.fn().mockResolvedValue(undefined),
   makeSessionKey: vi.fn(),
+}));
+vi.mock("../../api/opaque", async (original) => ({
+  ...(await original<typeof import("../../api/opaque")>()),
+  preloadOpaque: vi.fn(),
+  changePassword: vi.fn(),
 }));
 
 const WAIT = { timeout: 8_000 };
@@ -135,6 +141,33 @@ describe("an API token", () => {
     expect(readTokenForm({ ...form, rights: { "jobs.read": ["*"] }, lifetime: "86400000" })).toEqual({
       request: { name: "x", rights: [{ right: "jobs.read", sites: ["*"] }], devices: null, lifetime_ms: 86_400_000 },
     });
+  });
+});
+
+describe("the password", () => {
+  it("is changed when the old one fits and the new one is no common one", async () => {
+    vi.mocked(changePassword).mockRejectedValueOnce(new WrongPassword("no")).mockResolvedValueOnce(2);
+    await renderApp("/account", answers);
+    await userEvent.click(await screen.findByRole("button", { name: "Change password" }, WAIT));
+    const dialog = await screen.findByRole("dialog", { name: "Change your password" }, WAIT);
+    const go = within(dialog).getByRole("button", { name: "Change password" });
+    const type = async (label: string, text: string): Promise<void> => {
+      await userEvent.clear(within(dialog).getByLabelText(label));
+      await userEvent.type(within(dialog).getByLabelText(label), text);
+    };
+    await type("Password now", "old one");
+    await type("New password", "password1234");
+    await type("New password again", "password1234");
+    expect(go).toHaveProperty("disabled", true);
+    expect(await violations(dialog)).toEqual([]);
+    await type("New password", "violet-otter-plays-17");
+    await type("New password again", "violet-otter-plays-17");
+    await userEvent.click(go);
+    await within(dialog).findByText("login_failed", {}, WAIT);
+    await userEvent.click(go);
+    await screen.findByText("The password is the new one. 2 other sessions are over.", {}, WAIT);
+    expect(changePassword).toHaveBeenLastCalledWith("ada", "old one", "violet-otter-plays-17");
+    expect(screen.queryByRole("dialog")).toBeNull();
   });
 });
 

@@ -2,6 +2,19 @@ export const words = {
   title: "Your account",
   cancel: "Cancel",
   done: "Done",
+  password: "Change password",
+  passwordTitle: "Change your password",
+  passwordLead: "Both passwords are proved to the server, never sent. Your other sessions end; API tokens go on.",
+  oldPassword: "Password now",
+  newPassword: "New password",
+  again: "New password again",
+  passwordChanged: (ended: number): string =>
+    ended === 0
+      ? "The password is the new one."
+      : ended === 1
+        ? "The password is the new one. 1 other session is over."
+        : `The password is the new one. ${ended} other sessions are over.`,
+  failedPassword: "The password was not changed.",
   everyone: "Everybody's",
   operator: "Operator",
   state: "State",
