@@ -414,6 +414,8 @@ async function scenario() {
     await role.getByRole("checkbox", { name: "jobs.run" }).check();
     await role.getByRole("combobox", { name: "Sites of jobs.run" }).click();
     await page.getByRole("option", { name: "oslo" }).click();
+    await page.keyboard.press("Tab");
+    await page.getByRole("option").first().waitFor({ state: "hidden" });
     await look("role");
     await button("Make role", role).click();
     await page.getByRole("row", { name: /^night-shift .*jobs\.run@oslo/ }).waitFor();

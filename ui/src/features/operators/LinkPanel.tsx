@@ -1,6 +1,6 @@
 import { Button } from "@mantine/core";
+import { absolute } from "../../lib/time";
 import classes from "../../ui/Form.module.css";
-import { Instant } from "../../ui/Instant";
 import { Shown } from "../../ui/Shown";
 import type { WithLink } from "./queries";
 import { words } from "./words";
@@ -12,7 +12,7 @@ export function LinkPanel({ made, onClose }: { made: WithLink; onClose: () => vo
       <p className={classes.once}>{words.linkOnce}</p>
       <Shown label={words.linkLabel} text={made.link} copy={words.copyLink} testId="operator-link" />
       <p className="dim">
-        {words.linkEnds} <Instant at={made.user.link_expires_at} />. {words.linkMade}
+        {words.linkEnds} {absolute(made.user.link_expires_at)}. {words.linkMade}
       </p>
       <div className={classes.buttons}>
         <Button onClick={onClose}>{words.done}</Button>

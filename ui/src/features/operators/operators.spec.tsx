@@ -3,6 +3,7 @@
 import { screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { describe, expect, it, vi } from "vitest";
+import { proveAgain } from "../../api/opaque";
 import { openLink } from "../../api/seeds";
 import type { Role, Site, User } from "../../api/types";
 import { renderApp, session, sessionWith } from "../../test/app";
@@ -13,6 +14,11 @@ vi.mock("../../api/keys", () => ({
   storeSession: vi.fn().mockResolvedValue(undefined),
   destroySession: vi.fn().mockResolvedValue(undefined),
   makeSessionKey: vi.fn(),
+}));
+vi.mock("../../api/opaque", async (original) => ({
+  ...(await original<typeof import("../../api/opaque")>()),
+  preloadOpaque: vi.fn(),
+  proveAgain: vi.fn(),
 }));
 
 const WAIT = { timeout: 8_000 };
@@ -89,6 +95,25 @@ describe("operators", () => {
     expect(JSON.stringify(sent)).not.toContain(secret);
     await userEvent.click(screen.getByRole("button", { name: "Done" }));
     await waitFor(() => expect(screen.queryByText(link)).toBeNull());
+  });
+
+  it("are invited after the password was proved once more, by the same link", async () => {
+    vi.mocked(proveAgain).mockResolvedValue({ answer: {}, secret: new Uint8Array(64) });
+    const replies = [{ status: 403, code: "step_up_required", detail: "too old" }, { ...bob, username: "carol", state: "invited" }];
+    const { sent } = await renderApp("/operators", { ...answers, "POST /users": () => replies.shift() });
+    await userEvent.click(await screen.findByRole("button", { name: "Invite" }, WAIT));
+    const dialog = await screen.findByRole("dialog", { name: "Invite an operator" }, WAIT);
+    await userEvent.type(within(dialog).getByLabelText("Name"), "carol");
+    await userEvent.click(await within(dialog).findByRole("checkbox", { name: "viewer" }));
+    await userEvent.click(within(dialog).getByRole("button", { name: "Invite" }));
+    const asked = await screen.findByRole("dialog", { name: "Prove your password once more" }, WAIT);
+    await userEvent.type(within(asked).getByLabelText("Password"), "pw");
+    await userEvent.click(within(asked).getByRole("button", { name: "Go on" }));
+    const link = (await screen.findByTestId("operator-link", {}, WAIT)).textContent ?? "";
+    const bodies = sent.filter((each) => each.method === "POST").map((each) => each.body);
+    const { public_key } = await openLink(link.split("#")[1] ?? "");
+    expect(bodies).toEqual(Array.from({ length: 2 }, () => ({ link: public_key, username: "carol", roles: ["viewer"] })));
+    expect(proveAgain).toHaveBeenCalledWith("/step-up", "ada", "pw", null);
   });
 
   it("get other roles, are disabled with a reason, and get a link for another password", async () => {

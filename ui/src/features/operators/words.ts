@@ -23,7 +23,7 @@ export const words = {
   no: "No",
   never: "never",
   first: "the set-up link",
-  linkUntil: "open until",
+  linkUntil: "ends",
   invite: "Invite",
   inviteTitle: "Invite an operator",
   inviteHint: "Lower case; whoever gets the link cannot choose another.",
