@@ -138,7 +138,7 @@ fn state_of(event: &run::Event) -> Option<RunState> {
     match event {
         run::Event::Delivered { .. } => Some(RunState::Delivered),
         run::Event::Started { .. } => Some(RunState::Running),
-        run::Event::Ended(end) => Some(end.state),
+        run::Event::Ended(end) | run::Event::EndedAfterAll(end) => Some(end.state),
         run::Event::CancelRequested { .. } | run::Event::Output { .. } => None,
     }
 }

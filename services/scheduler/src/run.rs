@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Acceptance and progress are hints and only move a run forward; the end is the device's signed word, or the scheduler's
-//! own when the device never had the run. What is final stays: a second end is answered with the first.
+//! own when nothing came from the device. What is final stays, and a second end is answered with the first, but for one case:
+//! an end that no process stands behind, such as `expired`, gives way to the device's signed word that the process ran.
 
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::messages::scheduler::{OutputStream, RunState};
@@ -162,6 +163,8 @@ pub enum Event {
     },
     /// It is over.
     Ended(End),
+    /// It had run after all: its device's signed word takes the place of an end that no process stood behind.
+    EndedAfterAll(End),
 }
 
 /// Says why a run does not do as asked.
@@ -188,9 +191,17 @@ pub const INLINE_BYTES: u64 = 8 << 10;
 ///
 /// Errors: [`Rejection`]. An empty list says that the command changes nothing.
 pub fn decide(state: &State, command: Command) -> Result<Vec<Event>, Rejection> {
-    if state.end.is_some() {
-        return Err(Rejection::Over);
+    if let Some(end) = &state.end {
+        return match command {
+            Command::Output { .. } if end.is_without_process() => decide_open(state, command),
+            Command::End(found) if end.gives_way_to(&found) => Ok(vec![Event::EndedAfterAll(found)]),
+            _ => Err(Rejection::Over),
+        };
     }
+    decide_open(state, command)
+}
+
+fn decide_open(state: &State, command: Command) -> Result<Vec<Event>, Rejection> {
     match command {
         Command::Deliver { at } => Ok(when(state.state == RunState::Queued, Event::Delivered { at })),
         Command::Start { at } => Ok(when(state.state != RunState::Running, Event::Started { at })),
@@ -236,7 +247,7 @@ pub enum Place {
 ///
 /// Errors: [`Rejection::Over`]; [`Rejection::OutOfPlace`] for a piece that does not begin where the kept output ends.
 pub fn place_of(state: &State, stream: OutputStream, offset: u64, size_bytes: u64) -> Result<Place, Rejection> {
-    if state.end.is_some() {
+    if state.end.as_ref().is_some_and(|end| !end.is_without_process()) {
         return Err(Rejection::Over);
     }
     let kept = state.kept(stream);
@@ -285,7 +296,7 @@ pub fn evolve(mut state: State, event: &Event) -> State {
             }
         }
         Event::CancelRequested { .. } => state.cancel_requested = true,
-        Event::Ended(end) => {
+        Event::Ended(end) | Event::EndedAfterAll(end) => {
             state.state = end.state;
             state.started_at = end.started_at.or(state.started_at);
             state.end = Some(Box::new(end.clone()));
@@ -309,6 +320,16 @@ impl End {
             code,
         }
     }
+
+    /// Tells whether no process is known to stand behind it.
+    pub const fn is_without_process(&self) -> bool {
+        self.started_at.is_none() && self.duration_ms.is_none()
+    }
+
+    /// Tells whether another end, which a device signed, says more: that the process ran, where this one knows of none.
+    pub const fn gives_way_to(&self, found: &Self) -> bool {
+        self.is_without_process() && found.started_at.is_some() && found.state.is_final()
+    }
 }
 
 #[cfg(test)]
@@ -323,6 +344,13 @@ mod tests {
     }
     fn ended(state: RunState) -> End {
         End::without_device(state, at(9), None, None)
+    }
+    fn ran(state: RunState) -> End {
+        End {
+            started_at: Some(at(5)),
+            duration_ms: Some(4),
+            ..ended(state)
+        }
     }
     fn output(offset: u64, data: &[u8]) -> Command {
         Command::Output {
@@ -364,7 +392,7 @@ mod tests {
     #[test]
     fn what_is_over_stays_over() {
         for state in RunState::ALL.into_iter().filter(|s| s.is_final()) {
-            let over = given(&[Event::Ended(ended(state))]);
+            let over = given(&[Event::Ended(ran(state))]);
             assert_eq!(over.state, state);
             for command in [
                 Command::Deliver { at: at(1) },
@@ -375,9 +403,40 @@ mod tests {
                 },
                 output(0, b"x"),
                 Command::End(ended(RunState::Succeeded)),
+                Command::End(ran(RunState::Succeeded)),
             ] {
                 assert_eq!(decide(&over, command), Err(Rejection::Over));
             }
+        }
+    }
+
+    #[test]
+    fn an_end_that_no_process_stands_behind_gives_way_to_one_that_ran_and_only_once() {
+        for state in RunState::ALL.into_iter().filter(|state| state.is_final()) {
+            let expired = given(&[Event::Ended(ended(state))]);
+            for command in [
+                Command::Deliver { at: at(10) },
+                Command::Start { at: at(10) },
+                Command::End(ended(state)),
+            ] {
+                assert_eq!(decide(&expired, command), Err(Rejection::Over));
+            }
+            let late = decide(&expired, output(0, b"x")).unwrap();
+            let expired = late.iter().fold(expired, evolve);
+            assert_eq!(
+                (expired.state, expired.stdout.bytes),
+                (state, 1),
+                "output alone ends nothing and begins nothing"
+            );
+            let after_all = decide(&expired, Command::End(ran(RunState::Failed))).unwrap();
+            assert_eq!(after_all, [Event::EndedAfterAll(ran(RunState::Failed))]);
+            let over = after_all.iter().fold(expired, evolve);
+            assert_eq!(over.state, RunState::Failed);
+            assert_eq!(
+                decide(&over, Command::End(ran(RunState::Succeeded))),
+                Err(Rejection::Over)
+            );
+            assert_eq!(decide(&over, output(1, b"x")), Err(Rejection::Over));
         }
     }
 

@@ -206,10 +206,10 @@ pub fn feed(job: &Job, index: u32, position: u64, event: &run::Event) {
             size_bytes: u32::try_from(*size_bytes).unwrap_or(u32::MAX),
             inline: inline.is_some(),
         },
-        run::Event::Ended(_) => FeedWhat::Ended,
+        run::Event::Ended(_) | run::Event::EndedAfterAll(_) => FeedWhat::Ended,
         _ => return,
     };
     let mut feed = job.feed.lock();
-    feed.ended += u64::from(what == FeedWhat::Ended);
+    feed.ended += u64::from(matches!(event, run::Event::Ended(_)));
     feed.items.push(FeedItem { position, index, what });
 }

@@ -148,6 +148,7 @@ impl Stored {
                 ("RunOutput", codec::encode(&body)?)
             }
             Stored::Run(run::Event::Ended(end)) => ("RunEnded", codec::encode(end)?),
+            Stored::Run(run::Event::EndedAfterAll(end)) => ("RunEndedAfterAll", codec::encode(end)?),
         };
         Ok(NewEvent {
             kind: kind.to_owned(),
@@ -209,6 +210,7 @@ impl Stored {
                 })
             }
             "RunEnded" => Stored::Run(run::Event::Ended(codec::decode::<End>(body).map_err(bad)?)),
+            "RunEndedAfterAll" => Stored::Run(run::Event::EndedAfterAll(codec::decode::<End>(body).map_err(bad)?)),
             other => return Err(StoredError::UnknownKind { kind: other.to_owned() }),
         })
     }
@@ -272,7 +274,8 @@ mod tests {
             Stored::Run(run::Event::Started { at: at() }),
             Stored::Run(run::Event::CancelRequested { at: at() }),
             Stored::Run(output(Some(vec![0, 255, 10]))),
-            Stored::Run(run::Event::Ended(end)),
+            Stored::Run(run::Event::Ended(end.clone())),
+            Stored::Run(run::Event::EndedAfterAll(end)),
         ]
     }
 

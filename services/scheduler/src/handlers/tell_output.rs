@@ -73,8 +73,11 @@ impl Scheduler {
             size_bytes,
             inline,
         };
-        // Whoever sends output runs: the hint that says so may have been lost.
-        let commands = vec![Command::Deliver { at: now }, Command::Start { at: now }, command];
+        let mut commands = vec![command];
+        if slot.state.end.is_none() {
+            // Whoever sends output runs: the hint that says so may have been lost.
+            commands.splice(0..0, [Command::Deliver { at: now }, Command::Start { at: now }]);
+        }
         if self.put(&job, key, &mut slot, commands, now).await {
             Ok(answer(slot.state.kept(tell.stream).bytes))
         } else {

@@ -16,7 +16,7 @@ use crate::run::Command;
 use crate::scheduler::Scheduler;
 
 impl Scheduler {
-    /// Records how a run ended; a repetition is answered like the first.
+    /// Records how a run ended, also one that was taken for expired; a repetition is answered like the first.
     ///
     /// Errors: `not_found` for another device's run, `result_signature_invalid`, `conflict`, `storage_failed`.
     pub async fn tell_result(self: Arc<Self>, told: Tell) -> Reply<ResultKept> {
@@ -28,11 +28,12 @@ impl Scheduler {
         audit::note_object("job", job.created.job);
         let mut slot = job.slot(index).ok_or_else(no_such_run)?.lock().await;
         let end = self.open_result(&job, index, &slot, &tell.result)?.end;
-        if slot.state.end.is_some() {
-            return Ok(ResultKept { run: named.run });
-        }
         let now = self.clock.now();
-        let commands = vec![Command::Deliver { at: now }, Command::End(end)];
+        let commands = match &slot.state.end {
+            None => vec![Command::Deliver { at: now }, Command::End(end)],
+            Some(before) if before.gives_way_to(&end) => vec![Command::End(end)],
+            Some(_) => return Ok(ResultKept { run: named.run }),
+        };
         if self.put(&job, job.key(index), &mut slot, commands, now).await {
             Ok(ResultKept { run: named.run })
         } else {

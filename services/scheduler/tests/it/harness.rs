@@ -2,7 +2,8 @@
 
 use borealis_bus_schema::codec;
 use borealis_bus_schema::ids::{CommandId, Guid, JobId, RunId, SiteName};
-use borealis_bus_schema::messages::scheduler::CreateJob;
+use borealis_bus_schema::messages::device::RunResult;
+use borealis_bus_schema::messages::scheduler::{CreateJob, RunState};
 use borealis_bus_schema::messages::shared_events::{DeviceStatus, DeviceStatusChanged, SharedEvent};
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::reply::Reply;
@@ -166,4 +167,25 @@ pub fn ends(scheduler: &TestService) -> Vec<(String, run::End)> {
 
 pub fn stream_of(job: JobId, guid: &Guid) -> String {
     format!("run-{}", RunId::of_job(&job, guid))
+}
+
+/// Says that a device ran something well.
+pub fn result(device: &TestDevice, run: RunId) -> RunResult {
+    let now = SystemClock.now();
+    RunResult {
+        guid: device.guid,
+        run,
+        attempt: 1,
+        state: RunState::Succeeded,
+        exit_code: Some(0),
+        signal: None,
+        started_at: Some(now),
+        ended_at: now,
+        duration_ms: 1,
+        stdout_bytes: 0,
+        stderr_bytes: 0,
+        truncated: false,
+        reason: None,
+        code: None,
+    }
 }

@@ -4,17 +4,16 @@ use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::{Form, Signed};
 use borealis_bus_schema::ids::RunId;
-use borealis_bus_schema::messages::device::{ResultKept, RunResult, TellResult};
+use borealis_bus_schema::messages::device::{ResultKept, TellResult};
 use borealis_bus_schema::messages::scheduler::RunState;
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
 use borealis_bus_schema::reply;
 use borealis_bus_schema::subjects::Service;
 use borealis_event_store::NewEvent;
-use borealis_service_kit::clock::{Clock, SystemClock};
 use borealis_service_kit::random;
 use borealis_test_support::{DEADLINE, TestDevice, eventually};
 
-use crate::harness::{World, became, ends, enrolled, stream_of};
+use crate::harness::{World, became, ends, enrolled, result, stream_of};
 
 #[tokio::test]
 async fn history_ends_no_run_that_waits() {
@@ -90,24 +89,4 @@ async fn until_it_knows_every_device_it_answers_stale() {
     assert_eq!(ends(&scheduler)[0].1.state, RunState::Succeeded);
     scheduler.stop().await.unwrap();
     enrollment.stop().await.unwrap();
-}
-
-fn result(device: &TestDevice, run: RunId) -> RunResult {
-    let now = SystemClock.now();
-    RunResult {
-        guid: device.guid,
-        run,
-        attempt: 1,
-        state: RunState::Succeeded,
-        exit_code: Some(0),
-        signal: None,
-        started_at: Some(now),
-        ended_at: now,
-        duration_ms: 1,
-        stdout_bytes: 0,
-        stderr_bytes: 0,
-        truncated: false,
-        reason: None,
-        code: None,
-    }
 }
