@@ -116,7 +116,7 @@ async function scenario() {
     await page.getByRole("heading", { name: "Home" }).waitFor();
   });
 
-  await step("set up an authenticator app, log in by its code, take it away again", async () => {
+  await step("set up an authenticator app, log in and change the password by its codes, take it away again", async () => {
     const factorDialog = async () => {
       await button(`Operator ${USERNAME}`).click();
       await button("Second factor").click();
@@ -150,8 +150,18 @@ async function scenario() {
     await page.getByLabel("Code", { exact: true }).fill(codes[0]);
     await button("Go on").click();
     await page.getByRole("heading", { name: "Home" }).waitFor();
+    await button(`Operator ${USERNAME}`).click();
+    await page.getByRole("link", { name: "Your account" }).click();
+    await button("Change password").click();
+    const change = page.getByRole("dialog", { name: "Change your password" });
+    await change.getByLabel("Password now").fill(PASSWORD);
+    await change.getByLabel("Code of the app").fill(codes[1]);
+    await change.getByLabel("New password", { exact: true }).fill(PASSWORD);
+    await change.getByLabel("New password again").fill(PASSWORD);
+    await button("Change password", change).click();
+    await page.getByText(/^The password is the new one\./).waitFor();
     const dialog = await factorDialog();
-    await page.getByText("9 recovery codes are left.").waitFor();
+    await page.getByText("8 recovery codes are left.").waitFor();
     await button("Take away", dialog).click();
     await button("Set up an app", dialog).waitFor();
     await button("Close", dialog).last().click();

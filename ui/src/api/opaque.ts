@@ -153,8 +153,16 @@ export async function proveAgain<T>(
   return { answer, secret };
 }
 
-/** Sets another password within the session, proving the one there is; tells how many other sessions that ended. */
-export async function changePassword(username: string, password: string, next: string): Promise<number> {
+/**
+ * Sets another password within the session, proving the one there is, and a code where there is a second factor; tells how
+ * many other sessions that ended.
+ */
+export async function changePassword(
+  username: string,
+  password: string,
+  factor: Factor | null,
+  next: string,
+): Promise<number> {
   const { client } = await loadOpaque();
   const { clientLoginState, startLoginRequest } = client.startLogin({ password });
   const { clientRegistrationState, registrationRequest } = client.startRegistration({ password: next });
@@ -181,6 +189,7 @@ export async function changePassword(username: string, password: string, next: s
     change_id: started.change_id,
     login_finalization: proof.finishLoginRequest,
     registration_record: registrationRecord,
+    factor: factor ? await proveFactor(fromBase64(proof.sessionKey), factor) : null,
   });
   return sessions_ended;
 }

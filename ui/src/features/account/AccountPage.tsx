@@ -21,7 +21,7 @@ export function AccountPage() {
     <Page title={words.title} note={session?.username} actions={password}>
       <Sessions />
       <Tokens />
-      {changing && session ? <PasswordDialog username={session.username} onClose={() => setChanging(false)} /> : null}
+      {changing && session ? <PasswordDialog session={session} onClose={() => setChanging(false)} /> : null}
     </Page>
   );
 }

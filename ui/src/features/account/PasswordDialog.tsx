@@ -2,21 +2,27 @@ import { Button, PasswordInput } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useMemo, useState, type FormEvent } from "react";
 import { describe, type ErrorText } from "../../api/errors";
+import { readFactor } from "../../api/factor";
 import { changePassword, preloadOpaque } from "../../api/opaque";
+import type { Session } from "../../api/types";
 import { nextPaint } from "../../lib/nextPaint";
 import { checkPassword } from "../../lib/password";
 import { Dialog } from "../../ui/Dialog";
 import { ErrorPanel } from "../../ui/ErrorPanel";
 import classes from "../../ui/Form.module.css";
 import { notify } from "../../ui/notify";
+import { CodeInput } from "../factor/ProveForm";
 import { asLoginFailure } from "../session/failure";
+import { sessionQuery } from "../session/queries";
 import { PasswordRules } from "../setup/PasswordRules";
 import { accountKeys } from "./queries";
 import { words } from "./words";
 
-export function PasswordDialog({ username, onClose }: { username: string; onClose: () => void }) {
+export function PasswordDialog({ session, onClose }: { session: Session; onClose: () => void }) {
+  const { username, second_factor: withCode } = session;
   const client = useQueryClient();
   const [old, setOld] = useState("");
+  const [code, setCode] = useState("");
   const [next, setNext] = useState("");
   const [again, setAgain] = useState("");
   const [busy, setBusy] = useState(false);
@@ -25,7 +31,8 @@ export function PasswordDialog({ username, onClose }: { username: string; onClos
   useEffect(preloadOpaque, []);
 
   const check = useMemo(() => checkPassword(next, username, again), [next, username, again]);
-  const ready = old !== "" && check.accepted;
+  const factor = withCode ? readFactor(code) : null;
+  const ready = old !== "" && check.accepted && (!withCode || factor !== null);
 
   const submit = async (event: FormEvent): Promise<void> => {
     event.preventDefault();
@@ -34,12 +41,13 @@ export function PasswordDialog({ username, onClose }: { username: string; onClos
     setError(null);
     try {
       await nextPaint();
-      const ended = await changePassword(username, old, next);
-      await client.invalidateQueries({ queryKey: accountKeys.sessions });
+      const ended = await changePassword(username, old, factor, next);
+      await Promise.all([accountKeys.sessions, sessionQuery.queryKey].map((queryKey) => client.invalidateQueries({ queryKey })));
       notify(words.passwordChanged(ended));
       onClose();
     } catch (cause) {
       setError(describe(words.failedPassword, asLoginFailure(cause)));
+      setCode("");
       setBusy(false);
     }
   };
@@ -57,6 +65,7 @@ export function PasswordDialog({ username, onClose }: { username: string; onClos
           value={old}
           onChange={(event) => setOld(event.currentTarget.value)}
         />
+        {withCode ? <CodeInput code={code} onChange={setCode} /> : null}
         <PasswordInput
           label={words.newPassword}
           name="new-password"

@@ -4,6 +4,7 @@ import { screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { describe, expect, it, vi } from "vitest";
 import { fromBase64 } from "../../api/encoding";
+import { ApiError } from "../../api/errors";
 import { changePassword, WrongPassword } from "../../api/opaque";
 import { draftToken } from "../../api/seeds";
 import type { ApiToken, LiveSession } from "../../api/types";
@@ -166,8 +167,32 @@ describe("the password", () => {
     await within(dialog).findByText("login_failed", {}, WAIT);
     await userEvent.click(go);
     await screen.findByText("The password is the new one. 2 other sessions are over.", {}, WAIT);
-    expect(changePassword).toHaveBeenLastCalledWith("ada", "old one", "violet-otter-plays-17");
+    expect(changePassword).toHaveBeenLastCalledWith("ada", "old one", null, "violet-otter-plays-17");
     expect(screen.queryByRole("dialog")).toBeNull();
+  });
+});
+
+describe("the password of whoever has a second factor", () => {
+  it("is changed with a code, which serves once", async () => {
+    const refused = new ApiError("factor_invalid", "the code does not fit", 401, "never", null);
+    vi.mocked(changePassword).mockRejectedValueOnce(refused).mockResolvedValueOnce(0);
+    await renderApp("/account", { ...answers, "GET /session": { ...session, second_factor: true, recovery_codes_left: 1 } });
+    await userEvent.click(await screen.findByRole("button", { name: "Change password" }, WAIT));
+    const dialog = await screen.findByRole("dialog", { name: "Change your password" }, WAIT);
+    const go = within(dialog).getByRole("button", { name: "Change password" });
+    await userEvent.type(within(dialog).getByLabelText("Password now"), "old one");
+    await userEvent.type(within(dialog).getByLabelText("New password"), "violet-otter-plays-17");
+    await userEvent.type(within(dialog).getByLabelText("New password again"), "violet-otter-plays-17");
+    expect(go).toHaveProperty("disabled", true);
+    await userEvent.type(within(dialog).getByLabelText("Code of the app"), "123 456");
+    await userEvent.click(go);
+    await within(dialog).findByText("factor_invalid", {}, WAIT);
+    expect(go).toHaveProperty("disabled", true);
+    await userEvent.type(within(dialog).getByLabelText("Code of the app"), "654321");
+    await userEvent.click(go);
+    await screen.findByText("The password is the new one.", {}, WAIT);
+    const code = { kind: "totp", code: "654321" };
+    expect(changePassword).toHaveBeenLastCalledWith("ada", "old one", code, "violet-otter-plays-17");
   });
 });
 

@@ -35,18 +35,7 @@ export function ProveForm({ lead, withCode, busy, onSubmit, onBack, backLabel = 
         value={password}
         onChange={(event) => setPassword(event.currentTarget.value)}
       />
-      {withCode ? (
-        <TextInput
-          label={words.code}
-          description={words.codeHint}
-          name="code"
-          autoComplete="one-time-code"
-          spellCheck={false}
-          value={code}
-          error={code.length >= 6 && !factor ? words.codeBad : undefined}
-          onChange={(event) => setCode(event.currentTarget.value)}
-        />
-      ) : null}
+      {withCode ? <CodeInput code={code} onChange={setCode} /> : null}
       <div className={classes.buttons}>
         <Button variant="default" onClick={onBack}>
           {backLabel}
@@ -56,5 +45,21 @@ export function ProveForm({ lead, withCode, busy, onSubmit, onBack, backLabel = 
         </Button>
       </div>
     </form>
+  );
+}
+
+/** The field for a code of the app, or a recovery code. */
+export function CodeInput({ code, onChange }: { code: string; onChange: (code: string) => void }) {
+  return (
+    <TextInput
+      label={words.code}
+      description={words.codeHint}
+      name="code"
+      autoComplete="one-time-code"
+      spellCheck={false}
+      value={code}
+      error={code.length >= 6 && !readFactor(code) ? words.codeBad : undefined}
+      onChange={(event) => onChange(event.currentTarget.value)}
+    />
   );
 }
