@@ -380,6 +380,7 @@ async function scenario() {
     await look("operator-link");
     await button("Done").click();
     await page.getByText(invitation).waitFor({ state: "detached" });
+    assert.ok(await button("Invite").evaluate((all) => all === document.activeElement), "the focus is back where it was");
     await page.getByRole("row", { name: new RegExp(`^${INVITED} Invited viewer`) }).waitFor();
     await look("operators");
   });
@@ -490,7 +491,8 @@ async function scenario() {
     await button(`Manage ${INVITED}`).click();
     await look("operator");
     await button("Disable").click();
-    await page.getByLabel("Reason").fill("the visit is over");
+    await page.waitForFunction(() => document.activeElement?.matches("[data-autofocus]"));
+    await page.keyboard.type("the visit is over");
     await button("Disable").click();
     await page.getByRole("row", { name: new RegExp(`^${INVITED} Disabled`), includeHidden: true }).waitFor();
     await guest.getByLabel("User name").fill(INVITED);

@@ -105,6 +105,7 @@ export default function FactorDialog({ session, onClose }: FactorDialogProps) {
   return (
     <Dialog
       title={view.at === "offered" ? words.offeredTitle : view.at === "made" ? words.codesTitle : words.title}
+      view={view.at}
       onClose={onClose}
       closeOnClickOutside={view.at !== "made" && view.at !== "offered"}
     >

@@ -95,6 +95,7 @@ describe("operators", () => {
     expect(JSON.stringify(sent)).not.toContain(secret);
     await userEvent.click(screen.getByRole("button", { name: "Done" }));
     await waitFor(() => expect(screen.queryByText(link)).toBeNull());
+    expect(document.activeElement).toBe(screen.getByRole("button", { name: "Invite" }));
   });
 
   it("are invited after the password was proved once more, by the same link", async () => {
@@ -135,7 +136,9 @@ describe("operators", () => {
     await waitFor(() => expect(post("/users/b0/roles")).toEqual({ roles: ["viewer", "administrator"] }));
 
     await userEvent.click(within(dialog).getByRole("button", { name: "Disable" }));
-    await userEvent.type(await screen.findByLabelText("Reason"), "left us");
+    const reason = await screen.findByLabelText("Reason");
+    expect(document.activeElement).toBe(reason);
+    await userEvent.type(reason, "left us");
     await userEvent.click(screen.getByRole("switch", { name: /For good/ }));
     await userEvent.click(screen.getByRole("button", { name: "Delete for good" }));
     await waitFor(() => expect(post("/users/b0/disable")).toEqual({ reason: "left us", for_good: true }));
