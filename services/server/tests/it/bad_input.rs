@@ -31,7 +31,7 @@ use borealis_test_support::{User, eventually_within, host_facts, programs};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::fleet::{Fleet, Followed, PATIENCE, file_says, lines, said, shared};
+use crate::fleet::{Fleet, Followed, PATIENCE, file_says, https, lines, said, shared};
 use crate::kills::find_child;
 use crate::trust;
 
@@ -340,13 +340,7 @@ impl Scene {
         let honest: SignedOrder = codec::decode(&captured.body).unwrap();
         let order = codec::decode(&honest.order).unwrap();
 
-        let ca = std::fs::read(&fleet.server.ready().ca).unwrap();
-        // Another part of the process may have chosen it already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .tls_certs_only([reqwest::Certificate::from_pem(&ca).unwrap()])
-            .build()
-            .unwrap();
+        let http = https(&fleet.server.ready().ca);
         let session = fleet.json(&["session", "--json"]);
         let session = session["session_id"].as_str().unwrap().parse().unwrap();
         let token = fleet.token.parse().unwrap();

@@ -24,6 +24,16 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// Returns the credential with which the agent connects to the bus.
+    pub fn bus_jwt(&self) -> String {
+        let identity = self.dir.path().join("Certificates/Agent/Identity");
+        let found = ["SYSTEM", "CURRENTUSER"]
+            .iter()
+            .find_map(|context| std::fs::read(identity.join(context).join("credentials.json")).ok());
+        let kept: Value = serde_json::from_slice(&found.unwrap()).unwrap();
+        kept["credentials"]["bus_jwt"].as_str().unwrap().to_owned()
+    }
+
     /// Starts the agent again after it was killed; its identity is on disk.
     pub fn start(&mut self, code: Option<&str>) {
         let mut command = Command::new(programs::built("borealis-agent").unwrap());
@@ -438,4 +448,15 @@ pub fn shared(dir: &TempDir, name: &str) -> (PathBuf, String) {
     let path = dir.path().join(name);
     let text = path.to_str().unwrap().to_owned();
     (path, text)
+}
+
+/// Makes a client of the gateway that trusts one CA root alone.
+pub fn https(ca: &Path) -> reqwest::Client {
+    let ca = std::fs::read(ca).unwrap();
+    // Another part of the process may have chosen it already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(&ca).unwrap()])
+        .build()
+        .unwrap()
 }

@@ -35,4 +35,5 @@ mod rotation;
 mod runs;
 mod storm;
 mod taken_over;
+mod tenancy;
 mod trust;

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::fleet::{Fleet, PATIENCE, lines, said};
+use crate::fleet::{Fleet, PATIENCE, https, lines, said};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -76,13 +76,7 @@ impl Thief {
                 tokio::spawn(passing);
             }
         });
-        let ca = std::fs::read(paths.ca_pem()).unwrap();
-        // Another test of this process may have done it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .tls_certs_only([reqwest::Certificate::from_pem(&ca).unwrap()])
-            .build()
-            .unwrap();
+        let http = https(&paths.ca_pem());
         Self { url, heard, http }
     }
 
