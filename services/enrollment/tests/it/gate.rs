@@ -3,10 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use borealis_event_store::{
-    Append, AppendError, Appended, BoxFuture, CommandRecord, EventLog, EventRecord, Head, Position, StoreError,
-    StreamId, Version,
-};
+use borealis_event_store::{Append, AppendError, BoxFuture, EventLog};
+use borealis_test_support::{BeforeAppend, held_up};
 use tokio::sync::watch;
 
 /// Says what becomes of appends that hold an event of a kind.
@@ -20,7 +18,7 @@ pub enum Rule {
     Open,
 }
 
-/// Is the switch of a [`GatedLog`].
+/// Is the switch of a log that is held up.
 #[derive(Clone)]
 pub struct Gate {
     rule: watch::Sender<Rule>,
@@ -42,22 +40,21 @@ impl Gate {
         self.stopped.load(Ordering::SeqCst)
     }
     pub fn before(&self, inner: Arc<dyn EventLog>) -> Arc<dyn EventLog> {
-        Arc::new(GatedLog {
-            inner,
+        let shut = Shut {
             gate: self.clone(),
             held: Mutex::new(false),
-        })
+        };
+        held_up(inner, shut)
     }
 }
 
-struct GatedLog {
-    inner: Arc<dyn EventLog>,
+struct Shut {
     gate: Gate,
     held: Mutex<bool>,
 }
 
-impl GatedLog {
-    async fn pass(&self, append: Append) -> Result<Appended, AppendError> {
+impl Shut {
+    async fn pass(&self, append: &Append) -> Result<(), AppendError> {
         let holds = |kind: &str| {
             append
                 .writes
@@ -80,33 +77,12 @@ impl GatedLog {
             }
             _ => {}
         }
-        self.inner.append(append).await
+        Ok(())
     }
 }
 
-impl EventLog for GatedLog {
-    fn append(&self, append: Append) -> BoxFuture<'_, Result<Appended, AppendError>> {
+impl BeforeAppend for Shut {
+    fn before<'a>(&'a self, append: &'a Append) -> BoxFuture<'a, Result<(), AppendError>> {
         Box::pin(self.pass(append))
-    }
-    fn read_all(&self, after: Position, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
-        self.inner.read_all(after, limit)
-    }
-    fn read_stream(&self, stream: &StreamId, after: Version, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
-        self.inner.read_stream(stream, after, limit)
-    }
-    fn stream_version(&self, stream: &StreamId) -> Result<Version, StoreError> {
-        self.inner.stream_version(stream)
-    }
-    fn head(&self) -> Head {
-        self.inner.head()
-    }
-    fn subscribe(&self) -> watch::Receiver<Head> {
-        self.inner.subscribe()
-    }
-    fn command(&self, command_id: &[u8; 16]) -> Result<Option<CommandRecord>, StoreError> {
-        self.inner.command(command_id)
-    }
-    fn flush_and_close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.flush_and_close()
     }
 }

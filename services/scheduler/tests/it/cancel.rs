@@ -4,14 +4,11 @@ use std::sync::Arc;
 
 use borealis_bus_schema::messages::scheduler::{JobView, RunState};
 use borealis_bus_schema::subjects::Service;
-use borealis_event_store::{
-    Append, AppendError, Appended, BoxFuture, CommandRecord, EventLog, EventRecord, Head, Position, StoreError,
-    StreamId, Version,
-};
+use borealis_event_store::{Append, AppendError, BoxFuture};
 use borealis_service_kit::random;
 use borealis_service_kit::run::Deps;
-use borealis_test_support::{TestService, eventually};
-use tokio::sync::{Barrier, watch};
+use borealis_test_support::{BeforeAppend, TestService, eventually, held_up};
+use tokio::sync::Barrier;
 
 use crate::harness::{World, ends};
 
@@ -20,12 +17,11 @@ const DEVICES: usize = 40;
 
 /// Is a log that writes steps of runs only once all of them are there to be written.
 struct Together {
-    inner: Arc<dyn EventLog>,
     all: Barrier,
 }
 
-impl EventLog for Together {
-    fn append(&self, append: Append) -> BoxFuture<'_, Result<Appended, AppendError>> {
+impl BeforeAppend for Together {
+    fn before<'a>(&'a self, append: &'a Append) -> BoxFuture<'a, Result<(), AppendError>> {
         Box::pin(async move {
             if append
                 .writes
@@ -34,29 +30,8 @@ impl EventLog for Together {
             {
                 self.all.wait().await;
             }
-            self.inner.append(append).await
+            Ok(())
         })
-    }
-    fn read_all(&self, after: Position, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
-        self.inner.read_all(after, limit)
-    }
-    fn read_stream(&self, stream: &StreamId, after: Version, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
-        self.inner.read_stream(stream, after, limit)
-    }
-    fn stream_version(&self, stream: &StreamId) -> Result<Version, StoreError> {
-        self.inner.stream_version(stream)
-    }
-    fn head(&self) -> Head {
-        self.inner.head()
-    }
-    fn subscribe(&self) -> watch::Receiver<Head> {
-        self.inner.subscribe()
-    }
-    fn command(&self, command_id: &[u8; 16]) -> Result<Option<CommandRecord>, StoreError> {
-        self.inner.command(command_id)
-    }
-    fn flush_and_close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.flush_and_close()
     }
 }
 
@@ -69,10 +44,10 @@ async fn a_cancellation_is_answered_alike_twice_and_ends_all_runs_together() {
     let job = world.seed_job(&guids).await;
     let enrollment = world.enrollment().await;
     let build = async |deps: Deps| {
-        let log: Arc<dyn EventLog> = Arc::new(Together {
-            inner: Arc::clone(&deps.log),
+        let together = Together {
             all: Barrier::new(DEVICES),
-        });
+        };
+        let log = held_up(Arc::clone(&deps.log), together);
         borealis_scheduler::build(Deps { log, ..deps }).await
     };
     let scheduler = TestService::start(&world.bus, Service::Scheduler, build).await.unwrap();

@@ -384,6 +384,37 @@ impl Fleet {
     }
 }
 
+/// Holds a link in a file, so that it stands in no list of processes.
+pub struct LinkFile {
+    at: String,
+    _dir: TempDir,
+}
+
+impl LinkFile {
+    pub fn new(link: &str) -> Self {
+        let dir = TempDir::with_prefix("borealis-link-").unwrap();
+        let file = dir.path().join("link");
+        std::fs::write(&file, link).unwrap();
+        Self {
+            at: format!("@{}", file.display()),
+            _dir: dir,
+        }
+    }
+
+    /// Returns the words with which an operator sets a password through it.
+    pub fn set_up<'a>(&'a self, username: &'a str) -> [&'a str; 7] {
+        [
+            "setup",
+            "--link",
+            &self.at,
+            "--username",
+            username,
+            "--password-stdin",
+            "--json",
+        ]
+    }
+}
+
 /// Returns the context of a device's agent.
 pub fn context_of(device: &Value) -> String {
     device["context"].as_str().unwrap().to_owned()

@@ -6,7 +6,7 @@ use borealis_test_support::eventually_within;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::fleet::{Fleet, PATIENCE, context_of, said, shared};
+use crate::fleet::{Fleet, LinkFile, PATIENCE, context_of, said, shared};
 
 /// Invites somebody, who sets a password through the link; returns the token.
 pub fn join(fleet: &mut Fleet, username: &str, roles: &[&str]) -> String {
@@ -15,20 +15,8 @@ pub fn join(fleet: &mut Fleet, username: &str, roles: &[&str]) -> String {
         args.extend(["--role", *role]);
     }
     let link = fleet.json(&args)["link"].as_str().unwrap().to_owned();
-    let dir = TempDir::with_prefix("borealis-link-").unwrap();
-    let file = dir.path().join("link");
-    std::fs::write(&file, link).unwrap();
-    let link = format!("@{}", file.display());
-    let setup = [
-        "setup",
-        "--link",
-        &link,
-        "--username",
-        username,
-        "--password-stdin",
-        "--json",
-    ];
-    let out = fleet.with_input(&setup, "another horse battery staple");
+    let link = LinkFile::new(&link);
+    let out = fleet.with_input(&link.set_up(username), "another horse battery staple");
     assert!(out.status.success(), "{}", said(&out));
     let answer: Value = serde_json::from_slice(&out.stdout).unwrap();
     answer["token"].as_str().unwrap().to_owned()

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::fleet::{Fleet, PATIENCE, https, lines, said};
+use crate::fleet::{Fleet, LinkFile, PATIENCE, https, lines, said};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -104,20 +104,8 @@ impl Thief {
 
     /// Sets a password through a link that leads to this gateway.
     async fn set_up(&self, fleet: &Fleet, link: &str, username: &str) -> Value {
-        let dir = tempfile::TempDir::with_prefix("borealis-link-").unwrap();
-        let file = dir.path().join("link");
-        std::fs::write(&file, link).unwrap();
-        let link = format!("@{}", file.display());
-        let args = [
-            "setup",
-            "--link",
-            &link,
-            "--username",
-            username,
-            "--password-stdin",
-            "--json",
-        ];
-        self.json(fleet, &args, PASSWORD).await
+        let link = LinkFile::new(link);
+        self.json(fleet, &link.set_up(username), PASSWORD).await
     }
 
     /// Returns the requests to a path as they passed.

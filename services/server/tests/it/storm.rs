@@ -12,7 +12,7 @@ use borealis_service_kit::random;
 use borealis_test_support::User;
 use tempfile::TempDir;
 
-use crate::fleet::{Fleet, PATIENCE, context_of, said, shared};
+use crate::fleet::{Fleet, PATIENCE, said, shared};
 use crate::trust::{everything, subject};
 
 /// Is how long the storm lasts: seconds in every run, five minutes in the long one.
@@ -131,21 +131,8 @@ async fn a_storm_on_the_bus_has_no_effect_and_everything_lives_on_soak() {
     let dir = TempDir::with_prefix("borealis-effect-").unwrap();
     let (effect, effect_text) = shared(&dir, "effect");
     let script = format!("echo ran >> {effect_text}");
-    let (guid, context) = (guids[0].to_string(), context_of(&devices[0]));
-    let run = [
-        "run",
-        "--device",
-        &guid,
-        "--lang",
-        "sh",
-        "--context",
-        &context,
-        "--follow",
-        "--json",
-        "--",
-        &script,
-    ];
-    let out = fleet.cli(&run);
+    let run = |fleet: &Fleet| fleet.run_on(&devices[0], &script, &["--follow"]);
+    let out = run(&fleet);
     assert!(out.status.success(), "{}", said(&out));
     let honest = seen.next_within(PATIENCE).await.expect("the thief hears every order");
     let honest: SignedOrder = codec::decode(&honest.body).unwrap();
@@ -155,7 +142,7 @@ async fn a_storm_on_the_bus_has_no_effect_and_everything_lives_on_soak() {
     assert_eq!(std::fs::read_to_string(&effect).unwrap(), "ran\n");
     assert!(fleet.agents.iter_mut().all(crate::fleet::Agent::lives));
     // Nothing of it lasts.
-    let out = fleet.cli(&run);
+    let out = run(&fleet);
     assert!(out.status.success(), "{}", said(&out));
     assert_eq!(std::fs::read_to_string(&effect).unwrap(), "ran\nran\n");
 }
