@@ -6,6 +6,7 @@ import { absolute } from "../../lib/time";
 import { CopyButton } from "../../ui/CopyButton";
 import { Dialog } from "../../ui/Dialog";
 import { ErrorPanel } from "../../ui/ErrorPanel";
+import shown from "../../ui/Shown.module.css";
 import classes from "./Enrolment.module.css";
 import { emptyMintForm, installCommands, readMintForm, type MintFormErrors } from "./mintForm";
 import { useMintCode } from "./queries";
@@ -90,11 +91,11 @@ function MintedPanel({ minted, onClose }: { minted: MintedCode; onClose: () => v
     <div className={classes.form}>
       <p className={classes.once}>{words.once}</p>
       <div>
-        <div className={classes.labelRow}>
+        <div className={shown.labelRow}>
           <strong>{words.code}</strong>
           <CopyButton text={minted.code} label={words.copyCode} />
         </div>
-        <code className={`${classes.code} ${classes.unbroken}`} data-testid="minted-code">
+        <code className={`${shown.code} ${classes.unbroken}`} data-testid="minted-code">
           {minted.code}
         </code>
         <p className="dim">
@@ -103,11 +104,11 @@ function MintedPanel({ minted, onClose }: { minted: MintedCode; onClose: () => v
         </p>
       </div>
       <div>
-        <div className={classes.labelRow}>
+        <div className={shown.labelRow}>
           <strong>{words.install}</strong>
           <CopyButton text={commands} label={words.copyInstall} />
         </div>
-        <pre className={classes.code}>{commands}</pre>
+        <pre className={shown.code}>{commands}</pre>
         <p className="dim">{words.installHint}</p>
       </div>
       <div className={classes.buttons}>

@@ -13,13 +13,13 @@ import { nextPaint } from "../../lib/nextPaint";
 import { paths } from "../../lib/paths";
 import { Dialog } from "../../ui/Dialog";
 import { ErrorPanel } from "../../ui/ErrorPanel";
+import classes from "../../ui/Form.module.css";
 import { notify } from "../../ui/notify";
 import { QrCode } from "../../ui/QrCode";
 import { Shown } from "../../ui/Shown";
 import { ProveForm } from "./ProveForm";
 import { asLoginFailure } from "../session/failure";
 import { sessionQuery } from "../session/queries";
-import classes from "./Factor.module.css";
 import { words } from "./words";
 
 type View =

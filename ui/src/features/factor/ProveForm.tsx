@@ -3,7 +3,7 @@
 import { Button, PasswordInput, TextInput } from "@mantine/core";
 import { useState, type FormEvent } from "react";
 import { readFactor, type Factor } from "../../api/factor";
-import classes from "./Factor.module.css";
+import classes from "../../ui/Form.module.css";
 import { words } from "./words";
 
 interface ProveFormProps {

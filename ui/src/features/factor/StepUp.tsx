@@ -10,9 +10,9 @@ import { nextPaint } from "../../lib/nextPaint";
 import { paths } from "../../lib/paths";
 import { Dialog } from "../../ui/Dialog";
 import { ErrorPanel } from "../../ui/ErrorPanel";
+import classes from "../../ui/Form.module.css";
 import { asLoginFailure } from "../session/failure";
 import { sessionQuery } from "../session/queries";
-import classes from "./Factor.module.css";
 import { ProveForm } from "./ProveForm";
 import { words } from "./words";
 
