@@ -31,6 +31,10 @@ trust-soak *args:
     cargo build --locked --workspace --bins
     BOREALIS_SOAK=1 cargo nextest run --locked --workspace --profile soak -E 'test(soak)' "$@"
 
+# schedules in every zone against an oracle that reads each minute of ten years, some half an hour; `just test` reads fewer
+cron-oracle:
+    BOREALIS_ORACLE=full cargo nextest run --locked -p borealis-calendar --test oracle --no-capture
+
 # a benchmark in a release build: store, dispatch, footprint; ends with one line of JSON
 bench name *size:
     #!/usr/bin/env bash
