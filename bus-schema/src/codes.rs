@@ -67,6 +67,12 @@ codes! {
     TooDeep = "too_deep", Caller, Never, 400;
     /// A field has a value that is not allowed.
     InvalidField = "invalid_field", Caller, Never, 422;
+    /// A cron text cannot be read; the message names the field.
+    CronInvalid = "cron_invalid", Caller, Never, 422;
+    /// The schedule names no day that there is, or ends before it begins.
+    ScheduleNeverFires = "schedule_never_fires", Caller, Never, 422;
+    /// There is no time zone of this name.
+    ZoneUnknown = "zone_unknown", Caller, Never, 422;
     /// The service or the device has no such verb.
     UnknownVerb = "unknown_verb", Caller, Never, 404;
     /// There is no such route.

@@ -357,3 +357,34 @@ pub struct Page<T> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
 }
+/// Shows when a schedule fires.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchedulePreview {
+    /// What it follows: a kind, or `cron:` and the text.
+    pub schedule: String,
+    /// Its time zone, as the database spells it.
+    pub zone: String,
+    /// The release of the database of time zones, as `2026f`.
+    pub zones_release: String,
+    /// From when on.
+    pub from: Timestamp,
+    /// Before when, where that was said.
+    pub until: Option<Timestamp>,
+    /// The firings, the earliest first.
+    pub items: Vec<SchedulePreviewed>,
+    /// Whether there are more than were asked for.
+    pub more: bool,
+}
+
+/// Shows one time at which a schedule fires.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchedulePreviewed {
+    /// When.
+    pub at: Timestamp,
+    /// What the clock of the zone shows then, with its offset.
+    pub local: String,
+    /// What a change of the clock has to do with it: `gap`, `overlap_first` or `overlap_again`.
+    pub change: Option<String>,
+    /// That, in a sentence.
+    pub note: Option<String>,
+}

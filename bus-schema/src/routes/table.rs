@@ -477,6 +477,15 @@ pub const ROUTES: &[Route] = &[
     .for_devices(),
     route(
         "GET",
+        "/api/v1/schedules/preview",
+        Scheduler,
+        "schedules-preview",
+        right(R::JobsRead),
+        Site,
+        "Shows when a schedule would fire",
+    ),
+    route(
+        "GET",
         "/api/v1/runs/{id}",
         Scheduler,
         "runs-show",

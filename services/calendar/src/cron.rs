@@ -24,7 +24,7 @@ pub const LONGEST: usize = 1024;
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum CronError {
     /// A field is not what it should be.
-    #[error("the {field} field {text:?} {reason}")]
+    #[error("field {number}, {field}: {text:?} {reason}")]
     Field {
         /// Which one.
         field: Field,

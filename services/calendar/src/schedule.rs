@@ -284,7 +284,7 @@ impl Schedule {
             Kind::Cron(cron) => Walk::new(cron, rule(cron), &self.zone).count(ceil(from), ceil(until)),
             Kind::Minutes(minutes) => {
                 let step = i64::from(*minutes).saturating_mul(60_000).max(1);
-                let before = |at: Timestamp| (at.since_ms(self.start) + step - 1).div_euclid(step);
+                let before = |at: Timestamp| at.since_ms(self.start).saturating_add(step - 1).div_euclid(step);
                 u64::try_from(before(until) - before(from)).unwrap_or(0)
             }
             // At most one a day.

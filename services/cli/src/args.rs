@@ -134,6 +134,9 @@ pub enum Command {
     /// Lists, shows, follows and cancels jobs
     #[command(subcommand)]
     Jobs(JobsCommand),
+    /// Shows when schedules fire
+    #[command(subcommand)]
+    Schedules(SchedulesCommand),
     /// Lists, checks and exports who did what
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -641,6 +644,54 @@ pub enum AuditCommand {
     },
 }
 
+/// Lists what can be done with schedules.
+#[derive(Debug, Subcommand)]
+pub enum SchedulesCommand {
+    /// Shows when a schedule would fire, or would have: one line each, with a note where a clock change matters
+    Preview(Box<PreviewArgs>),
+}
+
+/// Says which schedule to show, and which of its firings.
+#[derive(Debug, Clone, Args)]
+pub struct PreviewArgs {
+    /// What it follows.
+    #[command(flatten)]
+    pub rule: RuleArgs,
+    /// Time zone, as Europe/Stockholm
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub zone: String,
+    /// Where --kind begins, and what the schedule does not fire before
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub start: Option<Timestamp>,
+    /// What the schedule does not fire at or after
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub end: Option<Timestamp>,
+    /// Shows firings from this instant on: 2026-11-22T10:00:00Z, or a time ago: 24h, 7d; now unless told
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub from: Option<Timestamp>,
+    /// Shows firings before this instant, or a time ago
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub until: Option<Timestamp>,
+    /// Shows the firings of the last calendar month
+    #[arg(long, conflicts_with_all = ["from", "until"])]
+    pub last_month: bool,
+    /// How many at most: 1 to 1000; 20 unless told, all of the span with --until or --last-month
+    #[arg(long, value_name = "N")]
+    pub count: Option<usize>,
+}
+
+/// Says what a schedule follows.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct RuleArgs {
+    /// Cron text: minute hour day-of-month month weekday, or six fields with the second first
+    #[arg(long, value_name = "EXPR")]
+    pub cron: Option<String>,
+    /// once, every_5_minutes, every_hour, daily, weekly, monthly, yearly, or every_<n>_minutes|hours|days|weeks|months|years
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<String>,
+}
+
 /// Says which records of the audit are wanted.
 #[derive(Debug, Clone, Default, Args)]
 pub struct AuditFilterArgs {
@@ -756,6 +807,9 @@ mod tests {
             "recovery-codes create --password-stdin --totp-stdin",
             "users reset-factor bob",
             "logout",
+            "schedules preview --cron 0_9_*_*_5 --zone Europe/Stockholm --from 2027-01-01T00:00:00Z --count 20 --json",
+            "schedules preview --cron @daily --last-month",
+            "schedules preview --kind daily --start 2027-01-01T00:00:00Z --end 2028-01-01T00:00:00Z --until 2027-02-01T00:00:00Z",
             "session --json",
             "sessions list --json",
             "sessions end 0123456789abcdef0123456789abcdef",

@@ -3,7 +3,7 @@
 use clap::CommandFactory;
 
 use crate::api::Api;
-use crate::args::{Cli, Command, RecoveryCodesCommand, TokenCommand};
+use crate::args::{Cli, Command, RecoveryCodesCommand, SchedulesCommand, TokenCommand};
 use crate::connection::Connection;
 use crate::error::CliError;
 use crate::exit;
@@ -18,6 +18,7 @@ mod factor;
 mod jobs;
 mod people;
 mod run;
+mod schedules;
 mod token;
 
 /// Does what the command line says and returns the exit code.
@@ -59,6 +60,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<u8, CliError> {
                 Command::Run(args) => return run::run(&api, printer, args).await,
                 Command::Audit(command) => return audit::run(&api, printer, command).await,
                 Command::Jobs(command) => return jobs::run(&api, printer, command).await,
+                Command::Schedules(SchedulesCommand::Preview(args)) => schedules::preview(&api, printer, &args).await?,
                 Command::Setup { .. }
                 | Command::Login { .. }
                 | Command::StepUp { .. }

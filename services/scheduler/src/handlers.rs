@@ -8,6 +8,7 @@ pub mod jobs_runs;
 pub mod jobs_show;
 pub mod runs_output;
 pub mod runs_show;
+pub mod schedules_preview;
 pub mod tell_output;
 pub mod tell_result;
 pub mod tell_state;

@@ -126,6 +126,7 @@ fn register(builder: ServiceBuilder, me: &Arc<Scheduler>) -> ServiceBuilder {
         .operator("jobs-cancel", on!(me, jobs_cancel))
         .operator("runs-show", on!(me, runs_show))
         .operator("runs-output", on!(me, runs_output))
+        .operator("schedules-preview", on!(me, schedules_preview))
         .tell("*", "result", on!(me, tell_result))
         .tell("*", "output", on!(me, tell_output))
         .tell("*", "state", on!(me, tell_state))

@@ -140,6 +140,10 @@ fn errors_point_at_the_field() {
     };
     assert_eq!((field, number, column, text.as_str()), (Field::Hour, 2, 3, "25"));
     assert_eq!(reason, "has 25, which is not between 0 and 23");
+    assert_eq!(
+        error("0  25 * * *").to_string(),
+        "field 2, hour: \"25\" has 25, which is not between 0 and 23"
+    );
 
     for (text, field, part) in [
         ("60 * * * *", "minute", "not between 0 and 59"),
@@ -174,7 +178,7 @@ fn errors_point_at_the_field() {
         ("99999999999999999999 * * * *", "minute", "no number"),
     ] {
         let told = error(text).to_string();
-        assert!(told.starts_with(&format!("the {field} field ")), "{text}: {told}");
+        assert!(told.contains(&format!(", {field}: ")), "{text}: {told}");
         assert!(told.contains(part), "{text}: {told}");
     }
     assert_eq!(error("* * * *"), CronError::Fields(4));

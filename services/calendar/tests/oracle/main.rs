@@ -5,12 +5,7 @@
 //!
 //! The oracle reads each zone's offset at every third hour, and at every minute of the hours in which it changed; with
 //! `BOREALIS_ORACLE=full` (`just cron-oracle`) at every minute of the ten years.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod second_opinion;
 

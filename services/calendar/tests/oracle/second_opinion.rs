@@ -46,9 +46,9 @@ fn croners(line: &str, zone: &str) -> Option<BTreeSet<i64>> {
 /// into a gap, and fires in both passes of an overlap.
 fn is_several_times_of_some_hours(line: &str) -> bool {
     let cron: Cron = line.parse().unwrap();
-    let mut fields = line.rsplit(' ').skip(3);
-    let one = |field: Option<&str>| field.is_none_or(|field| field.parse::<u8>().is_ok());
-    !cron.is_hourly() && !(one(fields.next()) && one(fields.next()) && one(fields.next()))
+    // Hour, minute and perhaps second.
+    let mut times = line.rsplit(' ').skip(3);
+    !cron.is_hourly() && times.any(|field| field.parse::<u8>().is_err())
 }
 
 #[test]

@@ -441,6 +441,27 @@ const SHAPES: &[(&str, Fields)] = &[
         &[("lines", "[FollowLine]"), ("cursor", "text"), ("done", "flag")],
     ),
     ("OutputRange", OUTPUT_RANGE),
+    (
+        "SchedulePreview",
+        &[
+            ("schedule", "text"),
+            ("zone", "text"),
+            ("zones_release", "text"),
+            ("from", "instant"),
+            ("until", "instant?"),
+            ("items", "[SchedulePreviewed]"),
+            ("more", "flag"),
+        ],
+    ),
+    (
+        "SchedulePreviewed",
+        &[
+            ("at", "instant"),
+            ("local", "text"),
+            ("change", "text?"),
+            ("note", "text?"),
+        ],
+    ),
     ("Empty", &[]),
 ];
 
@@ -591,6 +612,7 @@ pub(super) fn answer_of(verb: &str) -> Option<&'static str> {
         "jobs-show" | "jobs-cancel" => "Job",
         "jobs-runs" => "Runs",
         "jobs-output" => "FollowPage",
+        "schedules-preview" => "SchedulePreview",
         "runs-show" => "Run",
         "runs-output" => "OutputRange",
         _ => return None,
@@ -614,6 +636,26 @@ pub(super) fn query_of(verb: &str) -> Fields {
         "jobs-output" => &[
             ("cursor", "Where to go on: `cursor` of the page before"),
             ("wait_ms", "How long to wait when there is nothing new"),
+        ],
+        "schedules-preview" => &[
+            ("cron", "Cron text with five fields, or six with the second first"),
+            (
+                "kind",
+                "Instead of `cron`: `once`, `every_5_minutes`, `daily`, `weekly`, `monthly`, `yearly`, …",
+            ),
+            ("zone", "Time zone of the IANA database; `UTC` unless told"),
+            (
+                "start",
+                "Where a `kind` begins, and what a schedule does not fire before",
+            ),
+            ("end", "What a schedule does not fire at or after"),
+            ("from", "Shows firings from here on; now unless told"),
+            ("until", "Shows firings before this"),
+            (
+                "period",
+                "`last_month`: instead of `from` and `until`, the calendar month before this one",
+            ),
+            ("count", "How many at most: 1 to 1000, 20 unless told"),
         ],
         "runs-output" => &[
             ("stream", "`stdout` or `stderr`"),
