@@ -4,4 +4,5 @@
 mod account;
 mod errors;
 mod follow;
+mod schedules;
 mod setting;

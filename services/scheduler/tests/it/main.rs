@@ -6,3 +6,4 @@ mod late;
 
 mod cancel;
 mod restart;
+mod schedules;
