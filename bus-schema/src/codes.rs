@@ -213,6 +213,10 @@ codes! {
     AlreadySigned = "already_signed", Server, Never, 409;
     /// The signer's newest knowledge of rights is too old to decide by.
     Stale = "stale", Server, Later, 503;
+    /// The job is on more devices than its author may have it without another operator's approval.
+    ApprovalRequired = "approval_required", Caller, Never, 403;
+    /// Nobody approves what they asked for themselves.
+    OwnApproval = "own_approval", Caller, Never, 403;
     /// The grant does not cover this order.
     GrantMismatch = "grant_mismatch", Server, Never, 403;
     /// The author no longer holds the right.

@@ -364,6 +364,9 @@ pub struct RightOnSites {
     pub right: String,
     /// The sites; `*` for all.
     pub sites: Vec<String>,
+    /// How many devices a job there may have without another operator's approval; null, or left out, without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_devices: Option<u64>,
 }
 
 /// Is an operator as others see one.
@@ -439,6 +442,9 @@ pub struct RoleView {
     pub description: String,
     /// What it may do, and where.
     pub rights: Vec<RightOnSites>,
+    /// On how many devices a job may be without another operator's approval; null without a limit.
+    #[serde(default)]
+    pub max_devices: Option<u64>,
     /// Whether it can be changed.
     pub fixed: bool,
     /// How many operators have it.
@@ -456,6 +462,9 @@ pub struct CreateRole {
     pub description: String,
     /// What it may do, and where.
     pub rights: Vec<RightOnSites>,
+    /// On how many devices a job may be without another operator's approval; left out, or null, without a limit.
+    #[serde(default)]
+    pub max_devices: Option<u64>,
 }
 
 /// Is the body of `POST /api/v1/roles/{id}`; what is left out stays.
@@ -466,6 +475,22 @@ pub struct UpdateRole {
     pub description: Option<String>,
     /// What it may do, and where.
     pub rights: Option<Vec<RightOnSites>>,
+    /// On how many devices a job may be without another operator's approval; null ends the limit.
+    #[serde(with = "left_out_or_null", skip_serializing_if = "Option::is_none")]
+    pub max_devices: Option<Option<u64>>,
+}
+
+/// Tells what is left out from what is null.
+mod left_out_or_null {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &Option<Option<u64>>, to: S) -> Result<S::Ok, S::Error> {
+        value.flatten().serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<u64>>, D::Error> {
+        Option::deserialize(from).map(Some)
+    }
 }
 
 /// Is a site.

@@ -1,6 +1,6 @@
 //! Jobs and runs as operators send and see them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codes::Code;
 use crate::ids::{Guid, JobId, RoleName, RunId, VerbName};
+use crate::operator::OperatorCall;
 use crate::order::{Context, Digest, Language};
 use crate::time::Timestamp;
 
@@ -147,6 +148,75 @@ pub struct JobCreated {
     pub job: JobId,
     /// How many runs it has.
     pub runs_total: u64,
+    /// Whether nothing happens before another operator approves it.
+    #[serde(default)]
+    pub awaiting_approval: bool,
+}
+
+/// Is on how many devices a job may be that waits for another operator's approval.
+pub const MAX_APPROVED_DEVICES: usize = 16_384;
+
+/// Is how large the request for such a job may be, in bytes: 384 KiB.
+pub const MAX_APPROVED_BYTES: usize = 384 << 10;
+
+/// Answers `GET /api/v1/jobs/{id}/request`: what whoever approves a job reads, and digests for themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRequest {
+    /// The job.
+    pub job: JobId,
+    /// Its author's name.
+    pub created_by: String,
+    /// The HTTP method of the author's request.
+    pub method: String,
+    /// Its path and query.
+    pub path: String,
+    /// Its body's exact bytes, in base64.
+    pub body_base64: String,
+}
+
+impl JobRequest {
+    /// Shows a request.
+    pub fn of(job: JobId, created_by: String, call: &OperatorCall) -> Self {
+        Self {
+            job,
+            created_by,
+            method: call.method.clone(),
+            path: call.path.clone(),
+            body_base64: STANDARD.encode(&call.body),
+        }
+    }
+
+    /// Returns the request by itself; none where the body is no base64.
+    pub fn call(&self) -> Option<OperatorCall> {
+        Some(OperatorCall {
+            method: self.method.clone(),
+            path: self.path.clone(),
+            body: STANDARD.decode(&self.body_base64).ok()?,
+            proof: None,
+            peer: String::new(),
+        })
+    }
+}
+
+/// Is the body of `POST /api/v1/jobs/{id}/approve`: it names exactly what is approved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApproveJob {
+    /// The digest of the author's request: method, path and body ([`OperatorCall::digest`]).
+    pub request: Digest,
+    /// The digest of the job's devices ([`devices_digest`]).
+    pub devices: Digest,
+}
+
+/// Digests the devices of a job.
+///
+/// Shape: `SHA-256("borealis devices" ‖ 16 bytes of each GUID, in ascending order)`.
+pub fn devices_digest(devices: &BTreeSet<Guid>) -> Digest {
+    let mut bytes = b"borealis devices".to_vec();
+    for guid in devices {
+        bytes.extend_from_slice(guid.as_bytes());
+    }
+    Digest::of(&bytes)
 }
 
 /// Is a job as operators see it.
@@ -176,10 +246,13 @@ pub struct JobView {
     pub runs_total: u64,
     /// How many runs are in each state; states without runs are left out.
     pub counts: BTreeMap<RunState, u64>,
-    /// `active` or `done`.
+    /// `awaiting_approval`, `active` or `done`.
     pub state: String,
     /// Whether an operator cancelled it.
     pub cancelled: bool,
+    /// Who approved it, where it took another operator's approval and has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
 }
 
 /// Is a run as operators see it.

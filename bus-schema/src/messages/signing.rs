@@ -1,8 +1,11 @@
 //! What signing is asked: orders that a grant and a signed request cover.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::Request;
+use crate::ids::Guid;
 use crate::operator::OperatorCall;
 use crate::order::{Order, SignedOrder};
 use crate::subjects::Service;
@@ -20,6 +23,42 @@ pub struct SignOrders {
     pub call: OperatorCall,
     /// At most 1,024 orders, without their body where the call already holds it.
     pub orders: Vec<Order>,
+    /// Another operator's approval, where the job has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+}
+
+/// Is another operator's approval of a job, as signing verifies it for itself.
+///
+/// It counts for exactly the request and the devices whose digests its signed body names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// The approver's grant, base64url.
+    pub grant: String,
+    /// The approver's request, as it was signed.
+    pub call: OperatorCall,
+    /// All devices of the job.
+    ///
+    /// Shape: 16 bytes each, in ascending order.
+    #[serde(with = "serde_bytes")]
+    pub devices: Vec<u8>,
+}
+
+impl Approval {
+    /// Packs a job's devices.
+    pub fn pack(devices: &BTreeSet<Guid>) -> Vec<u8> {
+        devices.iter().flat_map(|guid| *guid.as_bytes()).collect()
+    }
+
+    /// Returns the job's devices; none for bytes that [`Approval::pack`] would not make.
+    pub fn devices(&self) -> Option<BTreeSet<Guid>> {
+        let (packed, []) = self.devices.as_chunks::<16>() else {
+            return None;
+        };
+        // Every device's GUID is a version 4 one, which these bytes give back unchanged.
+        let devices: BTreeSet<Guid> = packed.iter().map(|bytes| Guid::from_random(*bytes)).collect();
+        (Self::pack(&devices) == self.devices).then_some(devices)
+    }
 }
 
 /// Answers [`SignOrders`]; in the order of the request.

@@ -477,6 +477,26 @@ pub const ROUTES: &[Route] = &[
     .for_devices(),
     route(
         "GET",
+        "/api/v1/jobs/{id}/request",
+        Scheduler,
+        "jobs-request",
+        right(R::JobsRun),
+        Site,
+        "Shows what a job asks for, as its author signed it, to whoever may approve it",
+    )
+    .for_devices(),
+    route(
+        "POST",
+        "/api/v1/jobs/{id}/approve",
+        Scheduler,
+        "jobs-approve",
+        right(R::JobsRun),
+        Site,
+        "Approves another operator's job that is on more devices than its author's limit",
+    )
+    .dangerous(),
+    route(
+        "GET",
         "/api/v1/schedules/preview",
         Scheduler,
         "schedules-preview",

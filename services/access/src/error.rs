@@ -107,6 +107,7 @@ const fn code_of(rejection: Rejection) -> Code {
         | Rejection::TokenEmpty
         | Rejection::TokenLifetime
         | Rejection::LinkOfAnother
+        | Rejection::NothingToLimit
         | Rejection::TextTooLong => Code::InvalidField,
     }
 }

@@ -7,11 +7,10 @@ use borealis_bus_schema::audit::Actor;
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{OperatorId, SessionId};
 use borealis_bus_schema::operator::granted_digest;
-use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{Append, AppendError, Appended, EventLog, NewEvent, Position, StreamId, StreamWrite};
 use borealis_service_kit::audit;
-use borealis_service_kit::auth::{self, BiscuitRoot, Bounds, Reach, SessionClaims};
+use borealis_service_kit::auth::{self, BiscuitRoot, Bounds, SessionClaims};
 use borealis_service_kit::clock::Clock;
 use borealis_service_kit::random;
 use borealis_service_kit::revocation::RevocationSet;
@@ -339,7 +338,7 @@ impl Access {
             username: grant.username.clone(),
             session: grant.session,
             session_key: grant.session_key,
-            rights: Reach::from([(Right::JobsRun, grant.sites.clone())]),
+            rights: grant.reach.clone(),
             expires_at: grant.expires_at,
         };
         let bounds = Bounds {

@@ -9,11 +9,13 @@ use std::collections::BTreeSet;
 use borealis_bus_schema::codec::{self, CodecError};
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{CommandId, GrantId, Guid, OperatorId, OperatorRoleName, SessionId};
+use borealis_bus_schema::messages::access::RightOnSites;
 use borealis_bus_schema::messages::shared_events::{SessionEnded, SharedEvent};
 use borealis_bus_schema::order::Digest;
+use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{NewEvent, StreamId};
-use borealis_service_kit::auth::Sites;
+use borealis_service_kit::auth::{Reach, Sites, reach};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::aggregate::{Event, GrantFacts, Username};
@@ -155,6 +157,9 @@ struct GrantMintedV1 {
     devices: Option<BTreeSet<Guid>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     by_token: bool,
+    /// The right to run jobs once more, with its limits; left out where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    limited: Vec<RightOnSites>,
 }
 
 const fn is_zero(number: &u64) -> bool {
@@ -238,6 +243,12 @@ pub fn encode(event: &Event) -> Result<(StreamId, NewEvent), StoredError> {
         }
         Event::GrantMinted(grant) => {
             let stream = format!("grant-{}", grant.grant);
+            let sites = grant.reach.get(&Right::JobsRun).map(Sites::names);
+            let limited = if grant.reach.has_job_limit() {
+                reach::write(&grant.reach)
+            } else {
+                Vec::new()
+            };
             let body = GrantMintedV1 {
                 grant: grant.grant,
                 author: grant.author,
@@ -247,10 +258,11 @@ pub fn encode(event: &Event) -> Result<(StreamId, NewEvent), StoredError> {
                 session: grant.session,
                 session_key: grant.session_key,
                 command: grant.command,
-                sites: grant.sites.names(),
+                sites: sites.unwrap_or_default(),
                 epoch: grant.epoch,
                 devices: grant.devices,
                 by_token: grant.by_token,
+                limited,
             };
             (stream, "GrantMinted", codec::encode(&body))
         }
@@ -325,6 +337,12 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, StoredError> {
         }
         "GrantMinted" => {
             let stored: GrantMintedV1 = read(kind, body)?;
+            let sites = Sites::of_names(&stored.sites).ok_or_else(field)?;
+            let reach = if stored.limited.is_empty() {
+                Reach::from([(Right::JobsRun, sites)])
+            } else {
+                reach::read(&stored.limited).map_err(|_| field())?.of_jobs()
+            };
             Event::GrantMinted(GrantFacts {
                 grant: stored.grant,
                 author: stored.author,
@@ -333,7 +351,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, StoredError> {
                 session_key: stored.session_key,
                 command: stored.command,
                 call_digest: stored.call_digest,
-                sites: Sites::of_names(&stored.sites).ok_or_else(field)?,
+                reach,
                 expires_at: stored.expires_at,
                 epoch: stored.epoch,
                 devices: stored.devices,
@@ -439,7 +457,7 @@ pub(crate) mod tests {
                 session_key,
                 command: CommandId::from_bytes([7; 16]),
                 call_digest: Digest([8; 32]),
-                sites: Sites::All,
+                reach: Reach::from([(Right::JobsRun, Sites::All)]),
                 expires_at: at(5),
                 epoch: 0,
                 devices: None,
@@ -500,6 +518,21 @@ pub(crate) mod tests {
             .into_iter()
             .find(|event| matches!(event, Event::OperatorCreated { .. }));
         assert_eq!(Some(decode(&first.kind, &first.body).unwrap()), now);
+    }
+
+    #[test]
+    fn limits_are_kept_with_what_they_limit() {
+        let reach = Reach::from([(Right::JobsRun, Sites::All)]).with_job_limit(Some(3));
+        for mut event in one_of_each() {
+            match &mut event {
+                Event::GrantMinted(grant) => grant.reach = reach.clone(),
+                Event::RoleSet { reach: kept, .. } | Event::RightsChanged { reach: kept, .. } => *kept = reach.clone(),
+                Event::TokenMinted(token) => token.reach = reach.clone(),
+                _ => continue,
+            }
+            let (_, stored) = encode(&event).unwrap();
+            assert_eq!(decode(&stored.kind, &stored.body).unwrap(), event);
+        }
     }
 
     #[test]

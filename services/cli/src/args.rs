@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use borealis_bus_schema::ids::{ApprovalId, CodeId, Guid, JobId, OperatorRoleName, SessionId, SiteName};
 use borealis_bus_schema::messages::access::RightOnSites;
 use borealis_bus_schema::messages::enrollment::Resolution;
-use borealis_bus_schema::order::{Context, Language};
+use borealis_bus_schema::order::{Context, Digest, Language};
 use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
@@ -353,11 +353,15 @@ pub enum RolesCommand {
         /// What it may do and where: RIGHT for every site, RIGHT@SITE for one; may be repeated
         #[arg(long = "right", value_name = "RIGHT[@SITE]", required = true, value_parser = right_on_site)]
         rights: Vec<RightOnSites>,
+        /// On how many devices a job may be without another operator's approval; without it there is no limit
+        #[arg(long, value_name = "N")]
+        max_devices: Option<Limit>,
         /// What it is for
         #[arg(long, value_name = "TEXT", default_value = "")]
         description: String,
     },
     /// Changes a role; rights given here take the place of those that there were
+    #[command(visible_alias = "edit")]
     Update {
         /// Its name
         #[arg(value_name = "NAME")]
@@ -365,10 +369,30 @@ pub enum RolesCommand {
         /// What it may do and where: RIGHT for every site, RIGHT@SITE for one; may be repeated
         #[arg(long = "right", value_name = "RIGHT[@SITE]", value_parser = right_on_site)]
         rights: Vec<RightOnSites>,
+        /// On how many devices a job may be without another operator's approval; `none` ends the limit
+        #[arg(long, value_name = "N")]
+        max_devices: Option<Limit>,
         /// What it is for
-        #[arg(long, value_name = "TEXT", required_unless_present = "rights")]
+        #[arg(long, value_name = "TEXT", required_unless_present_any = ["rights", "max_devices"])]
         description: Option<String>,
     },
+}
+
+/// Is a limit as it is typed: a number, or `none`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit(pub Option<u64>);
+
+impl std::str::FromStr for Limit {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self(None)),
+            number => match number.parse() {
+                Ok(number) => Ok(Self(Some(number))),
+                Err(_) => Err("a limit is a number of devices, or none".to_owned()),
+            },
+        }
+    }
 }
 
 /// Lists what can be done with sites.
@@ -578,6 +602,24 @@ pub enum JobsCommand {
         #[arg(value_name = "ID")]
         id: JobId,
     },
+    /// Shows what a job asks for that waits for another operator's approval, with its devices
+    Review {
+        /// Id of the job
+        #[arg(value_name = "ID")]
+        id: JobId,
+    },
+    /// Approves another operator's job that is on more devices than its author's limit
+    ///
+    /// What is signed is computed from the request and the devices as they are shown by `jobs review`. It takes a proof of the
+    /// password of the last ten minutes (`borealis step-up`), and the right to run jobs on all of its devices.
+    Approve {
+        /// Id of the job
+        #[arg(value_name = "ID")]
+        id: JobId,
+        /// What `jobs review` printed as `review`: nothing else is approved
+        #[arg(long, value_name = "DIGEST")]
+        review: Option<Digest>,
+    },
     /// Cancels a job: what waits will not start, what runs is ended
     Cancel {
         /// Id of the job
@@ -598,6 +640,7 @@ fn right_on_site(text: &str) -> Result<RightOnSites, String> {
     Ok(RightOnSites {
         right: right.to_owned(),
         sites: vec![at.to_owned()],
+        max_devices: None,
     })
 }
 /// Lists what can be done with the audit.

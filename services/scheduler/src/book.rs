@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use borealis_bus_schema::ids::{Guid, JobId, RunId};
 use borealis_bus_schema::messages::scheduler::{JobView, OutputStream, RunState, RunView};
@@ -15,7 +15,7 @@ use borealis_bus_schema::time::Timestamp;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use crate::job::Created;
+use crate::job::{Approved, Created, Standing};
 use crate::run;
 
 /// Is how many jobs a list looks at between two looks into the book.
@@ -117,6 +117,8 @@ pub struct Job {
     pub slots: Vec<tokio::sync::Mutex<Slot>>,
     /// Whether an operator cancelled it.
     pub cancelled: AtomicBool,
+    /// Another operator's approval, once it has one.
+    pub approved: OnceLock<Approved>,
     /// The version of its own stream.
     pub version: tokio::sync::Mutex<u64>,
     /// What happened, in the log's order.
@@ -153,6 +155,7 @@ impl Job {
             targets,
             slots,
             cancelled: AtomicBool::new(false),
+            approved: OnceLock::new(),
             version: tokio::sync::Mutex::new(version),
             feed: Mutex::default(),
             filled: watch::Sender::new(version),
@@ -215,6 +218,24 @@ impl Job {
         self.counts().keys().all(|state| state.is_final())
     }
 
+    /// Returns its devices.
+    pub fn devices(&self) -> BTreeSet<Guid> {
+        self.targets.iter().map(|target| target.guid).collect()
+    }
+
+    /// Tells whether nothing may happen before another operator approves it.
+    pub fn awaits_approval(&self) -> bool {
+        self.created.needs_approval && self.approved.get().is_none()
+    }
+
+    /// Tells where it stands for whoever wants to approve it.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            awaited: self.awaits_approval(),
+            cancelled: self.cancelled.load(Ordering::Relaxed),
+        }
+    }
+
     /// Returns the job as operators see it.
     pub fn view(&self) -> JobView {
         let Created {
@@ -226,6 +247,11 @@ impl Job {
             runs_total,
             ..
         } = &self.created;
+        let state = match () {
+            () if self.is_done() => "done",
+            () if self.awaits_approval() => "awaiting_approval",
+            () => "active",
+        };
         JobView {
             job: *job,
             created_at: *created_at,
@@ -239,8 +265,9 @@ impl Job {
             expires_at: *expires_at,
             runs_total: *runs_total,
             counts: self.counts(),
-            state: if self.is_done() { "done" } else { "active" }.to_owned(),
+            state: state.to_owned(),
             cancelled: self.cancelled.load(Ordering::Relaxed),
+            approved_by: self.approved.get().map(|approved| approved.by.clone()),
         }
     }
 
@@ -393,6 +420,7 @@ mod tests {
             grant: GrantId::from_bytes([2; 16]),
             file: Digest::of(b"x"),
             runs_total: 0,
+            needs_approval: false,
         };
         Arc::new(Job::new(created, Vec::new(), 1))
     }

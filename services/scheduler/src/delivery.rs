@@ -17,7 +17,7 @@ use borealis_bus_schema::ids::JobId;
 use borealis_bus_schema::messages::device::{Accepted, RunResult};
 use borealis_bus_schema::messages::scheduler::{CreateJob, RunState};
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
-use borealis_bus_schema::messages::signing::SignOrders;
+use borealis_bus_schema::messages::signing::{Approval, SignOrders};
 use borealis_bus_schema::order::{OrderBody, SignedOrder};
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::subjects::Subject;
@@ -31,7 +31,7 @@ use tracing::{debug, warn};
 use crate::book::{Job, RunKey, Slot, Target};
 use crate::commit;
 use crate::devices::Device;
-use crate::orders::{self, Act, Ends, Wanted, Warrant};
+use crate::orders::{self, Act, Ends, SecondWarrant, Wanted, Warrant};
 use crate::run::{Command, End};
 use crate::scheduler::Scheduler;
 
@@ -70,6 +70,8 @@ struct Paper {
     request: CreateJob,
     /// What every order to begin says, but for the script itself.
     begins: OrderBody,
+    /// Another operator's approval, where the job has one.
+    approval: Option<Approval>,
 }
 
 impl Paper {
@@ -257,8 +259,18 @@ impl Scheduler {
             let ordered = slot.ordered && job.created.what.script_digest.is_some();
             return Look::Write(vec![Command::Cancel { at: now, ordered }]);
         }
-        let device = self.devices.get(&target.guid);
         let ends = job.created.expires_at;
+        if job.awaits_approval() && !slot.state.cancel_requested {
+            if now >= ends {
+                let reason = "no other operator approved the job in time".to_owned();
+                return Look::end(RunState::Expired, now, reason, None);
+            }
+            slot.held = Some(
+                "the job is on more devices than its author's limit; another operator has to approve it".to_owned(),
+            );
+            return Look::Later(ends.since_ms(now).clamp(0, AWAY_MS));
+        }
+        let device = self.devices.get(&target.guid);
         let queued = slot.state.state == RunState::Queued;
         // A device that may have the order gets a while to say so.
         let grace_ms = if slot.ordered { EXPIRY_GRACE_MS } else { 0 };
@@ -382,10 +394,22 @@ impl Scheduler {
         let warrant = self.warrant(&job.created.file).await?;
         let request = orders::request_of(&warrant.call)?;
         let begins = orders::body_of(&request, job.created.what.script_digest);
+        let approval = match job.approved.get() {
+            None => None,
+            Some(approved) => {
+                let second: SecondWarrant = codec::decode(&self.files.read(&approved.file).await?)?;
+                Some(Approval {
+                    grant: second.grant,
+                    call: second.call,
+                    devices: Approval::pack(&job.devices()),
+                })
+            }
+        };
         Ok(Paper {
             warrant,
             request,
             begins,
+            approval,
         })
     }
 
@@ -401,6 +425,7 @@ impl Scheduler {
             grant: paper.warrant.grant.clone(),
             call: paper.warrant.call.clone(),
             orders: wanted.iter().map(build).collect(),
+            approval: paper.approval.clone(),
         };
         let options = RequestOptions {
             timeout: Some(SIGN_TIMEOUT),

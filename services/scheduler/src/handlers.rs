@@ -1,9 +1,11 @@
 //! What the service is asked and told, one file per subject.
 
+pub mod jobs_approve;
 pub mod jobs_cancel;
 pub mod jobs_create;
 pub mod jobs_list;
 pub mod jobs_output;
+pub mod jobs_request;
 pub mod jobs_runs;
 pub mod jobs_show;
 pub mod runs_output;

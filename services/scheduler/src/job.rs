@@ -1,6 +1,6 @@
-//! A job: what its author asked for, once, and whether it was cancelled.
+//! A job: what its author asked for, once, and whether it was approved or cancelled.
 //!
-//! A job's own stream is short: it was created, perhaps cancelled. What happens on a device stands in the streams of its
+//! A job's own stream is short: it was created, perhaps approved by another operator, perhaps cancelled. What happens on a device stands in the streams of its
 //! runs ([`crate::run`]), so that ten thousand devices never wait for one version.
 
 use borealis_bus_schema::codes::Code;
@@ -48,6 +48,21 @@ pub struct Created {
     pub file: Digest,
     /// How many runs it has.
     pub runs_total: u64,
+    /// Whether it is on more devices than its author's limit, so that nothing happens before another operator approves it.
+    pub needs_approval: bool,
+}
+
+/// Is another operator's approval of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approved {
+    /// Who approved.
+    pub approver: OperatorId,
+    /// The approver's name.
+    pub by: String,
+    /// The file that holds the approver's signed call and grant.
+    pub file: Digest,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// Is what happened to a job.
@@ -55,6 +70,8 @@ pub struct Created {
 pub enum Event {
     /// It was accepted.
     Created(Box<Created>),
+    /// Another operator approved it.
+    Approved(Approved),
     /// An operator cancelled it.
     Cancelled {
         /// The operator's name.
@@ -103,6 +120,15 @@ pub enum Rejection {
     /// It was cancelled before.
     #[error("the job was cancelled before")]
     Cancelled,
+    /// There is nothing to approve.
+    #[error("the job does not wait for an approval")]
+    NotAwaited,
+    /// Its time is over.
+    #[error("the job's time is over")]
+    Over,
+    /// The author wants to approve it.
+    #[error("nobody approves what they asked for themselves; another operator has to")]
+    OwnApproval,
 }
 
 impl Rejection {
@@ -110,7 +136,8 @@ impl Rejection {
     pub fn code(&self) -> Code {
         match self {
             Rejection::UnknownVerb { .. } => Code::UnknownVerb,
-            Rejection::Cancelled => Code::WrongState,
+            Rejection::Cancelled | Rejection::NotAwaited | Rejection::Over => Code::WrongState,
+            Rejection::OwnApproval => Code::OwnApproval,
             _ => Code::InvalidField,
         }
     }
@@ -191,6 +218,32 @@ pub fn decide_cancel(cancelled: bool, by: &str, at: Timestamp) -> Result<Vec<Eve
         Err(Rejection::Cancelled)
     } else {
         Ok(vec![Event::Cancelled { by: by.to_owned(), at }])
+    }
+}
+
+/// Says where a job stands for whoever wants to approve it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it waits for an approval.
+    pub awaited: bool,
+    /// Whether it was cancelled.
+    pub cancelled: bool,
+}
+
+/// Decides whether an operator can approve a job.
+///
+/// Errors: [`Rejection::OwnApproval`], [`Rejection::Cancelled`], [`Rejection::NotAwaited`], [`Rejection::Over`].
+pub fn decide_approve(created: &Created, standing: Standing, approved: Approved) -> Result<Vec<Event>, Rejection> {
+    if approved.approver == created.author {
+        Err(Rejection::OwnApproval)
+    } else if standing.cancelled {
+        Err(Rejection::Cancelled)
+    } else if !standing.awaited {
+        Err(Rejection::NotAwaited)
+    } else if approved.at >= created.expires_at {
+        Err(Rejection::Over)
+    } else {
+        Ok(vec![Event::Approved(approved)])
     }
 }
 
@@ -344,6 +397,50 @@ mod tests {
         for (wanted, rejection) in cases {
             assert_eq!(check(&wanted), Err(rejection));
         }
+    }
+
+    #[test]
+    fn another_operator_approves_a_job_that_waits_for_it_in_time() {
+        let at = Timestamp::from_unix_ms(10);
+        let created = Created {
+            job: JobId::from_bytes([1; 16]),
+            author: OperatorId::from_bytes([1; 16]),
+            username: "ada".into(),
+            what: check(&wanted()).unwrap(),
+            created_at: Timestamp::from_unix_ms(1),
+            expires_at: Timestamp::from_unix_ms(20),
+            grant: GrantId::from_bytes([2; 16]),
+            file: Digest::of(b"x"),
+            runs_total: 3,
+            needs_approval: true,
+        };
+        let approved = |approver: u8, at| Approved {
+            approver: OperatorId::from_bytes([approver; 16]),
+            by: "bob".into(),
+            file: Digest::of(b"y"),
+            at,
+        };
+        let waits = Standing {
+            awaited: true,
+            cancelled: false,
+        };
+        let decide = |standing, approved| decide_approve(&created, standing, approved);
+        assert_eq!(
+            decide(waits, approved(2, at)),
+            Ok(vec![Event::Approved(approved(2, at))])
+        );
+        assert_eq!(decide(waits, approved(1, at)), Err(Rejection::OwnApproval));
+        assert_eq!(decide(waits, approved(2, created.expires_at)), Err(Rejection::Over));
+        let runs = Standing {
+            awaited: false,
+            ..waits
+        };
+        assert_eq!(decide(runs, approved(2, at)), Err(Rejection::NotAwaited));
+        let ended = Standing {
+            cancelled: true,
+            ..waits
+        };
+        assert_eq!(decide(ended, approved(2, at)), Err(Rejection::Cancelled));
     }
 
     #[test]

@@ -124,6 +124,8 @@ fn register(builder: ServiceBuilder, me: &Arc<Scheduler>) -> ServiceBuilder {
         .operator("jobs-runs", on!(me, jobs_runs))
         .operator("jobs-output", on!(me, jobs_output))
         .operator("jobs-cancel", on!(me, jobs_cancel))
+        .operator("jobs-request", on!(me, jobs_request))
+        .operator("jobs-approve", on!(me, jobs_approve))
         .operator("runs-show", on!(me, runs_show))
         .operator("runs-output", on!(me, runs_output))
         .operator("schedules-preview", on!(me, schedules_preview))

@@ -19,6 +19,15 @@ pub struct Warrant {
     pub targets: Digest,
 }
 
+/// Is what another operator's approval is shown by; a file named by its digest.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct SecondWarrant {
+    /// The approver's request, as it was signed.
+    pub call: OperatorCall,
+    /// The approver's grant, base64url.
+    pub grant: String,
+}
+
 /// Reads a job's request.
 ///
 /// Errors: the codec's.

@@ -24,6 +24,7 @@ const PAGE: usize = 1_024;
 #[derive(Debug, Default)]
 struct News {
     created: bool,
+    approved: bool,
     cancelled: bool,
     ended: bool,
     /// The newest state of each run that moved, by its place in the job.
@@ -75,6 +76,7 @@ impl Scheduler {
                     let news = all.entry(job).or_default();
                     match event {
                         crate::job::Event::Created(_) => news.created = true,
+                        crate::job::Event::Approved(_) => news.approved = true,
                         crate::job::Event::Cancelled { .. } => news.cancelled = true,
                     }
                 }
@@ -101,6 +103,9 @@ impl Scheduler {
     async fn tell(&self, job: JobId, news: News) {
         if news.created {
             self.publish("job", "created", &json!({ "job": job })).await;
+        }
+        if news.approved {
+            self.publish("job", "approved", &json!({ "job": job })).await;
         }
         if news.cancelled {
             self.publish("job", "cancelled", &json!({ "job": job })).await;

@@ -103,7 +103,7 @@ impl Scheduler {
             if let Some(job) = self.book.job(&key.job)
                 && let Some(slot) = job.slot(key.index)
             {
-                slot.lock().await.ordered = true;
+                slot.lock().await.ordered = !job.awaits_approval();
             }
         }
         let mut agenda = self.agenda.lock();
@@ -119,6 +119,12 @@ impl Scheduler {
             Stored::Job(job::Event::Created(created)) => {
                 let targets = self.targets_of(&created, record.position)?;
                 self.book.add(Arc::new(Job::new(*created, targets, record.position)));
+            }
+            Stored::Job(job::Event::Approved(approved)) => {
+                if let Some(job) = self.job_of_stream(record) {
+                    job.approved.get_or_init(|| approved);
+                    *job.version.lock().await = record.position;
+                }
             }
             Stored::Job(job::Event::Cancelled { .. }) => {
                 if let Some(job) = self.job_of_stream(record) {

@@ -60,6 +60,17 @@ struct JobCreatedV1 {
     /// Names the file that holds the signed call, the grant and the targets.
     file: Digest,
     runs_total: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    needs_approval: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct JobApprovedV1 {
+    approver: OperatorId,
+    by: String,
+    /// Names the file that holds the signed call and the grant.
+    file: Digest,
+    at: Timestamp,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,6 +110,7 @@ impl Stored {
                     grant,
                     file,
                     runs_total,
+                    needs_approval,
                 } = created.as_ref();
                 let body = JobCreatedV1 {
                     job: *job,
@@ -115,8 +127,18 @@ impl Stored {
                     grant: *grant,
                     file: *file,
                     runs_total: *runs_total,
+                    needs_approval: *needs_approval,
                 };
                 ("JobCreated", codec::encode(&body)?)
+            }
+            Stored::Job(job::Event::Approved(approved)) => {
+                let body = JobApprovedV1 {
+                    approver: approved.approver,
+                    by: approved.by.clone(),
+                    file: approved.file,
+                    at: approved.at,
+                };
+                ("JobApproved", codec::encode(&body)?)
             }
             Stored::Job(job::Event::Cancelled { by, at }) => (
                 "JobCancelled",
@@ -184,7 +206,17 @@ impl Stored {
                     grant: v1.grant,
                     file: v1.file,
                     runs_total: v1.runs_total,
+                    needs_approval: v1.needs_approval,
                 })))
+            }
+            "JobApproved" => {
+                let v1: JobApprovedV1 = codec::decode(body).map_err(bad)?;
+                Stored::Job(job::Event::Approved(job::Approved {
+                    approver: v1.approver,
+                    by: v1.by,
+                    file: v1.file,
+                    at: v1.at,
+                }))
             }
             "JobCancelled" => {
                 let v1: JobCancelledV1 = codec::decode(body).map_err(bad)?;
@@ -247,6 +279,13 @@ mod tests {
             grant: GrantId::from_bytes([4; 16]),
             file: Digest([5; 32]),
             runs_total: 2,
+            needs_approval: false,
+        };
+        let approved = job::Approved {
+            approver: OperatorId::from_bytes([6; 16]),
+            by: "bob".to_owned(),
+            file: Digest([7; 32]),
+            at: at(),
         };
         let end = End {
             state: RunState::Refused,
@@ -269,6 +308,7 @@ mod tests {
         let by = "ada".to_owned();
         vec![
             Stored::Job(job::Event::Created(Box::new(created))),
+            Stored::Job(job::Event::Approved(approved)),
             Stored::Job(job::Event::Cancelled { by, at: at() }),
             Stored::Run(run::Event::Delivered { at: at() }),
             Stored::Run(run::Event::Started { at: at() }),
@@ -295,6 +335,20 @@ mod tests {
             Stored::decode,
         )
         .unwrap();
+    }
+
+    #[test]
+    fn a_job_that_takes_an_approval_says_so_and_one_of_before_does_not() {
+        let Some(Stored::Job(job::Event::Created(created))) = one_of_each().into_iter().next() else {
+            panic!("the first is a job")
+        };
+        let waits = job::Created {
+            needs_approval: true,
+            ..*created
+        };
+        let event = Stored::Job(job::Event::Created(Box::new(waits)));
+        let stored = event.encode().unwrap();
+        assert_eq!(Stored::decode(&stored.kind, &stored.body).unwrap(), event);
     }
 
     #[test]

@@ -110,8 +110,14 @@ pub fn measure() -> Rates {
             author: granted.author,
             key_id: name.clone(),
             orders,
+            named: coverage.named().cloned(),
+            approved: None,
         };
-        for event in &decide(&State::New, &batch, &Facts { now: now() }).unwrap() {
+        let facts = Facts {
+            now: now(),
+            limit: None,
+        };
+        for event in &decide(&State::New, &batch, &facts).unwrap() {
             stored::encode(event).unwrap();
         }
         signing += began.elapsed().as_secs_f64();

@@ -283,7 +283,7 @@ pub(crate) fn admit(
 /// Checks that the password was proved not long ago; the one place that decides so.
 ///
 /// Errors: `session_required` for an API token, which nobody proves a password for; `step_up_required`.
-fn proved_lately(caller: &Caller, now: Timestamp) -> Reply<()> {
+pub fn proved_lately(caller: &Caller, now: Timestamp) -> Reply<()> {
     if caller.is_token {
         return Err(WireError::new(
             Code::SessionRequired,

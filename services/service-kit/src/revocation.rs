@@ -206,6 +206,7 @@ mod tests {
             .map(|(right, site)| borealis_bus_schema::messages::access::RightOnSites {
                 right: (*right).into(),
                 sites: vec![(*site).into()],
+                max_devices: None,
             })
             .collect();
         let at = Timestamp::from_unix_ms(0);

@@ -181,7 +181,7 @@ pub fn newest(log: &dyn EventLog, service: Service) -> Result<Option<Countersign
     };
     Ok(match stored::decode(kind, body)? {
         Event::HeadCountersigned { head, at, signature } => Some(Countersigned { head, at, signature }),
-        Event::OrdersSigned { .. } => None,
+        Event::OrdersSigned { .. } | Event::JobApproved { .. } => None,
     })
 }
 

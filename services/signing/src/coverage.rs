@@ -77,6 +77,21 @@ pub enum Refusal {
         /// The first field that differs.
         what: &'static str,
     },
+    /// An approval does not hold.
+    #[error("the approval {why}")]
+    Approval {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The author approved the job.
+    #[error("nobody approves what they asked for themselves")]
+    OwnApproval,
+    /// An order is for a device that was not approved.
+    #[error("device {guid} is not among those that were approved")]
+    NotApproved {
+        /// The device.
+        guid: Guid,
+    },
     /// An order is for a device that the request does not name.
     #[error("the operator's request does not name device {guid}")]
     NotATarget {
@@ -171,6 +186,14 @@ impl Coverage {
             run_ends_at: proof.issued_at.plus_ms(waits_ms).plus_ms(CLOCK_SKEW_MS),
             grant_ends_at: granted.expires_at,
         })
+    }
+
+    /// Returns the devices that the request names; none where it is for all that there are.
+    pub fn named(&self) -> Option<&BTreeSet<Guid>> {
+        match &self.targets {
+            Targets::All => None,
+            Targets::These(these) => Some(these),
+        }
     }
 
     /// Compares an order with the request and returns it as it is to be signed, under the signing key's name.

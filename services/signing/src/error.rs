@@ -25,6 +25,9 @@ pub enum SigningError {
     /// The token is a session's.
     #[error("orders are signed for a grant, not for a session")]
     NoGrant,
+    /// What came with the approval is no grant of a log-in.
+    #[error("the approval comes without the grant of an operator's own log-in")]
+    ApproverNoGrant,
     /// The newest word from enrollment is too old to decide by.
     #[error("the newest word from enrollment on the devices is too old to decide by")]
     Stale,
@@ -95,6 +98,7 @@ impl From<SigningError> for WireError {
 fn code_of(error: &SigningError) -> Code {
     match error {
         SigningError::Refused(refusal) => match refusal {
+            Refusal::OwnApproval => Code::OwnApproval,
             Refusal::CallUnsigned => Code::SignatureMissing,
             Refusal::CallSignature(_) => Code::SignatureInvalid,
             Refusal::CallBody(_) => Code::Malformed,
@@ -103,10 +107,14 @@ fn code_of(error: &SigningError) -> Code {
             | Refusal::NotAJob
             | Refusal::UnknownAct { .. }
             | Refusal::Differs { .. }
+            | Refusal::Approval { .. }
+            | Refusal::NotApproved { .. }
             | Refusal::NotATarget { .. }
             | Refusal::Outlives { .. } => Code::GrantMismatch,
         },
-        SigningError::Rejected(Rejection::AlreadySigned) => Code::AlreadySigned,
+        SigningError::Rejected(Rejection::AlreadySigned | Rejection::OtherApproval) => Code::AlreadySigned,
+        SigningError::Rejected(Rejection::BeyondLimit { .. }) => Code::ApprovalRequired,
+        SigningError::ApproverNoGrant => Code::GrantMismatch,
         SigningError::NoGrant => Code::TokenInvalid,
         SigningError::Stale => Code::Stale,
         // Runs wait, and say why, until somebody has renewed it.

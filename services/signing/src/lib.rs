@@ -2,7 +2,8 @@
 //!
 //! **What it owns.** The key whose signature makes a device act. An order is signed only when its author holds a grant that
 //! access minted for exactly the request that the author's session key signed, and the order does what the request asks, for
-//! a device that enrollment calls active, now. So whoever takes over the scheduler, the gateway or the bus gets no
+//! a device that enrollment calls active, now. A job on more devices than its author's limit takes another operator's approval
+//! besides, of exactly the request and the devices. So whoever takes over the scheduler, the gateway or the bus gets no
 //! signature over anything that no operator asked for.
 //!
 //! **Subjects.** In: `orders-sign`, asked by the scheduler; `countersigned`, asked by the gateway; `events-read`. Follows access (what was revoked) and enrollment
@@ -15,6 +16,7 @@
 //! durable before it is answered. A code-signing key that the root's key set does not name ends the process at start.
 
 pub mod aggregate;
+pub mod approval;
 pub mod coverage;
 pub mod stored;
 
@@ -26,7 +28,7 @@ mod countersign;
 mod handlers;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::order::key_id;
@@ -78,6 +80,7 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         authoriser: Arc::clone(&deps.authoriser),
         devices,
         enrollment,
+        counted: Mutex::default(),
     });
     let log = Arc::clone(&deps.log);
     let builder = deps

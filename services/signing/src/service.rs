@@ -1,11 +1,12 @@
 //! What signing's handlers share: the key, the log, and what other services' logs say.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use borealis_bus_schema::ids::JobId;
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{Append, AppendError, EventLog, StreamId, StreamWrite, Version};
-use borealis_service_kit::auth::Authoriser;
+use borealis_service_kit::auth::{Authoriser, Reach};
 use borealis_service_kit::follow::Follower;
 use borealis_service_kit::random;
 use ed25519_dalek::SigningKey;
@@ -17,6 +18,12 @@ use crate::stored;
 
 /// Is how often a batch is decided anew when another batch of its job was written first.
 const MAX_CONFLICTS: u32 = 16;
+
+/// Is how many jobs are kept in memory whose devices are counted; of others the log is read again.
+const MAX_COUNTED: usize = 256;
+
+/// Is how many events are read at once.
+const PAGE: usize = 256;
 
 /// Is everything that signing works with.
 pub struct Signing {
@@ -34,22 +41,73 @@ pub struct Signing {
     pub devices: Arc<Devices>,
     /// Keeps the devices fresh.
     pub enrollment: Follower,
+    /// What is known of jobs whose devices are counted, and up to which version of their streams.
+    pub counted: Mutex<HashMap<JobId, (Version, State)>>,
 }
 
 impl Signing {
-    /// Decides a batch and makes it durable.
+    /// Decides a batch and makes it durable; `reach` is what the author may do now.
     ///
     /// Errors: [`SigningError::Rejected`], [`SigningError::Append`], [`SigningError::Store`].
-    pub async fn record(&self, batch: &SignBatch, now: Timestamp) -> Result<(), SigningError> {
+    pub async fn record(&self, batch: &SignBatch, reach: &Reach, now: Timestamp) -> Result<(), SigningError> {
+        let is_counted = reach.has_job_limit() || batch.approved.is_some();
         let mut conflicts = 0;
         loop {
-            let (state, stream, version) = self.job(&batch.job)?;
-            let events = decide(&state, batch, &Facts { now })?;
+            let (state, stream, version) = if is_counted {
+                self.counted(&batch.job)?
+            } else {
+                self.job(&batch.job)?
+            };
+            let limit = self.limit(batch, &state, reach);
+            let events = decide(&state, batch, &Facts { now, limit })?;
             match append(self.log.as_ref(), &events, Some((&stream, version)), now).await {
                 Err(SigningError::Append(AppendError::Conflict { .. })) if conflicts < MAX_CONFLICTS => conflicts += 1,
                 outcome => return outcome,
             }
         }
+    }
+
+    /// Finds the limit that holds for a job: the strictest of the sites of all its devices.
+    fn limit(&self, batch: &SignBatch, state: &State, reach: &Reach) -> Option<u64> {
+        if !reach.has_job_limit() {
+            return None;
+        }
+        let devices = batch.devices(state);
+        let known = self.devices.look(devices.iter());
+        // A device that is not known gets no order; until it is, it counts with the strictest.
+        let limits = known.iter().map(|device| match device {
+            Some(device) => reach.job_limit(&device.site),
+            None => reach.strictest_job_limit(),
+        });
+        limits.flatten().min()
+    }
+
+    /// Reads all that is known of a job: what it is bound to, for which devices it was signed, which were approved.
+    fn counted(&self, job: &JobId) -> Result<(State, StreamId, Version), SigningError> {
+        let stream = stored::of_job(job)?;
+        let version = self.log.stream_version(&stream)?;
+        let (mut read, mut state) = {
+            let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+            counted.get(job).cloned().unwrap_or_default()
+        };
+        while read < version {
+            let page = self.log.read_stream(&stream, read, PAGE)?;
+            let Some(last) = page.last() else { break };
+            read = last.position;
+            for record in &page {
+                state = match &record.body {
+                    Some(body) => evolve(state, &stored::decode(&record.kind, body)?),
+                    // Nobody can tell any more for which devices.
+                    None => State::Closed,
+                };
+            }
+        }
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.len() >= MAX_COUNTED {
+            counted.clear();
+        }
+        counted.insert(*job, (read, state.clone()));
+        Ok((state, stream, read))
     }
 
     /// Reads what a job is bound to: its first event says it.

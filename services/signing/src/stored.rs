@@ -56,6 +56,17 @@ struct OrdersSignedV1 {
 }
 
 #[derive(Serialize, Deserialize)]
+struct JobApprovedV1 {
+    job: JobId,
+    call: Digest,
+    devices: Digest,
+    devices_total: u64,
+    approver: OperatorId,
+    grant: GrantId,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
 struct HeadCountersignedV1 {
     head: Head,
     at: Timestamp,
@@ -103,6 +114,26 @@ pub fn encode(event: &Event) -> Result<(StreamId, NewEvent), StoredError> {
             };
             (of_job(&job)?, "OrdersSigned", codec::encode(&body))
         }
+        Event::JobApproved {
+            job,
+            call,
+            devices,
+            devices_total,
+            approver,
+            grant,
+            at,
+        } => {
+            let body = JobApprovedV1 {
+                job,
+                call,
+                devices,
+                devices_total,
+                approver,
+                grant,
+                at,
+            };
+            (of_job(&job)?, "JobApproved", codec::encode(&body))
+        }
         Event::HeadCountersigned { head, at, signature } => {
             let stream = of_heads(head.service)?;
             let body = HeadCountersignedV1 { head, at, signature };
@@ -132,6 +163,18 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, StoredError> {
                 key_id: stored.key_id,
                 at: stored.at,
                 entries: unpack(&stored.orders).ok_or(StoredError::Entries)?,
+            })
+        }
+        "JobApproved" => {
+            let stored: JobApprovedV1 = read(kind, body)?;
+            Ok(Event::JobApproved {
+                job: stored.job,
+                call: stored.call,
+                devices: stored.devices,
+                devices_total: stored.devices_total,
+                approver: stored.approver,
+                grant: stored.grant,
+                at: stored.at,
             })
         }
         "HeadCountersigned" => {
@@ -214,6 +257,15 @@ mod tests {
                 at: at(),
                 entries: vec![entry(1), entry(2)],
             },
+            Event::JobApproved {
+                job: JobId::from_bytes([1; 16]),
+                call: Digest([3; 32]),
+                devices: Digest([6; 32]),
+                devices_total: 3,
+                approver: OperatorId::from_bytes([7; 16]),
+                grant: GrantId::from_bytes([8; 16]),
+                at: at(),
+            },
             Event::HeadCountersigned {
                 head: Head {
                     service: Service::Access,
@@ -273,6 +325,7 @@ mod tests {
     fn fields(stored: &NewEvent) -> Value {
         match stored.kind.as_str() {
             "OrdersSigned" => json_of::<OrdersSignedV1>(&stored.body),
+            "JobApproved" => json_of::<JobApprovedV1>(&stored.body),
             "HeadCountersigned" => json_of::<HeadCountersignedV1>(&stored.body),
             other => panic!("{other} has no golden form"),
         }

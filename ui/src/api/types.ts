@@ -300,7 +300,7 @@ export interface Job {
   expires_at: string | null;
   runs_total: number;
   counts: Partial<Record<RunState, number>>;
-  state: "active" | "done";
+  state: "awaiting_approval" | "active" | "done";
   cancelled: boolean;
 }
 

@@ -107,5 +107,5 @@ export const deviceCan = {
 };
 
 export const jobCan = {
-  cancel: (job: Job): boolean => job.state === "active" && !job.cancelled,
+  cancel: (job: Job): boolean => job.state !== "done" && !job.cancelled,
 };

@@ -112,7 +112,10 @@ export function finishedCount(job: Pick<Job, "counts">): number {
 
 /** A whole job in one mark. */
 export function jobMark(job: Pick<Job, "counts" | "state" | "cancelled">): Mark {
-  if (job.state === "active") {
+  if (job.state === "awaiting_approval" && !job.cancelled) {
+    return { label: "Awaiting approval", tone: "warn", shape: "bar" };
+  }
+  if (job.state !== "done") {
     return job.cancelled ? { label: "Cancelling", tone: "warn", shape: "bar" } : RUN_MARKS.running;
   }
   const trouble = TROUBLE_STATES.filter((state) => (job.counts[state] ?? 0) > 0);

@@ -8,7 +8,7 @@ use borealis_bus_schema::messages::scheduler::MAX_EXPIRES_IN_MS;
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::time::Timestamp;
-use borealis_service_kit::auth::Sites;
+use borealis_service_kit::auth::{Reach, reach};
 
 use super::{Asker, Event, Facts, Rejection, State};
 
@@ -32,8 +32,8 @@ pub struct GrantFacts {
     pub command: CommandId,
     /// The digest of the request it covers.
     pub call_digest: Digest,
-    /// The sites it reaches.
-    pub sites: Sites,
+    /// The right to run jobs, with the sites that it reaches and the limits to the devices of a job there.
+    pub reach: Reach,
     /// When it ends.
     pub expires_at: Timestamp,
     /// The author's epoch when it was minted.
@@ -59,9 +59,10 @@ pub(super) fn mint(
         state.live_session(&session, at)?;
     }
     let author = state.standing(&asker.operator)?;
-    let missing = Rejection::RightMissing(Right::JobsRun);
-    let held = author.reach.get(&Right::JobsRun).ok_or(missing)?;
-    let sites = held.meet(asker.reach.get(&Right::JobsRun).ok_or(missing)?);
+    let reach = reach::meet(&author.reach, &asker.reach).of_jobs();
+    if reach.is_empty() {
+        return Err(Rejection::RightMissing(Right::JobsRun));
+    }
     let expires_at = asker.token_ends_at.map_or(expires_at, |end| end.min(expires_at));
     if expires_at <= at {
         return Err(Rejection::GrantEnded);
@@ -74,7 +75,7 @@ pub(super) fn mint(
         session_key: asker.key,
         command,
         call_digest,
-        sites,
+        reach,
         expires_at: expires_at.min(at.plus_ms(GRANT_LIFE_MS)),
         epoch: author.epoch,
         devices: asker.devices,

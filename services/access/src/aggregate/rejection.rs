@@ -88,6 +88,9 @@ pub enum Rejection {
     /// The rights would make a token that browsers do not keep.
     #[error("rights name at most {MAX_PAIRS} pairs of a right and a site; give a right on every site instead")]
     TooWide,
+    /// A limit to the devices of jobs needs jobs.
+    #[error("the role does not run jobs (jobs.run), so there is nothing to limit")]
+    NothingToLimit,
     /// A text is longer than any that is kept.
     #[error("the text is longer than {MAX_TEXT_CHARS} characters")]
     TextTooLong,

@@ -3,6 +3,9 @@
 //! A role is a set of rights, each with the sites that it reaches. Four roles are there from the start; `administrator` holds
 //! every right on every site, also those of later versions, and never changes. Whoever changes a role must hold everything
 //! that it held before and everything that it holds afterwards.
+//!
+//! A role that runs jobs may say on how many devices a job may be without another operator's approval. None of the four says
+//! so by itself, and `administrator` never does.
 
 use std::collections::BTreeSet;
 
@@ -22,6 +25,23 @@ pub struct Role {
     pub description: String,
     /// What it may do, and where.
     pub reach: Reach,
+}
+
+impl Role {
+    /// Returns on how many devices a job may be without another operator's approval; it is the same on all of its sites.
+    pub fn max_devices(&self) -> Option<u64> {
+        self.reach.strictest_job_limit()
+    }
+}
+
+/// Limits the jobs of a role.
+///
+/// Errors: [`Rejection::NothingToLimit`] for a role that runs none.
+fn limited(reach: Reach, max_devices: Option<u64>) -> Result<Reach, Rejection> {
+    if max_devices.is_some() && !reach.contains_key(&Right::JobsRun) {
+        return Err(Rejection::NothingToLimit);
+    }
+    Ok(reach.with_job_limit(max_devices))
 }
 
 /// Is a site.
@@ -46,6 +66,8 @@ pub enum RoleCommand {
         description: String,
         /// What it may do.
         reach: Reach,
+        /// On how many devices a job may be without another operator's approval.
+        max_devices: Option<u64>,
     },
     /// Changes a role; what is none stays.
     Update {
@@ -57,6 +79,8 @@ pub enum RoleCommand {
         description: Option<String>,
         /// What it may do.
         reach: Option<Reach>,
+        /// On how many devices a job may be without another operator's approval.
+        max_devices: Option<Option<u64>>,
     },
     /// Makes a site.
     CreateSite {
@@ -184,11 +208,13 @@ pub(super) fn decide(state: &State, command: RoleCommand, facts: &Facts) -> Resu
             role,
             description,
             reach,
+            max_devices,
         } => {
             let held = hand(state, &by, Right::RolesManage)?;
             if state.role(&role).is_some() {
                 return Err(Rejection::RoleExists);
             }
+            let reach = limited(reach, max_devices)?;
             state.check_sites(&reach)?;
             narrow_enough(&reach)?;
             within(&held, &reach)?;
@@ -205,6 +231,7 @@ pub(super) fn decide(state: &State, command: RoleCommand, facts: &Facts) -> Resu
             role,
             description,
             reach,
+            max_devices,
         } => {
             let held = hand(state, &by, Right::RolesManage)?;
             if is_fixed(&role) {
@@ -212,6 +239,12 @@ pub(super) fn decide(state: &State, command: RoleCommand, facts: &Facts) -> Resu
             }
             let before = state.role(&role).ok_or(Rejection::RoleMissing)?;
             let reach = reach.unwrap_or_else(|| before.reach.clone());
+            let reach = match max_devices {
+                Some(max_devices) => limited(reach, max_devices)?,
+                None if reach.contains_key(&Right::JobsRun) => reach.with_job_limit(before.max_devices()),
+                // Without the right there is nothing to limit any more.
+                None => reach.without_job_limits(),
+            };
             state.check_sites(&reach)?;
             narrow_enough(&reach)?;
             within(&held, &before.reach)?;

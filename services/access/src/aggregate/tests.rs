@@ -168,7 +168,8 @@ fn a_grant_speaks_for_its_sessions_operator_and_reaches_what_that_one_reaches() 
         (grant.author, grant.username.as_str()),
         (OperatorId::from_bytes([1; 16]), "ada")
     );
-    assert_eq!((&grant.sites, grant.session_key), (&Sites::All, key()));
+    assert_eq!(grant.reach, Reach::from([(Right::JobsRun, Sites::All)]));
+    assert_eq!(grant.session_key, key());
 }
 
 #[test]

@@ -111,7 +111,10 @@ pub(super) fn decide(state: &State, command: TokenCommand, facts: &Facts) -> Res
             lifetime_ms,
         } => {
             let author = state.standing(&by.operator)?;
-            within(&reach::meet(&by.reach, &author.reach), &reach)?;
+            let held = reach::meet(&by.reach, &author.reach);
+            within(&held.clone().without_job_limits(), &reach)?;
+            // Its jobs are limited as its author's are, also where nobody said so.
+            let reach = reach::meet(&reach, &held);
             narrow_enough(&reach)?;
             if reach.is_empty() || devices.as_ref().is_some_and(BTreeSet::is_empty) {
                 return Err(Rejection::TokenEmpty);
@@ -250,6 +253,24 @@ mod tests {
     }
 
     #[test]
+    fn a_tokens_jobs_are_limited_as_its_authors() {
+        let limited = running().with_job_limit(Some(3));
+        let state = with_bob(&limited);
+        let made = |asked: Reach| {
+            let events = decide_any(&state, create(by(&state, BOB), asked, DAY_MS), &facts(9)).unwrap();
+            match events.as_slice() {
+                [Event::TokenMinted(token)] => token.reach.strictest_job_limit(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(made(running()), Some(3));
+        assert_eq!(made(running().with_job_limit(Some(9))), Some(3));
+        assert_eq!(made(running().with_job_limit(Some(1))), Some(1));
+        let granted = grant(&state, asker(running())).unwrap();
+        assert_eq!(granted.reach.strictest_job_limit(), Some(3));
+    }
+
+    #[test]
     fn a_token_that_may_do_nothing_is_none() {
         let state = with_bob(&running());
         let none = decide_any(&state, create(by(&state, BOB), Reach::new(), DAY_MS), &facts(9));
@@ -321,8 +342,8 @@ mod tests {
         let oslo = Sites::Some([SiteName::new("oslo").unwrap()].into());
         let granted = grant(&state, asker(Reach::from([(Right::JobsRun, oslo.clone())]))).unwrap();
         assert_eq!(
-            (granted.sites, granted.expires_at, granted.by_token),
-            (oslo, at(DAY_MS), true)
+            (granted.reach, granted.expires_at, granted.by_token),
+            (Reach::from([(Right::JobsRun, oslo)]), at(DAY_MS), true)
         );
         assert_eq!(granted.devices, asker(Reach::new()).devices);
         let missing = Err(Rejection::RightMissing(Right::JobsRun));
@@ -346,6 +367,6 @@ mod tests {
     fn any_reach() -> impl Strategy<Value = Reach> {
         let sites = prop_oneof![Just(Sites::All), Just(Sites::Some([SiteName::default_site()].into())),];
         let rights = prop::sample::select(vec![Right::JobsRun, Right::JobsRead, Right::DevicesRead]);
-        prop::collection::btree_map(rights, sites, 0..4)
+        prop::collection::btree_map(rights, sites, 0..4).prop_map(Reach::from)
     }
 }

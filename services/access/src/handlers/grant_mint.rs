@@ -2,6 +2,9 @@
 //!
 //! The scheduler, which asks, hands on the biscuit that it got: it says who asks and what the asker's token was narrowed to,
 //! and the grant is narrowed to the same. There is no other way to a grant. The same request gives the same grant again.
+//!
+//! An approval of another operator's job is granted only to a log-in whose password was proved not long ago, as its biscuit
+//! says: nobody who merely passes requests on has such a one.
 
 use std::sync::Arc;
 
@@ -13,7 +16,8 @@ use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::routes::{self, Need, Right};
 use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
-use borealis_service_kit::auth::{Authoriser, Question};
+use borealis_service_kit::auth::{Authoriser, Caller, Question};
+use borealis_service_kit::operator::proved_lately;
 use borealis_service_kit::service::InternalCtx;
 
 use crate::aggregate::{Asker, Command, Event, GrantFacts};
@@ -22,15 +26,16 @@ use crate::service::{Access, CommandKey};
 
 /// Mints the grant.
 ///
-/// Errors: `signature_missing`, `wrong_action` for another request than one that makes a job, those of the authoriser for the
-/// biscuit, `signature_invalid`, `signature_expired`, `right_missing`, `id_reused`.
+/// Errors: `signature_missing`, `wrong_action` for another request than one that makes a job or approves one, those of the
+/// authoriser for the biscuit, `session_required` and `step_up_required` for an approval, `signature_invalid`,
+/// `signature_expired`, `right_missing`, `id_reused`.
 pub async fn handle(
     access: Arc<Access>,
     authoriser: Arc<Authoriser>,
     ctx: InternalCtx,
     ask: MintGrant,
 ) -> Reply<Grant> {
-    let proof = signed(&ask.call)?;
+    let (proof, acts) = signed(&ask.call)?;
     let now = ctx.now;
     let call_digest = Digest(ask.call.digest());
     if let Some(grant) = minted_before(&access, proof, call_digest)? {
@@ -38,7 +43,17 @@ pub async fn handle(
         verify(&ask.call, proof, &grant.session_key)?;
         return answer(&access, grant, now);
     }
-    let asker = asker(&authoriser, ctx.biscuit.as_deref(), proof)?;
+    let caller = caller(&authoriser, ctx.biscuit.as_deref(), proof)?;
+    if acts == Acts::Approves {
+        proved_lately(&caller, now)?;
+    }
+    let asker = Asker {
+        operator: caller.operator,
+        key: caller.session_key,
+        reach: caller.reach,
+        devices: caller.devices,
+        token_ends_at: caller.is_token.then_some(caller.expires_at),
+    };
     verify(&ask.call, proof, &asker.key)?;
     access.presence.note(proof.session, now);
     if now.since_ms(proof.issued_at).saturating_abs() > FRESHNESS_MS {
@@ -67,7 +82,7 @@ pub async fn handle(
 }
 
 /// Reads the biscuit that came with the request, which must be that of whoever signed it.
-fn asker(authoriser: &Authoriser, biscuit: Option<&str>, proof: &Proof) -> Reply<Asker> {
+fn caller(authoriser: &Authoriser, biscuit: Option<&str>, proof: &Proof) -> Reply<Caller> {
     let question = Question {
         need: Need::Right(Right::JobsRun),
         resource: None,
@@ -80,29 +95,38 @@ fn asker(authoriser: &Authoriser, biscuit: Option<&str>, proof: &Proof) -> Reply
             "the signature is of another session",
         ));
     }
-    Ok(Asker {
-        operator: caller.operator,
-        key: caller.session_key,
-        reach: caller.reach,
-        devices: caller.devices,
-        token_ends_at: caller.is_token.then_some(caller.expires_at),
-    })
+    Ok(caller)
 }
 
-fn signed(call: &OperatorCall) -> Reply<&Proof> {
-    let route = routes::of_verb(Service::Scheduler, "jobs-create");
+/// Says what a request is granted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Acts {
+    /// It makes a job.
+    Creates,
+    /// It approves one.
+    Approves,
+}
+
+fn signed(call: &OperatorCall) -> Reply<(&Proof, Acts)> {
+    let fits = |verb| {
+        let route = routes::of_verb(Service::Scheduler, verb);
+        route.is_some_and(|route| route.matches(&call.method, &call.path).is_some())
+    };
     let proof = call.proof.as_ref().ok_or_else(|| {
         WireError::new(
             Code::SignatureMissing,
             "a grant is given for a request that the session key signed",
         )
     })?;
-    match route.and_then(|route| route.matches(&call.method, &call.path)) {
-        Some(_) => Ok(proof),
-        None => Err(WireError::new(
+    if fits("jobs-create") {
+        Ok((proof, Acts::Creates))
+    } else if fits("jobs-approve") {
+        Ok((proof, Acts::Approves))
+    } else {
+        Err(WireError::new(
             Code::WrongAction,
-            "a grant is given for a request that makes a job",
-        )),
+            "a grant is given for a request that makes a job, or approves one",
+        ))
     }
 }
 

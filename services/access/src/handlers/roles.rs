@@ -42,7 +42,8 @@ pub async fn create(access: Arc<Access>, ctx: OperatorCtx) -> Reply<RoleView> {
         by: actor(&ctx),
         role: asked.name.clone(),
         description: asked.description,
-        reach: rights(&asked.rights)?,
+        reach: plain(&asked.rights)?,
+        max_devices: sensible(asked.max_devices)?,
     };
     changed(&access, &ctx, command, asked.name).await
 }
@@ -57,7 +58,8 @@ pub async fn update(access: Arc<Access>, ctx: OperatorCtx) -> Reply<RoleView> {
         by: actor(&ctx),
         role: role.clone(),
         description: asked.description,
-        reach: asked.rights.as_deref().map(rights).transpose()?,
+        reach: asked.rights.as_deref().map(plain).transpose()?,
+        max_devices: asked.max_devices.map(sensible).transpose()?,
     };
     changed(&access, &ctx, command, role).await
 }
@@ -67,6 +69,30 @@ async fn changed(access: &Access, ctx: &OperatorCtx, command: RoleCommand, role:
     let view = change(access, ctx, Kept::Whole, Command::Role(command), answer).await?;
     tracing::info!(role = %role, by = %ctx.caller.operator, "a role was set");
     Ok(view)
+}
+
+/// Is the largest limit that a role can name.
+const MAX_LIMIT: u64 = 1_000_000_000;
+
+fn sensible(max_devices: Option<u64>) -> Reply<Option<u64>> {
+    match max_devices {
+        Some(limit) if limit > MAX_LIMIT => {
+            let text = format!("max_devices is at most {MAX_LIMIT}; null is no limit");
+            Err(WireError::new(Code::InvalidField, text))
+        }
+        fits => Ok(fits),
+    }
+}
+
+/// Reads the rights of a role, whose limit stands beside them.
+///
+/// Errors: `invalid_field`.
+fn plain(lines: &[RightOnSites]) -> Reply<Reach> {
+    if lines.iter().any(|line| line.max_devices.is_some()) {
+        let text = "max_devices stands beside a role's rights, not in one of them";
+        return Err(WireError::new(Code::InvalidField, text));
+    }
+    rights(lines)
 }
 
 /// Reads rights as an operator writes them: a right or a site that is none is an error here.
@@ -89,8 +115,9 @@ fn show(state: &State, name: &OperatorRoleName) -> Option<RoleView> {
     let users = accounts.filter(|account| account.status != Status::Deleted && account.roles.contains(name));
     Some(RoleView {
         name: name.clone(),
+        max_devices: role.max_devices(),
         description: role.description,
-        rights: reach::write(&role.reach),
+        rights: reach::write(&role.reach.without_job_limits()),
         fixed: is_fixed(name),
         users: users.count(),
     })

@@ -257,7 +257,7 @@ async fn a_second_factor_is_taken_away_by_its_owner_or_by_one_who_holds_no_less(
 }
 
 /// Is the same log-in with a biscuit that says that the password was proved some time ago.
-async fn aged(world: &World, gateway: &Bus, ada: &Operator, ago_ms: i64) -> Operator {
+pub async fn aged(world: &World, gateway: &Bus, ada: &Operator, ago_ms: i64) -> Operator {
     let session = ask_about(gateway, ada, "session", "", &json!({})).await.unwrap();
     let claims = SessionClaims {
         operator: serde_json::from_value(session["operator"].clone()).unwrap(),

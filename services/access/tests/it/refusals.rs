@@ -4,14 +4,14 @@ use borealis_access::aggregate::{Event, Username};
 use borealis_access::{build, stored};
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::PublicKey;
-use borealis_bus_schema::ids::{CommandId, OperatorId, OperatorRoleName};
+use borealis_bus_schema::ids::{CommandId, JobId, OperatorId, OperatorRoleName};
 use borealis_bus_schema::messages::access::MintGrant;
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::reply::Reply;
 use borealis_bus_schema::routes::{Need, Right};
 use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
-use borealis_service_kit::auth::{Authoriser, Reach, SessionClaims, Sites, mint_session};
+use borealis_service_kit::auth::{Authoriser, Bounds, Reach, SessionClaims, Sites, mint_session, mint_session_within};
 use borealis_service_kit::bus::{Bus, RequestOptions};
 use borealis_service_kit::clock::SystemClock;
 use borealis_service_kit::random;
@@ -21,6 +21,7 @@ use serde_json::json;
 use std::sync::Arc;
 
 use crate::client::{ask, ask_well, call, log_in};
+use crate::factors::aged;
 use crate::harness::{Operator, World, call_at, code, narrowed, now};
 
 const ACCESS: Service = Service::Access;
@@ -183,6 +184,49 @@ async fn grant_mint_names_each_missing_proof() {
     let over = job_call(&gone, random::id(), now());
     assert_eq!(code(mint(&scheduler, &gone, over).await), Code::TokenRevoked);
     assert_eq!(access.events().unwrap(), before, "nothing was written");
+    access.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_approval_is_granted_to_a_log_in_whose_password_was_proved_lately() {
+    let (world, access, gateway, ada) = World::with_ada().await;
+    let scheduler = world.connect(Service::Scheduler).await;
+    let approving = |by: &Operator| {
+        let job = random::id::<JobId>().to_string();
+        by.call(Service::Scheduler, "jobs-approve", &job, b"{}", random::id(), now())
+            .unwrap()
+    };
+    let before = access.events().unwrap();
+    let aged = aged(&world, &gateway, &ada, 600_000).await;
+    assert_eq!(
+        code(mint(&scheduler, &aged, approving(&aged)).await),
+        Code::StepUpRequired
+    );
+    // A program has a token of its own, and is nobody's second person, whatever its token says.
+    let claims = SessionClaims {
+        operator: random::id(),
+        username: "ada".to_owned(),
+        session: random::id(),
+        session_key: PublicKey::of(&ada.key),
+        rights: Reach::from([(Right::JobsRun, Sites::All)]),
+        expires_at: now().plus_ms(60_000),
+    };
+    let bounds = Bounds {
+        is_token: true,
+        proved_at: Some(now()),
+        ..Bounds::default()
+    };
+    let program = Operator {
+        session: claims.session,
+        token: mint_session_within(&biscuit_root(&world.bus).unwrap(), &claims, &bounds).unwrap(),
+        ..ada.clone()
+    };
+    assert_eq!(
+        code(mint(&scheduler, &program, approving(&program)).await),
+        Code::SessionRequired
+    );
+    assert_eq!(access.events().unwrap(), before, "nothing was written");
+    assert!(mint(&scheduler, &ada, approving(&ada)).await.is_ok());
     access.stop().await.unwrap();
 }
 

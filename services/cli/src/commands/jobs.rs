@@ -1,7 +1,11 @@
 //! `borealis jobs`.
 
-use borealis_bus_schema::ids::JobId;
-use borealis_bus_schema::messages::scheduler::{JobView, Page, RunView};
+use borealis_bus_schema::codec;
+use borealis_bus_schema::ids::{Guid, JobId};
+use borealis_bus_schema::messages::scheduler::{
+    ApproveJob, CreateJob, JobRequest, JobView, Page, RunView, devices_digest,
+};
+use borealis_bus_schema::order::Digest;
 use serde::Serialize;
 
 use crate::api::{self, Api};
@@ -21,7 +25,7 @@ struct Shown {
     runs: Vec<RunView>,
 }
 
-/// Lists, shows, follows or cancels.
+/// Lists, shows, follows, reviews, approves or cancels.
 pub async fn run(api: &Api, printer: &Printer, command: JobsCommand) -> Result<u8, CliError> {
     match command {
         JobsCommand::List { limit } => list(api, printer, limit).await?,
@@ -30,6 +34,11 @@ pub async fn run(api: &Api, printer: &Printer, command: JobsCommand) -> Result<u
             let job: JobView = api.get(&format!("{PATH}/{id}")).await?;
             return follow::job(api, printer, id, job.runs_total).await;
         }
+        JobsCommand::Review { id } => {
+            let review = Review::read(api, id).await?;
+            review.print(printer)?;
+        }
+        JobsCommand::Approve { id, review } => approve(api, printer, id, review).await?,
         JobsCommand::Cancel { id } => {
             let job: JobView = api
                 .change(&format!("{PATH}/{id}/cancel"), &serde_json::json!({}))
@@ -42,6 +51,100 @@ pub async fn run(api: &Api, printer: &Printer, command: JobsCommand) -> Result<u
     Ok(exit::OK)
 }
 
+/// Is what an approval is for, computed from what was read, never taken from an answer.
+#[derive(Serialize)]
+struct Review {
+    job: JobId,
+    created_by: String,
+    /// What the author signed.
+    asks: CreateJob,
+    devices: Vec<ReviewedDevice>,
+    /// Digests both; `jobs approve --review` takes it.
+    review: Digest,
+    #[serde(skip)]
+    body: ApproveJob,
+}
+
+/// Is a device of a job under review.
+#[derive(Serialize)]
+struct ReviewedDevice {
+    guid: Guid,
+    hostname: String,
+}
+
+impl Review {
+    async fn read(api: &Api, id: JobId) -> Result<Self, CliError> {
+        let request: JobRequest = api.get(&format!("{PATH}/{id}/request")).await?;
+        let runs: Vec<RunView> = pages(api, &format!("{PATH}/{id}/runs"), usize::MAX).await?;
+        let unreadable = || CliError::Usage("the job's request cannot be read".to_owned());
+        let call = request.call().ok_or_else(unreadable)?;
+        let asks = codec::decode_json(&call.body, codec::MAX_JSON_BYTES).map_err(|_| unreadable())?;
+        let body = ApproveJob {
+            request: Digest(call.digest()),
+            devices: devices_digest(&runs.iter().map(|run| run.guid).collect()),
+        };
+        let devices = runs.into_iter().map(|run| ReviewedDevice {
+            guid: run.guid,
+            hostname: run.hostname,
+        });
+        Ok(Self {
+            job: id,
+            created_by: request.created_by,
+            asks,
+            devices: devices.collect(),
+            review: Digest::of(&[body.request.0, body.devices.0].concat()),
+            body,
+        })
+    }
+
+    fn print(&self, printer: &Printer) -> Result<(), CliError> {
+        if printer.json() {
+            return printer.value(self, String::new);
+        }
+        let asks = &self.asks;
+        let env = asks.env.iter().map(|(name, value)| format!("{name}={value}"));
+        printer.line(&print::sheet(&[
+            ("job", self.job.to_string()),
+            ("made by", self.created_by.clone()),
+            ("what", format!("{}.{} as {}", asks.role, asks.verb, asks.context)),
+            ("arguments", asks.args.join(" ")),
+            ("environment", env.collect::<Vec<_>>().join(" ")),
+            ("timeout", print::duration(asks.timeout_ms)),
+            ("devices", self.devices.len().to_string()),
+            ("review", self.review.to_string()),
+        ]))?;
+        printer.line("")?;
+        let head = ["GUID", "NAME"];
+        printer.list(&self.devices, "No devices.", &head, |device| {
+            vec![device.guid.to_string(), device.hostname.clone()]
+        })?;
+        printer.line("")?;
+        let script = asks.script.as_deref().unwrap_or_default();
+        // Whoever reads it must see all of it: nothing in it may steer the terminal.
+        for line in script.split('\n') {
+            printer.line(&print::plain(&line.replace('\t', "    ")))?;
+        }
+        Ok(())
+    }
+}
+
+async fn approve(api: &Api, printer: &Printer, id: JobId, expected: Option<Digest>) -> Result<(), CliError> {
+    let review = Review::read(api, id).await?;
+    if expected.is_some_and(|expected| expected != review.review) {
+        let text = format!("what job {id} asks for is not what was reviewed; nothing was approved");
+        return Err(CliError::Usage(text));
+    }
+    let job: JobView = api.change(&format!("{PATH}/{id}/approve"), &review.body).await?;
+    printer.value(&job, || {
+        format!(
+            "Job {id} of {} on {} devices is approved (review {}).",
+            review.created_by,
+            review.devices.len(),
+            review.review
+        )
+    })
+}
+
 async fn list(api: &Api, printer: &Printer, limit: usize) -> Result<(), CliError> {
     let mut jobs: Vec<JobView> = pages(api, PATH, limit).await?;
     jobs.truncate(limit);
@@ -52,7 +155,7 @@ async fn list(api: &Api, printer: &Printer, limit: usize) -> Result<(), CliError
             job.created_at.to_string(),
             job.created_by.clone(),
             format!("{}.{}", job.role, job.verb),
-            job.state.clone(),
+            job.state.replace('_', " "),
             print::counts(&job.counts),
         ]
     })
@@ -69,7 +172,7 @@ async fn show(api: &Api, printer: &Printer, id: JobId) -> Result<(), CliError> {
     let state = if job.cancelled {
         format!("{}, cancelled", job.state)
     } else {
-        job.state.clone()
+        job.state.replace('_', " ")
     };
     printer.line(&print::sheet(&[
         ("job", job.job.to_string()),
@@ -78,6 +181,12 @@ async fn show(api: &Api, printer: &Printer, id: JobId) -> Result<(), CliError> {
         ("timeout", print::duration(job.timeout_ms)),
         ("expires", job.expires_at.to_string()),
         ("state", state),
+        (
+            "approved",
+            job.approved_by
+                .clone()
+                .map_or_else(|| "-".to_owned(), |by| format!("by {by}")),
+        ),
         ("runs", print::counts(&job.counts)),
     ]))?;
     printer.line("")?;

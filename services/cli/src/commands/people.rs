@@ -131,11 +131,13 @@ pub async fn roles(api: &Api, printer: &Printer, command: RolesCommand) -> Resul
     match command {
         RolesCommand::List => {
             let page: Page<RoleView> = api.get(ROLES).await?;
-            let head = ["NAME", "USERS", "RIGHTS", "DESCRIPTION"];
+            let head = ["NAME", "USERS", "MAX DEVICES", "RIGHTS", "DESCRIPTION"];
             printer.list(&page.items, "No roles.", &head, |role| {
                 vec![
                     role.name.to_string(),
                     role.users.to_string(),
+                    role.max_devices
+                        .map_or_else(|| "-".to_owned(), |limit| limit.to_string()),
                     rights(&role.rights),
                     role.description.clone(),
                 ]
@@ -144,12 +146,14 @@ pub async fn roles(api: &Api, printer: &Printer, command: RolesCommand) -> Resul
         RolesCommand::Create {
             name,
             rights,
+            max_devices,
             description,
         } => {
             let body = CreateRole {
                 name,
                 description,
                 rights: gathered(rights),
+                max_devices: max_devices.and_then(|limit| limit.0),
             };
             let role: RoleView = api.change(ROLES, &body).await?;
             printer.value(&role, || format!("The role {} exists.", role.name))
@@ -157,10 +161,12 @@ pub async fn roles(api: &Api, printer: &Printer, command: RolesCommand) -> Resul
         RolesCommand::Update {
             name,
             rights,
+            max_devices,
             description,
         } => {
             let body = UpdateRole {
                 description,
+                max_devices: max_devices.map(|limit| limit.0),
                 rights: (!rights.is_empty()).then(|| gathered(rights)),
             };
             let role: RoleView = api.change(&format!("{ROLES}/{name}"), &body).await?;
@@ -229,6 +235,7 @@ mod tests {
         RightOnSites {
             right: right.into(),
             sites: sites.iter().map(|site| (*site).to_owned()).collect(),
+            max_devices: None,
         }
     }
 

@@ -42,6 +42,12 @@ pub async fn run(api: &Api, printer: &Printer, args: RunArgs) -> Result<u8, CliE
         expires_in_ms: args.expires_in,
     };
     let created: JobCreated = api.change("/api/v1/jobs", &body).await?;
+    if created.awaiting_approval {
+        printer.aside(&format!(
+            "Job {} is on more devices than your limit: it waits until another operator approves it (borealis jobs approve {}).",
+            created.job, created.job
+        ))?;
+    }
     if args.follow {
         return follow::job(api, printer, created.job, created.runs_total).await;
     }

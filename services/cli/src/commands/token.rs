@@ -44,6 +44,7 @@ pub async fn run(api: &Api, printer: &Printer, command: TokenCommand) -> Result<
                 } else {
                     named.clone()
                 },
+                max_devices: None,
             };
             let key = SigningKey::generate(&mut OsRng);
             let body = CreateToken {
@@ -100,8 +101,9 @@ struct Made {
 }
 
 fn own_sites(info: &SessionInfo, right: &str) -> Vec<String> {
-    let line = info.reach.iter().find(|line| line.right == right);
-    line.map_or_else(|| vec!["*".to_owned()], |line| line.sites.clone())
+    let lines: Vec<_> = info.reach.iter().filter(|line| line.right == right).collect();
+    let sites = lines.iter().flat_map(|line| line.sites.clone()).collect();
+    if lines.is_empty() { vec!["*".to_owned()] } else { sites }
 }
 
 /// Reads the token that the command line or the environment holds.
@@ -215,6 +217,7 @@ fn read(token: &OperatorToken) -> Result<Inspected, CliError> {
             None => rights.push(RightOnSites {
                 right,
                 sites: vec![site],
+                max_devices: None,
             }),
         }
     }

@@ -1,6 +1,5 @@
 //! A real bus, the real gateway, the program as a process, and services that are made up.
 
-use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use borealis_bus_schema::operator::{OperatorAnswer, OperatorCall, OperatorToken}
 use borealis_bus_schema::reply::{self, Reply, WireError};
 use borealis_bus_schema::routes::{ROUTES, Right};
 use borealis_bus_schema::subjects::{Service, filter};
-use borealis_service_kit::auth::{BiscuitRoot, SessionClaims, Sites, mint_session};
+use borealis_service_kit::auth::{BiscuitRoot, Reach, SessionClaims, Sites, mint_session};
 use borealis_service_kit::clock::{Clock, SystemClock};
 use borealis_service_kit::{keys, random};
 use borealis_test_support::{TestBus, eventually};
@@ -64,7 +63,7 @@ impl Setting {
             username: "ada".to_owned(),
             session: random::id::<SessionId>(),
             session_key: PublicKey::of(&key),
-            rights: BTreeMap::from([(Right::JobsRun, Sites::All)]),
+            rights: Reach::from([(Right::JobsRun, Sites::All)]),
             expires_at: SystemClock.now().plus_ms(3_600_000),
         };
         let biscuit = mint_session(&root, &claims).unwrap();
@@ -84,6 +83,7 @@ impl Setting {
             reach: vec![RightOnSites {
                 right: "jobs.run".to_owned(),
                 sites: vec!["*".to_owned()],
+                max_devices: None,
             }],
             second_factor: false,
             recovery_codes_left: 0,

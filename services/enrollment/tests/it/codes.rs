@@ -139,6 +139,7 @@ async fn a_code_that_approves_takes_the_right_to_decide_and_ends_with_it() {
             .map(|right| RightOnSites {
                 right: right.as_str().into(),
                 sites: vec!["*".into()],
+                max_devices: None,
             })
             .collect(),
         at: now(),

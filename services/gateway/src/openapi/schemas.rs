@@ -100,8 +100,9 @@ const JOB: Fields = &[
     ("expires_at", "instant"),
     ("runs_total", "number"),
     ("counts", "object"),
-    ("state", "active|done"),
+    ("state", "awaiting_approval|active|done"),
     ("cancelled", "flag"),
+    ("~approved_by", "text"),
 ];
 const RUN: Fields = &[
     ("run", "id"),
@@ -172,7 +173,7 @@ const SESSION: Fields = &[
     ("recovery_codes_left", "number"),
     ("proved_at", "instant?"),
 ];
-const RIGHT_ON_SITES: Fields = &[("right", "text"), ("sites", "[text]")];
+const RIGHT_ON_SITES: Fields = &[("right", "text"), ("sites", "[text]"), ("~max_devices", "number?")];
 const SESSION_VIEW: Fields = &[
     ("id", "id"),
     ("operator", "id"),
@@ -266,6 +267,7 @@ const ROLE: Fields = &[
     ("name", "text"),
     ("description", "text"),
     ("rights", "[RightOnSites]"),
+    ("max_devices", "number?"),
     ("fixed", "flag"),
     ("users", "number"),
 ];
@@ -393,9 +395,21 @@ const SHAPES: &[(&str, Fields)] = &[
     ("Roles", &[("items", "[Role]"), ("next_cursor", "text?")]),
     (
         "CreateRole",
-        &[("name", "text"), ("~description", "text"), ("rights", "[RightOnSites]")],
+        &[
+            ("name", "text"),
+            ("~description", "text"),
+            ("rights", "[RightOnSites]"),
+            ("~max_devices", "number?"),
+        ],
     ),
-    ("UpdateRole", &[("~description", "text"), ("~rights", "[RightOnSites]")]),
+    (
+        "UpdateRole",
+        &[
+            ("~description", "text"),
+            ("~rights", "[RightOnSites]"),
+            ("~max_devices", "number?"),
+        ],
+    ),
     ("Site", SITE),
     ("Sites", &[("items", "[Site]"), ("next_cursor", "text?")]),
     ("CreateSite", &[("name", "text"), ("~description", "text")]),
@@ -430,7 +444,21 @@ const SHAPES: &[(&str, Fields)] = &[
     ),
     ("Targets", &[("~all", "flag"), ("~guids", "[guid]")]),
     ("CreateJob", CREATE_JOB),
-    ("JobCreated", &[("job", "id"), ("runs_total", "number")]),
+    (
+        "JobCreated",
+        &[("job", "id"), ("runs_total", "number"), ("awaiting_approval", "flag")],
+    ),
+    (
+        "JobRequest",
+        &[
+            ("job", "id"),
+            ("created_by", "text"),
+            ("method", "text"),
+            ("path", "text"),
+            ("body_base64", "text"),
+        ],
+    ),
+    ("ApproveJob", &[("request", "text"), ("devices", "text")]),
     ("Job", JOB),
     ("Jobs", &[("items", "[Job]"), ("next_cursor", "text?")]),
     ("Run", RUN),
@@ -553,6 +581,7 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
         "approvals-approve" => "Approve",
         "approvals-deny" => "Deny",
         "jobs-create" => "CreateJob",
+        "jobs-approve" => "ApproveJob",
         "devices-quarantine" | "devices-release" | "devices-revoke" | "devices-decommission" | "devices-rotate-key" => {
             "ChangeStatus"
         }
@@ -609,7 +638,8 @@ pub(super) fn answer_of(verb: &str) -> Option<&'static str> {
         }
         "jobs-create" => "JobCreated",
         "jobs-list" => "Jobs",
-        "jobs-show" | "jobs-cancel" => "Job",
+        "jobs-request" => "JobRequest",
+        "jobs-show" | "jobs-cancel" | "jobs-approve" => "Job",
         "jobs-runs" => "Runs",
         "jobs-output" => "FollowPage",
         "schedules-preview" => "SchedulePreview",

@@ -1,6 +1,5 @@
 //! A real bus, the real gateway on it, and services that are made up.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use borealis_bus_schema::operator::{OperatorAnswer, OperatorCall, Proof};
 use borealis_bus_schema::reply::{self, Reply, WireError};
 use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::subjects::{Service, filter};
-use borealis_service_kit::auth::{BiscuitRoot, SessionClaims, Sites, mint_session};
+use borealis_service_kit::auth::{BiscuitRoot, Reach, SessionClaims, Sites, mint_session};
 use borealis_service_kit::clock::{Clock, SystemClock};
 use borealis_service_kit::{keys, random};
 use borealis_test_support::{TestBus, User, eventually, tls};
@@ -65,7 +64,7 @@ impl Setting {
             username: "ada".to_owned(),
             session,
             session_key: PublicKey::of(&key),
-            rights: BTreeMap::from([(Right::DevicesRead, Sites::All), (Right::JobsRead, Sites::All)]),
+            rights: Reach::from([(Right::DevicesRead, Sites::All), (Right::JobsRead, Sites::All)]),
             expires_at: SystemClock.now().plus_ms(3_600_000),
         };
         let setting = Self {

@@ -50,7 +50,7 @@ impl Scheduler {
         let appended = ctx.append_bytes(self.log.as_ref(), vec![write], answer).await;
         match &appended {
             Ok(appended) => *version = appended.last,
-            // Only a cancellation can follow what was read of a job.
+            // An approval or a cancellation follows what was read of a job.
             Err(AppendError::Conflict { .. }) => {
                 let now_at = self.log.stream_version(&stream);
                 *version = now_at.map_err(|_| WireError::new(Code::StorageFailed, "the store failed"))?;

@@ -1,13 +1,14 @@
 //! `jobs-create`: an operator's signed request becomes a job whose runs wait for their devices.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::Code;
-use borealis_bus_schema::ids::JobId;
+use borealis_bus_schema::ids::{JobId, SiteName};
 use borealis_bus_schema::messages::access::MintGrant;
 use borealis_bus_schema::messages::library::PutScript;
-use borealis_bus_schema::messages::scheduler::{CreateJob, JobCreated};
+use borealis_bus_schema::messages::scheduler::{CreateJob, JobCreated, MAX_APPROVED_BYTES, MAX_APPROVED_DEVICES};
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
 use borealis_bus_schema::order::Language;
 use borealis_bus_schema::reply::{Reply, WireError};
@@ -32,7 +33,7 @@ use crate::targets;
 const NAMED_IN_AUDIT: usize = 12;
 
 impl Scheduler {
-    /// Accepts a job.
+    /// Accepts a job; one that is on more devices than its author's limit waits for another operator's approval.
     ///
     /// Errors: what [`job::check`] refuses, `not_found`, `out_of_scope`, `device_revoked` for a target, what access or library
     /// answer, `storage_failed`.
@@ -43,6 +44,7 @@ impl Scheduler {
         for guid in wanted.targets.guids.iter().take(NAMED_IN_AUDIT) {
             audit::note_object("device", guid);
         }
+        let needs_approval = self.needs_approval(&ctx, &targets)?;
         let now = ctx.now;
         let lives_ms = i64::try_from(wanted.expires_in_ms).unwrap_or(i64::MAX);
         let expires_at = now.plus_ms(lives_ms);
@@ -78,10 +80,12 @@ impl Scheduler {
             grant: grant.grant,
             file,
             runs_total: targets.len() as u64,
+            needs_approval,
         };
         let answer = JobCreated {
             job: created.job,
             runs_total: created.runs_total,
+            awaiting_approval: needs_approval,
         };
         let event = Stored::Job(job::Event::Created(Box::new(created.clone()))).encode()?;
         let write = StreamWrite {
@@ -112,6 +116,23 @@ impl Scheduler {
         self.book.add(Arc::clone(&job));
         self.hasten((0u32..).zip(&job.slots).map(|(index, _)| job.key(index)));
         Ok(())
+    }
+
+    /// Tells whether a job is on more devices than its author may have it without another operator's approval.
+    ///
+    /// Errors: `too_large` for one that no approval could be shown for.
+    fn needs_approval(&self, ctx: &OperatorCtx, targets: &[Target]) -> Reply<bool> {
+        let devices = targets.iter().filter_map(|target| self.devices.get(&target.guid));
+        let sites: BTreeSet<SiteName> = devices.map(|device| device.site.clone()).collect();
+        let limit = ctx.caller.reach.job_limit_on(&sites);
+        let is_beyond = limit.is_some_and(|limit| targets.len() as u64 > limit);
+        if is_beyond && (targets.len() > MAX_APPROVED_DEVICES || ctx.call.body.len() > MAX_APPROVED_BYTES) {
+            let text = format!(
+                "a job that takes another operator's approval is on {MAX_APPROVED_DEVICES} devices at most, and its request has {MAX_APPROVED_BYTES} bytes at most"
+            );
+            return Err(WireError::new(Code::TooLarge, text));
+        }
+        Ok(is_beyond)
     }
 
     fn targets_wanted(&self, ctx: &OperatorCtx, wanted: &CreateJob) -> Reply<Vec<Target>> {

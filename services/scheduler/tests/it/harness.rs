@@ -111,6 +111,7 @@ impl World {
             grant: random::id(),
             file: files.put(codec::encode(&warrant).unwrap()).await.unwrap(),
             runs_total: guids.len() as u64,
+            needs_approval: false,
         };
         let job = created.job;
         let event = Stored::Job(job::Event::Created(Box::new(created)));

@@ -249,7 +249,7 @@ cases! { scene, input;
             username: "stranger".to_owned(),
             session: scene.session,
             session_key: PublicKey::of(&token.key),
-            rights: BTreeMap::new(),
+            rights: borealis_service_kit::auth::Reach::new(),
             expires_at: SystemClock.now().plus_ms(3_600_000),
         };
         token.biscuit = borealis_service_kit::auth::mint_session(&stranger, &claims).unwrap();

@@ -33,6 +33,7 @@ mod played;
 mod proved;
 mod rotation;
 mod runs;
+mod second_person;
 mod storm;
 mod taken_over;
 mod tenancy;

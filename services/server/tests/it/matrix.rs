@@ -60,7 +60,7 @@ impl Prober {
             username: "prober".to_owned(),
             session: self.session,
             session_key: PublicKey::of(&self.key),
-            rights: rights.map(|right| (right, Sites::All)).collect::<BTreeMap<_, _>>(),
+            rights: rights.map(|right| (right, Sites::All)).collect(),
             expires_at: SystemClock.now().plus_ms(3_600_000),
         };
         auth::mint_session_within(&self.root, &claims, bounds).unwrap()

@@ -23,7 +23,7 @@ pub fn join(fleet: &mut Fleet, username: &str, roles: &[&str]) -> String {
 }
 
 /// Does something with another token.
-fn with_token<T>(fleet: &mut Fleet, token: &str, act: impl FnOnce(&Fleet) -> T) -> T {
+pub fn with_token<T>(fleet: &mut Fleet, token: &str, act: impl FnOnce(&Fleet) -> T) -> T {
     let own = std::mem::replace(&mut fleet.token, token.to_owned());
     let done = act(fleet);
     fleet.token = own;

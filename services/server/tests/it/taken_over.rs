@@ -418,6 +418,7 @@ async fn a_gateway_that_was_taken_over_gets_nothing_that_no_operator_asked_for()
                     grant: grant.token.clone(),
                     call: kept.call.clone(),
                     orders: vec![order],
+                    approval: None,
                 };
                 let refused = scheduler.request(&ask, RequestOptions::default()).await.unwrap_err();
                 assert!(
@@ -437,6 +438,7 @@ async fn a_gateway_that_was_taken_over_gets_nothing_that_no_operator_asked_for()
                 issued_at: SystemClock.now(),
                 ..first.clone()
             }],
+            approval: None,
         };
         let refused = scheduler.request(&ask, RequestOptions::default()).await.unwrap_err();
         assert_eq!(refused.code, Code::GrantMismatch);

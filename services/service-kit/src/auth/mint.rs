@@ -72,7 +72,9 @@ pub struct Bounds {
 ///
 /// Shape: `operator(hex); username(text); session(hex); session_key(base64url); right(site or "*", right)…;
 /// expires(time); epoch(number); check if time($t), $t < expires`. No `epoch` is the first one, 0. An API token has `token(id)`
-/// besides, and `only_device(guid)…` where it is for some devices; a log-in has `proved(time)`.
+/// besides, and `only_device(guid)…` where it is for some devices; a log-in has `proved(time)`. Where jobs are limited,
+/// `max_devices(site or "*", number)…` says how many devices one may have without another operator's approval: the largest
+/// number that fits a site counts, and one of 2^63 - 1 stands for none.
 ///
 /// Errors: [`AuthError::Biscuit`].
 pub fn mint_session(root: &BiscuitRoot, claims: &SessionClaims) -> Result<String, AuthError> {
@@ -146,6 +148,10 @@ fn session_facts(claims: &SessionClaims, bounds: &Bounds, who: &str) -> Result<B
         for site in sites.names() {
             facts.push(fact("right", &[string(&site), string(right.as_str())]));
         }
+    }
+    for (site, limit) in claims.rights.limit_pairs() {
+        let limit = limit.and_then(|limit| i64::try_from(limit).ok()).unwrap_or(i64::MAX);
+        facts.push(fact("max_devices", &[string(&site), Term::Integer(limit)]));
     }
     let mut builder = Biscuit::builder();
     for fact in facts {

@@ -79,6 +79,13 @@ pub(super) fn read_caller(world: &mut Authorizer) -> Result<(Caller, u64), AuthE
             reach.entry(right).or_insert_with(Sites::none).add(&site)?;
         }
     }
+    let limits: Vec<(String, i64)> = world.query(every("max_devices", &["s", "n"])).map_err(failed("read"))?;
+    let limits = limits.into_iter().map(|(site, number)| match number {
+        i64::MAX => Ok((site, None)),
+        number => u64::try_from(number).map(|number| (site, Some(number))),
+    });
+    let limits: Vec<_> = limits.collect::<Result<_, _>>().map_err(|_| AuthError::Facts)?;
+    reach.limit_by(&limits)?;
     let epoch = one_number(world, "epoch")?;
     let caller = Caller {
         operator,

@@ -8,7 +8,7 @@ use borealis_bus_schema::ids::{GrantId, Guid, OperatorId, SessionId, SiteName};
 use borealis_bus_schema::messages::shared_events::{OperatorDisabled, OperatorEnabled, OperatorRightsChanged};
 use borealis_bus_schema::routes::Right;
 use ed25519_dalek::SigningKey;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 pub(super) const NOW: Timestamp = Timestamp::from_unix_ms(1_800_000_000_000);
 
@@ -34,7 +34,7 @@ impl World {
             username: "ada".into(),
             session: SessionId::from_bytes([2; 16]),
             session_key: PublicKey::of(&SigningKey::from_bytes(&[6; 32])),
-            rights: BTreeMap::from([(Right::DevicesRead, Sites::All), (Right::JobsRun, berlin)]),
+            rights: Reach::from([(Right::DevicesRead, Sites::All), (Right::JobsRun, berlin)]),
             expires_at: NOW.plus_ms(3_600_000),
         }
     }
@@ -296,7 +296,7 @@ fn many_sites_fit() {
     let world = World::new();
     let sites = (0..40).map(|n| site(&format!("site-{n}"))).collect();
     let claims = SessionClaims {
-        rights: BTreeMap::from([(Right::JobsRun, Sites::Some(sites))]),
+        rights: Reach::from([(Right::JobsRun, Sites::Some(sites))]),
         ..world.claims()
     };
     let token = mint_session(&world.root, &claims).unwrap();
@@ -338,7 +338,7 @@ fn a_site_that_was_taken_away_is_out_of_scope() {
     let oslo = Sites::Some(BTreeSet::from([site("oslo")]));
     let both = Sites::Some(BTreeSet::from([site("oslo"), site("berlin")]));
     let claims = SessionClaims {
-        rights: BTreeMap::from([(Right::JobsRun, both)]),
+        rights: Reach::from([(Right::JobsRun, both)]),
         ..world.claims()
     };
     let token = mint_session(&world.root, &claims).unwrap();
@@ -385,4 +385,37 @@ fn in_epoch(epoch: u64) -> Bounds {
         epoch,
         ..Bounds::default()
     }
+}
+
+#[test]
+fn a_limit_to_the_devices_of_jobs_travels_and_only_shrinks() {
+    let world = World::new();
+    let mut claims = world.claims();
+    claims.rights = claims.rights.with_job_limit(Some(2));
+    let token = mint_session(&world.root, &claims).unwrap();
+    let caller = |token: &str| {
+        let authoriser = world.authoriser(Service::Scheduler);
+        authoriser.authorise(Some(token), RUN, None).unwrap()
+    };
+    assert_eq!(caller(&token).reach.job_limit(&site("berlin")), Some(2));
+    assert_eq!(caller(&world.session()).reach.job_limit(&site("berlin")), None);
+    // Whoever narrows a token cannot take the limit away by a block of his own.
+    let wider = biscuit_auth::builder::BlockBuilder::new()
+        .code("max_devices(\"berlin\", 99)")
+        .unwrap();
+    let wider = UnverifiedBiscuit::from_base64(&token).unwrap().append(wider).unwrap();
+    assert_eq!(
+        caller(&wider.to_base64().unwrap()).reach.job_limit(&site("berlin")),
+        Some(2)
+    );
+    // A role that was given a limit since limits what was minted before.
+    let lowered = OperatorRightsChanged {
+        operator: world.claims().operator,
+        epoch: 1,
+        rights: reach::write(&world.claims().rights.with_job_limit(Some(1))),
+        at: NOW,
+    };
+    let lowered = codec::encode(&lowered).unwrap();
+    world.revoked.apply("OperatorRightsChanged", &lowered).unwrap();
+    assert_eq!(caller(&token).reach.job_limit(&site("berlin")), Some(1));
 }

@@ -1,8 +1,7 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::auth::{BiscuitRoot, Bounds, SessionClaims, Sites, mint_grant, mint_session, mint_session_within};
+use crate::auth::{BiscuitRoot, Bounds, Reach, SessionClaims, Sites, mint_grant, mint_session, mint_session_within};
 use crate::clock::ManualClock;
 use crate::revocation::RevocationSet;
 use borealis_bus_schema::forms::PublicKey;
@@ -33,7 +32,7 @@ fn world() -> World {
         username: "ada".into(),
         session: SESSION,
         session_key: PublicKey::of(&session_key()),
-        rights: BTreeMap::from([(Right::CodesRevoke, Sites::All), (Right::CodesRead, Sites::All)]),
+        rights: Reach::from([(Right::CodesRevoke, Sites::All), (Right::CodesRead, Sites::All)]),
         expires_at: NOW.plus_ms(3_600_000),
     };
     let revoked = Arc::new(RevocationSet::new());
@@ -130,7 +129,7 @@ fn dangerous(bounds: &Bounds) -> Option<Code> {
         username: "ada".into(),
         session: SESSION,
         session_key: PublicKey::of(&session_key()),
-        rights: BTreeMap::from([(Right::UsersManage, Sites::All)]),
+        rights: Reach::from([(Right::UsersManage, Sites::All)]),
         expires_at: NOW.plus_ms(3_600_000),
     };
     let (revoked, clock) = (Arc::new(RevocationSet::new()), Arc::new(ManualClock::at(NOW)));
@@ -238,7 +237,7 @@ fn a_call_reaches_what_its_right_does_and_what_its_token_was_narrowed_to() {
     };
     ctx.reach(&at("oslo", Some(guid(1)))).unwrap();
     let berlin = Sites::Some([at("berlin", None).site].into());
-    ctx.caller.reach = BTreeMap::from([(Right::CodesRevoke, berlin), (Right::CodesRead, Sites::All)]);
+    ctx.caller.reach = Reach::from([(Right::CodesRevoke, berlin), (Right::CodesRead, Sites::All)]);
     ctx.reach(&at("berlin", None)).unwrap();
     ctx.reach(&at("berlin", Some(guid(1)))).unwrap();
     let code = |ctx: &OperatorCtx, resource: &Resource| ctx.reach(resource).unwrap_err().code;

@@ -1,6 +1,5 @@
 //! A machine that is busy with other things refuses no valid token.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -36,7 +35,7 @@ fn a_busy_machine_refuses_no_valid_token_soak() {
         rights: Right::ALL
             .into_iter()
             .map(|right| (right, Sites::Some(sites.clone().into())))
-            .collect::<BTreeMap<_, _>>(),
+            .collect(),
         expires_at: now.plus_ms(24 * 3_600_000),
     };
     let need = Need::Right(Right::JobsRun);

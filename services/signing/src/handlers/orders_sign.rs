@@ -3,13 +3,15 @@
 //! Nothing is taken on trust from whoever asks: the grant is verified with the biscuit root, the request with the key that
 //! the grant binds, each order with the request, each device with enrollment's log. What is signed is durable before it is
 //! answered. A batch is signed as a whole or not at all. Orders that only end runs need no standing of their author: the
-//! grant under which the run began is enough.
+//! grant under which the run began is enough. Beyond the author's limit another operator's approval is verified in the same
+//! way, each time: with its own grant, its own signature, and its approver's standing now.
 
 use std::sync::Arc;
 
+use borealis_bus_schema::ids::Guid;
 use borealis_bus_schema::merkle::MAX_LEAVES;
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
-use borealis_bus_schema::messages::signing::{OrdersSigned, SignOrders};
+use borealis_bus_schema::messages::signing::{Approval, OrdersSigned, SignOrders};
 use borealis_bus_schema::order::{Order, OrderBody, SignedOrder, sign_batch};
 use borealis_bus_schema::reply::Reply;
 use borealis_bus_schema::routes::{Need, Right};
@@ -19,6 +21,7 @@ use borealis_service_kit::auth::{Caller, STALE_AFTER_MS};
 use borealis_service_kit::service::InternalCtx;
 
 use crate::aggregate::SignBatch;
+use crate::approval::Approved;
 use crate::coverage::{Coverage, Granted, Refusal};
 use crate::error::SigningError;
 use crate::service::Signing;
@@ -34,6 +37,7 @@ const ENVELOPE_BYTES: usize = 160;
 /// Errors: those of the authoriser for the grant; `stale`; `unavailable` once the key set has ended; `signature_missing`, `signature_invalid`, `malformed` for the
 /// request; `grant_mismatch` for an order that does something else; `invalid_field` for its times; `not_found`,
 /// `device_quarantined`, `device_revoked`, `device_decommissioned`, `out_of_scope` for its device; `already_signed`;
+/// `approval_required` beyond the author's limit, `grant_mismatch` or `own_approval` for an approval that does not hold;
 /// `too_large` for an answer that would not fit.
 pub async fn handle(signing: Arc<Signing>, ctx: InternalCtx, ask: SignOrders) -> Reply<OrdersSigned> {
     let token = Some(ask.grant.as_str()).filter(|token| !token.is_empty());
@@ -49,12 +53,18 @@ pub async fn handle(signing: Arc<Signing>, ctx: InternalCtx, ask: SignOrders) ->
         signing.authoriser.authorise(token, need, None)?
     };
     audit::note_caller(&caller);
-    Ok(sign(&signing, &caller, ask, ctx.now).await?)
+    // Ending what runs takes nobody's approval.
+    let approver = match ask.approval.as_ref().filter(|_| !only_ends) {
+        None => None,
+        Some(approval) => Some(signing.authoriser.authorise(Some(&approval.grant), need, None)?),
+    };
+    Ok(sign(&signing, &caller, approver.as_ref(), ask, ctx.now).await?)
 }
 
 async fn sign(
     signing: &Signing,
     caller: &Caller,
+    approver: Option<&Caller>,
     ask: SignOrders,
     now: Timestamp,
 ) -> Result<OrdersSigned, SigningError> {
@@ -72,6 +82,14 @@ async fn sign(
     }
     let coverage = Coverage::read(&ask.call, &granted)?;
     check_devices(signing, caller, &ask.orders)?;
+    let approved = match (approver, &ask.approval) {
+        (Some(approver), Some(approval)) => {
+            let approved = approved(approver, approval, &coverage, &granted)?;
+            check_approved(signing, approver, &approved, &ask.orders)?;
+            Some(approved)
+        }
+        _ => None,
+    };
     let cover = |order| coverage.cover(order, &signing.key_id, now);
     let orders = ask
         .orders
@@ -89,8 +107,10 @@ async fn sign(
         author: granted.author,
         key_id: signing.key_id.clone(),
         orders,
+        named: coverage.named().cloned(),
+        approved,
     };
-    signing.record(&batch, now).await?;
+    signing.record(&batch, &caller.reach, now).await?;
     tracing::info!(job = %batch.job, grant = %batch.grant, orders = signed.len(), "orders were signed");
     Ok(OrdersSigned { orders: signed })
 }
@@ -106,6 +126,44 @@ fn granted(caller: &Caller) -> Result<Granted, SigningError> {
         }),
         _ => Err(SigningError::NoGrant),
     }
+}
+
+fn approved(
+    approver: &Caller,
+    approval: &Approval,
+    coverage: &Coverage,
+    author: &Granted,
+) -> Result<Approved, SigningError> {
+    // A program is nobody's second person.
+    if approver.is_token {
+        return Err(SigningError::ApproverNoGrant);
+    }
+    let granted = granted(approver).map_err(|_| SigningError::ApproverNoGrant)?;
+    Ok(Approved::read(approval, &granted, coverage, &author.author)?)
+}
+
+/// Checks that every device on which something begins was approved, by one who may run jobs there still.
+fn check_approved(
+    signing: &Signing,
+    approver: &Caller,
+    approved: &Approved,
+    orders: &[Order],
+) -> Result<(), SigningError> {
+    let begins = orders
+        .iter()
+        .filter(|order| !matches!(order.body, OrderBody::Cancel { .. }));
+    let guids: Vec<Guid> = begins.map(|order| order.guid).collect();
+    let found = signing.devices.look(guids.iter());
+    for (guid, device) in guids.into_iter().zip(found) {
+        if !approved.devices.contains(&guid) {
+            return Err(Refusal::NotApproved { guid }.into());
+        }
+        let device = device.ok_or(SigningError::NoDevice { guid })?;
+        if !approver.may_on(Right::JobsRun, &device.site, &guid) {
+            return Err(SigningError::OutOfScope { guid });
+        }
+    }
+    Ok(())
 }
 
 /// Checks that every device may get orders, and from this author.

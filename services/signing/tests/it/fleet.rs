@@ -9,7 +9,7 @@ use borealis_bus_schema::ids::{
 use borealis_bus_schema::messages::access::{Grant, MintGrant};
 use borealis_bus_schema::messages::scheduler::OUTPUT_LIMIT_BYTES;
 use borealis_bus_schema::messages::shared_events::{DeviceStatus, DeviceStatusChanged, SharedEvent};
-use borealis_bus_schema::messages::signing::{OrdersSigned, SignOrders};
+use borealis_bus_schema::messages::signing::{Approval, OrdersSigned, SignOrders};
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::order::{Context, Digest, Language, Order, OrderBody, ScriptBody};
 use borealis_bus_schema::reply::Reply;
@@ -132,10 +132,22 @@ impl Fleet {
 
     /// Asks for signatures; asks again while signing has not heard enough.
     pub async fn sign(&self, grant: &str, call: &OperatorCall, orders: Vec<Order>) -> Reply<OrdersSigned> {
+        self.sign_approved(grant, call, orders, None).await
+    }
+
+    /// Does the same, with another operator's approval.
+    pub async fn sign_approved(
+        &self,
+        grant: &str,
+        call: &OperatorCall,
+        orders: Vec<Order>,
+        approval: Option<Approval>,
+    ) -> Reply<OrdersSigned> {
         let ask = SignOrders {
             grant: grant.to_owned(),
             call: call.clone(),
             orders,
+            approval,
         };
         eventually("signing's fresh knowledge", async || {
             let reply = self.scheduler.request(&ask, RequestOptions::default()).await;

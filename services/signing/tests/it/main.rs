@@ -1,5 +1,10 @@
 //! Runs signing with access on a real bus; enrollment is its log alone.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
 
 #[path = "../../../access/tests/it/harness.rs"]
 mod harness;
@@ -11,4 +16,5 @@ mod isolation;
 mod orders;
 mod refusals;
 mod scheduler;
+mod second_person;
 mod staleness;

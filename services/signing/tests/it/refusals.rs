@@ -202,6 +202,7 @@ async fn without_a_fresh_word_nothing_is_signed() {
         grant: at.grant.clone(),
         call: at.call.clone(),
         orders: vec![at.order.clone()],
+        approval: None,
     };
     let scheduler = &at.fleet.scheduler;
     eventually("a stale answer", async || {
@@ -227,6 +228,7 @@ async fn only_the_scheduler_may_ask() {
         grant: at.grant.clone(),
         call: at.call.clone(),
         orders: vec![at.order.clone()],
+        approval: None,
     };
     assert_eq!(
         code(gateway.request(&ask, RequestOptions::default()).await),

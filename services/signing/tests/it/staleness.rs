@@ -74,6 +74,7 @@ async fn try_on(fleet: &Fleet, job: &Job, revoked_at: Instant) -> Tried {
                 issued_at: now(),
                 ..ping_order(job.command, job.order.guid)
             }],
+            approval: None,
         };
         let sent = revoked_at.elapsed();
         match fleet.scheduler.request(&ask, RequestOptions::default()).await {

@@ -292,6 +292,7 @@ fn whoever_lost_the_app_is_helped_by_one_who_holds_no_less() {
         role: OperatorRoleName::new("helpdesk").unwrap(),
         description: String::new(),
         reach: [(Right::UsersManage, Sites::All)].into(),
+        max_devices: None,
     });
     let state = joined(after(state, role, 2, 0), 8, "eve", "helpdesk");
     let beyond = decided(&state, reset(actor(&state, OperatorId::from_bytes([8; 16])), ADA), 3, 0);

@@ -79,11 +79,16 @@ fn with(state: State, id: u8, who: &str, names: &[&str]) -> State {
 }
 
 fn with_role(state: State, who: &str, rights: &[(Right, Sites)]) -> State {
+    with_limited_role(state, who, &rights.iter().cloned().collect())
+}
+
+fn with_limited_role(state: State, who: &str, reach: &Reach) -> State {
     let command = RoleCommand::Create {
         by: by(&state, ADA),
         role: role(who),
         description: String::new(),
-        reach: rights.iter().cloned().collect(),
+        reach: reach.clone(),
+        max_devices: reach.strictest_job_limit(),
     };
     after(state, Command::Role(command), 0)
 }
@@ -327,12 +332,69 @@ fn a_role_that_shrinks_takes_from_all_who_have_it() {
         role: role("runner"),
         description: None,
         reach: Some(run(default).into()),
+        max_devices: None,
     };
     let events = decide_any(&state, Command::Role(narrow), &facts(0)).unwrap();
     // Eve keeps the right by another role.
     let [Event::RoleSet { .. }, Event::RightsChanged { operator: BOB, .. }] = events.as_slice() else {
         panic!("{events:?}")
     };
+}
+
+#[test]
+fn a_limit_is_a_part_of_what_a_role_holds() {
+    let run = Reach::from([(Right::JobsRun, Sites::All), (Right::RolesManage, Sites::All)]);
+    let state = with_limited_role(founded(), "runner", &run.clone().with_job_limit(Some(5)));
+    let state = with(state, 2, "bob", &["runner"]);
+    let state = with(state, 3, "eve", &["runner", "technician"]);
+    let update = |who, max_devices, reach| {
+        let command = RoleCommand::Update {
+            by: by(&state, who),
+            role: role("runner"),
+            description: None,
+            reach,
+            max_devices,
+        };
+        decide_any(&state, Command::Role(command), &facts(0))
+    };
+    let limit_of = |events: &[Event]| match events.first() {
+        Some(Event::RoleSet { reach, .. }) => reach.strictest_job_limit(),
+        other => panic!("{other:?}"),
+    };
+    // A lower one takes from those who have no other role that gives more; a higher one and none take nothing.
+    let lowered = update(ADA, Some(Some(2)), None).unwrap();
+    let [
+        Event::RoleSet { .. },
+        Event::RightsChanged {
+            operator: BOB, reach, ..
+        },
+    ] = lowered.as_slice()
+    else {
+        panic!("{lowered:?}")
+    };
+    assert_eq!((limit_of(&lowered), reach.strictest_job_limit()), (Some(2), Some(2)));
+    for max_devices in [Some(9), None] {
+        let raised = update(ADA, Some(max_devices), None).unwrap();
+        assert_eq!((raised.len(), limit_of(&raised)), (1, max_devices));
+    }
+    // It stays when only the rights change, and goes with the right that it limits.
+    assert_eq!(limit_of(&update(ADA, None, Some(run.clone())).unwrap()), Some(5));
+    let manage = Reach::from([(Right::RolesManage, Sites::All)]);
+    assert_eq!(limit_of(&update(ADA, None, Some(manage.clone())).unwrap()), None);
+    assert_eq!(update(ADA, Some(Some(1)), Some(manage)), Err(Rejection::NothingToLimit));
+    // Nobody gives a higher limit than their own.
+    for beyond in [Some(6), None] {
+        assert_eq!(update(BOB, Some(beyond), None), Err(Rejection::ExceedsOwnRights));
+    }
+    assert!(update(BOB, Some(Some(4)), None).is_ok());
+}
+
+#[test]
+fn the_default_roles_limit_nothing() {
+    let state = founded();
+    for name in state.role_names() {
+        assert_eq!(state.role(&name).unwrap().max_devices(), None, "{name}");
+    }
 }
 
 #[test]
@@ -345,6 +407,7 @@ fn roles_and_sites_that_are_none_are_refused() {
             role: role(name),
             description: String::new(),
             reach,
+            max_devices: None,
         };
         decide_any(&state, Command::Role(command), &facts(0))
     };
@@ -357,6 +420,7 @@ fn roles_and_sites_that_are_none_are_refused() {
         role: role("administrator"),
         description: None,
         reach: Some(Reach::new()),
+        max_devices: None,
     };
     assert_eq!(
         decide_any(&state, Command::Role(fixed), &facts(0)),
@@ -395,6 +459,7 @@ fn an_operators_rights_fit_a_cookie() {
             role: role("one"),
             description: None,
             reach: Some([on(Right::JobsRun, sites)].into()),
+            max_devices: None,
         };
         decide_any(&state, Command::Role(command), &facts(0))
     };
@@ -500,7 +565,10 @@ fn any_reach() -> impl Strategy<Value = Reach> {
         1 => Just(Sites::Some([SiteName::default_site()].into())),
         1 => Just(Sites::Some([SiteName::new("berlin").unwrap()].into())),
     ];
-    prop::collection::btree_map(prop::sample::select(Right::ALL.to_vec()), sites, 0..6)
+    let rights = prop::sample::select([Right::ALL.to_vec(), vec![Right::JobsRun; Right::ALL.len()]].concat());
+    let limit = prop::option::of(0u64..4);
+    (prop::collection::btree_map(rights, sites, 0..6), limit)
+        .prop_map(|(rights, limit)| Reach::from(rights).with_job_limit(limit))
 }
 
 /// Is something that the manager tries, with a number that picks the object.
@@ -562,12 +630,14 @@ fn command_of(state: &State, by: Actor, tried: Try, step: u8) -> Command {
             by,
             role: role(&format!("r{step}")),
             description: String::new(),
+            max_devices: reach.strictest_job_limit(),
             reach,
         }),
         Try::Update(which, reach) => Command::Role(RoleCommand::Update {
             by,
             role: role_of(which),
             description: None,
+            max_devices: Some(reach.strictest_job_limit()),
             reach: Some(reach),
         }),
     }
@@ -593,8 +663,8 @@ proptest! {
         managing.insert(Right::UsersManage, Sites::All);
         managing.insert(Right::RolesManage, Sites::All);
         let state = after(founded(), Command::Role(site), 0);
-        let state = with_role(state, "manager", &managing.clone().into_iter().collect::<Vec<_>>());
-        let state = with_role(state, "other", &others.into_iter().collect::<Vec<_>>());
+        let state = with_limited_role(state, "manager", &managing);
+        let state = with_limited_role(state, "other", &others);
         let state = with(state, 2, "bob", &["manager"]);
         let mut state = with(state, 3, "eve", &["other"]);
         for (step, tried) in (100u8..).zip(tries) {
