@@ -136,9 +136,11 @@ impl Walk {
             _ => json!({}),
         };
         let mut path = route.path.replace("{id}", &id);
-        if route.verb == "runs-output" {
-            path.push_str("?stream=stdout");
-        }
+        path.push_str(match route.verb {
+            "runs-output" => "?stream=stdout",
+            "schedules-preview" => "?cron=@daily",
+            _ => "",
+        });
         (path, body)
     }
 }
