@@ -43,7 +43,16 @@ pub struct Recorder {
     log: AuditedLog,
     clock: Arc<dyn Clock>,
     limiter: Mutex<Limiter>,
-    handed: Mutex<VecDeque<Handed>>,
+    handed: tokio::sync::Mutex<Batches>,
+}
+
+/// Remembers batches that were handed over.
+#[derive(Default)]
+struct Batches {
+    /// Those that are kept.
+    kept: VecDeque<Handed>,
+    /// The last one that was begun, with what the limits left of it: its repetition keeps the same.
+    begun: Option<([u8; 16], Vec<AuditRecord>)>,
 }
 
 /// Is a batch of refusals that another process handed over: its id, and how many of them were kept.
@@ -61,7 +70,7 @@ impl Recorder {
             log: AuditedLog::for_refusals(log),
             clock,
             limiter: Mutex::default(),
-            handed: Mutex::default(),
+            handed: tokio::sync::Mutex::default(),
         }
     }
 
@@ -92,32 +101,35 @@ impl Recorder {
 
     /// Keeps what another process says that it refused, in one append, and returns how many; the same batch counts once.
     ///
-    /// Whom these records name is a claim: they are limited as those of strangers are.
+    /// Whom these records name is a claim: they are limited as those of strangers are. A repetition that comes while the first
+    /// is written waits for it: nothing is told kept before it is durable.
     ///
     /// Errors: [`AppendError`].
     pub async fn handed(&self, records: Vec<AuditRecord>, batch: [u8; 16]) -> Result<u64, AppendError> {
         let now = self.clock.now();
-        let known = |handed: &VecDeque<Handed>| handed.iter().find(|(id, _)| *id == batch).map(|(_, kept)| *kept);
-        if let Some(kept) = known(&lock(&self.handed)) {
-            return Ok(kept);
+        let mut handed = self.handed.lock().await;
+        if let Some((_, many)) = handed.kept.iter().find(|(id, _)| *id == batch) {
+            return Ok(*many);
         }
-        let kept: Vec<AuditRecord> = {
-            let mut limiter = self.limiter();
-            let timed = records.into_iter().map(|record| in_time(record, now));
-            timed
-                .filter(|record| limiter.admit_claimed(record, now.unix_ms()) == Admitted::Kept)
-                .collect()
-        };
-        let many = kept.len() as u64;
-        {
-            let mut handed = lock(&self.handed);
-            handed.push_back((batch, many));
-            if handed.len() > MAX_HANDED {
-                handed.pop_front();
-            }
-        }
+        let begun = handed.begun.take().filter(|(id, _)| *id == batch);
+        let kept = begun.map_or_else(|| self.admit_claimed(records, now), |(_, kept)| kept);
+        handed.begun = Some((batch, kept.clone()));
         self.log.append_records_at(&kept, now, batch).await?;
+        let many = kept.len() as u64;
+        handed.begun = None;
+        handed.kept.push_back((batch, many));
+        if handed.kept.len() > MAX_HANDED {
+            handed.kept.pop_front();
+        }
         Ok(many)
+    }
+
+    fn admit_claimed(&self, records: Vec<AuditRecord>, now: Timestamp) -> Vec<AuditRecord> {
+        let mut limiter = self.limiter();
+        let timed = records.into_iter().map(|record| in_time(record, now));
+        timed
+            .filter(|record| limiter.admit_claimed(record, now.unix_ms()) == Admitted::Kept)
+            .collect()
     }
 
     /// Writes what was counted since the last time.

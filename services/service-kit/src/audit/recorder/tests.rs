@@ -1,9 +1,15 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use borealis_bus_schema::audit::{Actor, KIND};
 use borealis_bus_schema::codec;
 use borealis_bus_schema::ids::{CorrelationId, OperatorId};
-use borealis_event_store::{OpenOptions, SledLog};
+use borealis_event_store::{
+    Append, Appended, BoxFuture, CommandRecord, EventRecord, Head, OpenOptions, Position, SledLog, StoreError,
+    StreamId, Version,
+};
+use futures_util::FutureExt as _;
+use tokio::sync::watch;
 
 use super::*;
 use crate::clock::ManualClock;
@@ -77,6 +83,90 @@ async fn the_same_batch_counts_once_also_after_a_restart() {
     assert_eq!(kept(&rig).len(), 2);
     again.handed(batch(), [2; 16]).await.unwrap();
     assert_eq!(kept(&rig).len(), 4);
+}
+
+/// Is a log whose appends wait until they are let through, and fail while it is told so.
+struct SlowLog {
+    inner: SledLog,
+    open: watch::Sender<bool>,
+    full: AtomicBool,
+}
+
+impl SlowLog {
+    fn before(inner: &SledLog) -> Arc<Self> {
+        Arc::new(Self {
+            inner: inner.clone(),
+            open: watch::Sender::new(false),
+            full: AtomicBool::new(false),
+        })
+    }
+}
+
+impl EventLog for SlowLog {
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<Appended, AppendError>> {
+        Box::pin(async move {
+            self.open.subscribe().wait_for(|open| *open).await.unwrap();
+            if self.full.load(Ordering::SeqCst) {
+                return Err(AppendError::Invalid { reason: "it is full" });
+            }
+            self.inner.append(append).await
+        })
+    }
+    fn read_all(&self, after: Position, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
+        self.inner.read_all(after, limit)
+    }
+    fn read_stream(&self, stream: &StreamId, after: Version, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
+        self.inner.read_stream(stream, after, limit)
+    }
+    fn stream_version(&self, stream: &StreamId) -> Result<Version, StoreError> {
+        self.inner.stream_version(stream)
+    }
+    fn head(&self) -> Head {
+        self.inner.head()
+    }
+    fn subscribe(&self) -> watch::Receiver<Head> {
+        self.inner.subscribe()
+    }
+    fn command(&self, command_id: &[u8; 16]) -> Result<Option<CommandRecord>, StoreError> {
+        self.inner.command(command_id)
+    }
+    fn flush_and_close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.flush_and_close()
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_batch_is_answered_once_the_first_is_durable() {
+    let rig = rig();
+    let log = SlowLog::before(&rig.store);
+    let recorder = Recorder::new(log.clone(), Arc::new(ManualClock::at(NOW)));
+    let batch = || vec![refused(1, 0), refused(2, 0)];
+    let (mut first, mut second) = (
+        Box::pin(recorder.handed(batch(), [1; 16])),
+        Box::pin(recorder.handed(batch(), [1; 16])),
+    );
+    assert!(first.as_mut().now_or_never().is_none());
+    assert!(second.as_mut().now_or_never().is_none(), "it was not durable yet");
+    log.open.send_replace(true);
+    assert_eq!((first.await.unwrap(), second.await.unwrap()), (2, 2));
+    assert_eq!(kept(&rig).len(), 2);
+}
+
+#[tokio::test]
+async fn a_batch_that_could_not_be_kept_is_kept_whole_at_its_repetition() {
+    let rig = rig();
+    let log = SlowLog::before(&rig.store);
+    log.open.send_replace(true);
+    log.full.store(true, Ordering::SeqCst);
+    let recorder = Recorder::new(log.clone(), Arc::new(ManualClock::at(NOW)));
+    let batch = || vec![refused(1, 0), refused(2, 0)];
+    // More often than the limits let one of them through.
+    for _ in 0..100 {
+        recorder.handed(batch(), [1; 16]).await.unwrap_err();
+    }
+    log.full.store(false, Ordering::SeqCst);
+    assert_eq!(recorder.handed(batch(), [1; 16]).await.unwrap(), 2);
+    assert_eq!(kept(&rig).len(), 2);
 }
 
 #[test]
