@@ -64,7 +64,7 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
     }
     let of = |access: &Arc<Access>| Arc::clone(access);
     let (grant, authoriser) = (of(&access), Arc::clone(&deps.authoriser));
-    tokio::spawn(presence::watch(of(&access), deps.base.shutdown.clone()));
+    let watching = tokio::spawn(presence::watch(of(&access), deps.base.shutdown.clone()));
     // Whoever is served by a session uses it.
     macro_rules! in_use {
         ($handler:path) => {{
@@ -83,6 +83,7 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
     }
     let builder = deps
         .builder()
+        .at_end(watching)
         .secret_kinds(stored::SECRET_KINDS)
         .public("setup", with_access!(handlers::setup::handle))
         .public("login", with_access!(handlers::login::handle))

@@ -1,6 +1,7 @@
 //! What happened, told for live views: read from the log behind the commits, never relied on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use borealis_bus_schema::causes::Chain;
 use borealis_bus_schema::ids::VerbName;
@@ -18,27 +19,37 @@ use crate::stored::Event;
 
 const PAGE: usize = 500;
 
+/// Is the pause after the log could not be read.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Publishes every event from now on until the service stops.
 pub async fn publish(app: Arc<App>, bus: Bus, shutdown: Shutdown) {
+    tokio::select! {
+        () = publish_all(&app, &bus) => {}
+        () = shutdown.wait() => {}
+    }
+}
+
+async fn publish_all(app: &App, bus: &Bus) {
     let mut heads = app.ledger.subscribe();
     let mut position = heads.borrow_and_update().position;
     loop {
-        tokio::select! {
-            changed = heads.changed() => if changed.is_err() { return },
-            () = shutdown.wait() => return,
+        if heads.changed().await.is_err() {
+            return;
         }
         while position < heads.borrow_and_update().position {
             let records = match app.ledger.log().read_all(position, PAGE) {
                 Ok(records) => records,
                 Err(error) => {
-                    tracing::error!(error = %Chain(&error), "the log cannot be read for live views");
-                    return;
+                    tracing::error!(error = %Chain(&error), "the log cannot be read for live views; it is tried again");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
                 }
             };
             let Some(last) = records.last() else { break };
             position = last.position;
             for record in &records {
-                tell(&bus, record).await;
+                tell(bus, record).await;
             }
         }
     }

@@ -42,10 +42,14 @@ pub fn build(deps: &Deps) -> Result<(ServiceBuilder, Arc<App>), RunError> {
         config.operator_signer,
         shutdown.clone(),
     );
-    tokio::spawn(warden.run(base.paths.clone()));
-    tokio::spawn(live::publish(Arc::clone(&app), deps.bus.clone(), shutdown.clone()));
-    tokio::spawn(expiry::run(Arc::clone(&app), Arc::clone(&base.clock), shutdown));
-    Ok((verbs(deps.builder(), &app), app))
+    let warding = tokio::spawn(warden.run(base.paths.clone()));
+    let telling = tokio::spawn(live::publish(Arc::clone(&app), deps.bus.clone(), shutdown.clone()));
+    let expiring = tokio::spawn(expiry::run(Arc::clone(&app), Arc::clone(&base.clock), shutdown));
+    let builder = verbs(deps.builder(), &app)
+        .at_end(warding)
+        .at_end(telling)
+        .at_end(expiring);
+    Ok((builder, app))
 }
 
 fn verbs(builder: ServiceBuilder, app: &Arc<App>) -> ServiceBuilder {

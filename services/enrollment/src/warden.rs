@@ -114,7 +114,7 @@ impl Warden {
                 if let Err(error) = outcome {
                     // Without a warden nobody is shut out: the process ends, and its supervisor starts it anew.
                     tracing::error!(error = %Chain(&error), "the bus cannot be watched, the service stops");
-                    shutdown.begin();
+                    shutdown.fail();
                 }
             }
             () = shutdown.wait() => {}

@@ -24,6 +24,8 @@ use crate::stored;
 /// Is how often it is looked whether presence can still be told.
 const LOOK: Duration = Duration::from_secs(1);
 const PAGE: usize = 500;
+/// Is the pause after the log could not be read.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Tells what happened for live views; nobody relies on it.
 pub struct Teller {
@@ -106,19 +108,26 @@ fn take(app: &Arc<App>, row: &EventRow) -> Result<Option<(&'static str, Value)>,
 
 /// Tells of changed facts behind the commits, until the service stops.
 pub async fn tell_facts(app: Arc<App>, teller: Teller, shutdown: Shutdown) {
+    tokio::select! {
+        () = tell_all(&app, &teller) => {}
+        () = shutdown.wait() => {}
+    }
+}
+
+async fn tell_all(app: &App, teller: &Teller) {
     let mut heads = app.log.subscribe();
     let mut position = heads.borrow_and_update().position;
     loop {
-        tokio::select! {
-            changed = heads.changed() => if changed.is_err() { return },
-            () = shutdown.wait() => return,
+        if heads.changed().await.is_err() {
+            return;
         }
         while position < heads.borrow_and_update().position {
             let records = match app.log.read_all(position, PAGE) {
                 Ok(records) => records,
                 Err(error) => {
-                    tracing::error!(error = %chain(&error), "the log cannot be read for live views");
-                    return;
+                    tracing::error!(error = %chain(&error), "the log cannot be read for live views; it is tried again");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
                 }
             };
             let Some(last) = records.last() else { break };

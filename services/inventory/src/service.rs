@@ -34,13 +34,15 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         .await?;
     app.follow_enrollment(follower.freshness());
     let shutdown = base.shutdown.clone();
-    tokio::spawn(reactions::tell_facts(Arc::clone(&app), teller(), shutdown.clone()));
+    let telling = tokio::spawn(reactions::tell_facts(Arc::clone(&app), teller(), shutdown.clone()));
     let clock = Arc::clone(&base.clock);
-    tokio::spawn(reactions::watch_presence(Arc::clone(&app), teller(), clock, shutdown));
+    let watching = tokio::spawn(reactions::watch_presence(Arc::clone(&app), teller(), clock, shutdown));
 
     let (list, show, tell) = (Arc::clone(&app), Arc::clone(&app), app);
     let builder = deps
         .builder()
+        .at_end(telling)
+        .at_end(watching)
         .operator("devices-list", move |ctx| {
             let app = Arc::clone(&list);
             async move { handlers::devices_list::handle(&app, &ctx).map_err(WireError::from) }

@@ -87,10 +87,11 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         .await?
         .freshness();
     scheduler.enrollment.get_or_init(|| enrollment.clone());
-    tokio::spawn(Arc::clone(&scheduler).read_log(position));
-    tokio::spawn(Arc::clone(&scheduler).deliver());
+    let reading = tokio::spawn(Arc::clone(&scheduler).read_log(position));
+    let delivering = tokio::spawn(Arc::clone(&scheduler).deliver());
     // Before it knows the devices it would call them unknown.
-    Ok(register(builder, &scheduler).ready_when(enrollment).into())
+    let builder = register(builder, &scheduler).ready_when(enrollment);
+    Ok(builder.at_end(reading).at_end(delivering).into())
 }
 
 /// Takes in what enrollment says of devices, and brings forward what waits for those that came.

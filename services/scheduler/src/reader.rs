@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use borealis_bus_schema::ids::{JobId, RunId, VerbName};
 use borealis_bus_schema::messages::scheduler::RunState;
@@ -19,6 +20,8 @@ use crate::stored::Stored;
 
 /// Is how many events are read, and told, at once.
 const PAGE: usize = 1_024;
+/// Is the pause after the log could not be read.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Is what a page of the log says of one job, for live views.
 #[derive(Debug, Default)]
@@ -34,13 +37,16 @@ struct News {
 impl Scheduler {
     /// Reads what is committed behind a position until the service stops.
     pub async fn read_log(self: Arc<Self>, after: u64) {
+        tokio::select! {
+            () = self.read_on(after) => {}
+            () = self.shutdown.wait() => {}
+        }
+    }
+
+    async fn read_on(&self, after: u64) {
         let mut follower = Follower::new(Arc::clone(&self.log), after);
         loop {
-            let page = tokio::select! {
-                page = follower.next(PAGE) => page,
-                () = self.shutdown.wait() => return,
-            };
-            match page {
+            match follower.next(PAGE).await {
                 Ok(records) => {
                     for (job, news) in self.take_page(&records) {
                         self.tell(job, news).await;
@@ -49,9 +55,9 @@ impl Scheduler {
                 Err(failed) => {
                     error!(
                         error = &failed as &dyn std::error::Error,
-                        "the log cannot be read; followers see nothing new"
+                        "the log cannot be read; followers see nothing new until it can, it is tried again"
                     );
-                    return;
+                    tokio::time::sleep(PAUSE).await;
                 }
             }
         }

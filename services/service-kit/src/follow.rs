@@ -188,7 +188,8 @@ impl Follower {
         F: FnMut(Stretch) -> Fut + Send + 'static,
         Fut: Future<Output = Result<(), String>> + Send + 'static,
     {
-        let heads = watch_heads(&config.bus, config.owner, config.key, Arc::clone(&config.clock)).await?;
+        let clock = Arc::clone(&config.clock);
+        let heads = watch_heads(&config.bus, config.owner, config.key, clock, &config.shutdown).await?;
         let fresh = Freshness::new(Arc::clone(&config.clock));
         let (sender, reached) = watch::channel(config.from);
         let task = FollowTask {
@@ -205,7 +206,9 @@ impl Follower {
             take,
         };
         let shutdown = config.shutdown;
+        let needed = shutdown.needs("follower");
         tokio::spawn(async move {
+            let _needed = needed;
             tokio::select! {
                 () = task.run(heads) => {}
                 () = shutdown.wait() => {}
@@ -235,7 +238,7 @@ impl Follower {
     }
 }
 
-/// Listens to a service's heads and gives the newest one whose signature holds.
+/// Listens to a service's heads and gives the newest one whose signature holds; a service that cannot hear them any more ends.
 ///
 /// Errors: [`BusError::Client`].
 pub async fn watch_heads(
@@ -243,10 +246,13 @@ pub async fn watch_heads(
     owner: Service,
     key: PublicKey,
     clock: Arc<dyn Clock>,
+    shutdown: &Shutdown,
 ) -> Result<watch::Receiver<Option<Head>>, BusError> {
     let mut incomings = bus.listen(Subject::Head { service: owner }.to_string(), None).await?;
     let (sender, receiver) = watch::channel(None);
+    let needed = shutdown.needs("listener to heads");
     tokio::spawn(async move {
+        let _needed = needed;
         while let Some(message) = incomings.next().await {
             match read_head(message.body(), owner, &key, clock.as_ref()) {
                 Ok(head) => {

@@ -417,36 +417,35 @@ impl ServiceBuilder {
         }
         // The subscriptions stand at the bus before anyone is told that this service answers.
         self.bus.flush().await?;
-        let heads = tokio::spawn(heads::publish(
+        let mut tasks: Tasks = std::mem::take(&mut self.at_end).into_iter().collect();
+        tasks.push(tokio::spawn(heads::publish(
             key.clone(),
             self.bus.clone(),
             Arc::clone(&self.log),
             Arc::clone(&self.clock),
             shutdown.clone(),
-        ));
+        )));
         let gate = Arc::new(Gate::new(std::mem::take(&mut self.ready_when)));
-        let ready = tokio::spawn(mark_ready(
+        tasks.push(tokio::spawn(mark_ready(
             self.paths.clone(),
             self.service,
             Arc::clone(&gate),
             shutdown.clone(),
-        ));
+        )));
         let recorder = Arc::clone(&self.recorder);
         let (counting, ends) = (Arc::clone(&recorder), shutdown.clone());
-        tokio::spawn(async move { counting.run(ends).await });
+        tasks.push(tokio::spawn(async move { counting.run(ends).await }));
         if let Some(index) = &self.index {
-            tokio::spawn(keep_up(Arc::clone(index), shutdown.clone()));
+            tasks.push(tokio::spawn(keep_up(Arc::clone(index), shutdown.clone())));
         }
         tracing::info!(service = name, "serving");
         let (bus, log, clock) = (self.bus.clone(), Arc::clone(&self.log), Arc::clone(&self.clock));
-        let mut tasks: Tasks = std::mem::take(&mut self.at_end).into_iter().collect();
         let heard = Heard {
             requests,
             announcements,
             tells,
         };
         let mut serving = pin!(self.serve(heard, gate, &recorder, &shutdown));
-        let mut whole = true;
         loop {
             tokio::select! {
                 () = &mut serving => break,
@@ -454,8 +453,7 @@ impl ServiceBuilder {
                     note_end(&ended);
                     if !shutdown.begun() {
                         tracing::error!("a task of the service ended before its time; the service ends, to start anew");
-                        whole = false;
-                        shutdown.begin();
+                        shutdown.fail();
                     }
                 }
             }
@@ -469,15 +467,16 @@ impl ServiceBuilder {
         if tokio::time::timeout(DRAIN, rest).await.is_err() {
             tracing::warn!("a task of the service did not end in time");
         }
-        ready.abort();
-        heads.abort();
         // The last head: whoever countersigns learns of what was written while the service stopped.
         heads::tell(&key, &bus, log.as_ref(), clock.as_ref()).await;
         if let Err(error) = bus.flush().await {
             tracing::warn!(%error, "the last answers may not have left");
         }
         tracing::info!(service = name, "stopped serving");
-        if whole { Ok(()) } else { Err(ServeError::TaskEnded) }
+        if shutdown.failed() {
+            return Err(ServeError::TaskEnded);
+        }
+        Ok(())
     }
 
     async fn serve(self, heard: Heard, gate: Arc<Gate>, recorder: &Arc<Recorder>, shutdown: &Shutdown) {
@@ -549,14 +548,19 @@ async fn mark_ready(paths: Paths, service: Service, gate: Arc<Gate>, shutdown: S
         () = gate.opened() => {}
         () = shutdown.wait() => return,
     }
-    match ReadyMark::write(&paths, service) {
-        Ok(mark) => {
-            tracing::info!(service = service.name(), "ready");
-            shutdown.wait().await;
-            drop(mark);
+    let mark = loop {
+        match ReadyMark::write(&paths, service) {
+            Ok(mark) => break mark,
+            Err(error) => tracing::error!(%error, "the ready file cannot be written; it is tried again"),
         }
-        Err(error) => tracing::error!(%error, "the ready file cannot be written"),
-    }
+        tokio::select! {
+            () = tokio::time::sleep(READY_AGAIN) => {}
+            () = shutdown.wait() => return,
+        }
+    };
+    tracing::info!(service = service.name(), "ready");
+    shutdown.wait().await;
+    drop(mark);
 }
 
 fn encode_reply<A: Serialize>(reply: Reply<A>) -> Reply<Vec<u8>> {
@@ -582,6 +586,9 @@ fn followers_of(service: Service) -> impl Iterator<Item = Service> {
 
 /// Is how long a request may take here before it is given up.
 const HANDLER_TIMEOUT: Duration = Duration::from_millis(permissions::SERVICE_RESPONSE_MS.unsigned_abs());
+
+/// Is the pause before a ready file that could not be written is tried again.
+const READY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Is how often the index of the audit takes in what is new.
 const KEEP_UP: Duration = Duration::from_secs(20);

@@ -1,6 +1,7 @@
 //! Stopping: SIGTERM and SIGINT become one watched value that every loop listens to.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -12,6 +13,7 @@ pub const DRAIN: Duration = Duration::from_secs(8);
 #[derive(Debug, Clone)]
 pub struct Shutdown {
     sender: Arc<watch::Sender<bool>>,
+    failed: Arc<AtomicBool>,
 }
 
 impl Shutdown {
@@ -19,6 +21,7 @@ impl Shutdown {
     pub fn manual() -> Self {
         Self {
             sender: Arc::new(watch::channel(false).0),
+            failed: Arc::default(),
         }
     }
 
@@ -46,6 +49,31 @@ impl Shutdown {
         self.sender.send_replace(true);
     }
 
+    /// Begins to stop because the process is not whole any more; whoever runs it ends with an error, so that its supervisor
+    /// starts it anew. Does nothing once stopping has begun.
+    pub fn fail(&self) {
+        self.sender.send_if_modified(|begun| {
+            let is_first = !std::mem::replace(begun, true);
+            if is_first {
+                self.failed.store(true, Ordering::SeqCst);
+            }
+            is_first
+        });
+    }
+
+    /// Tells whether stopping began because the process is not whole any more.
+    pub fn failed(&self) -> bool {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    /// Makes a guard for a task without which the process is not whole.
+    pub fn needs(&self, task: &'static str) -> Needed {
+        Needed {
+            task,
+            shutdown: self.clone(),
+        }
+    }
+
     /// Tells whether stopping has begun.
     pub fn begun(&self) -> bool {
         *self.sender.borrow()
@@ -56,5 +84,56 @@ impl Shutdown {
         let mut watcher = self.sender.subscribe();
         // The sender lives in `self`, so that the wait ends only by the value.
         let _ = watcher.wait_for(|begun| *begun).await;
+    }
+}
+
+/// Is held by a task without which the process is not whole: one that ends before the shutdown, also by a panic, begins it as
+/// a failure.
+#[derive(Debug)]
+pub struct Needed {
+    task: &'static str,
+    shutdown: Shutdown,
+}
+
+impl Drop for Needed {
+    fn drop(&mut self) {
+        if !self.shutdown.begun() {
+            tracing::error!(
+                task = self.task,
+                "a task of the service ended before its time; the service ends, to start anew"
+            );
+            self.shutdown.fail();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_needed_task_that_ends_or_panics_begins_the_shutdown_as_a_failure() {
+        let (ends, panics) = (Shutdown::manual(), Shutdown::manual());
+        let (of_end, of_panic) = (ends.needs("reader"), panics.needs("reader"));
+        tokio::spawn(async move { drop(of_end) }).await.unwrap();
+        let panicked = tokio::spawn(async move {
+            let _needed = of_panic;
+            panic!("this task fails");
+        });
+        assert!(panicked.await.is_err());
+        for shutdown in [ends, panics] {
+            shutdown.wait().await;
+            assert!(shutdown.failed());
+        }
+    }
+
+    #[test]
+    fn a_task_that_ends_with_the_service_is_no_failure() {
+        let shutdown = Shutdown::manual();
+        let needed = shutdown.needs("reader");
+        shutdown.begin();
+        drop(needed);
+        shutdown.fail();
+        assert!(shutdown.begun() && !shutdown.failed());
     }
 }

@@ -105,7 +105,7 @@ async fn countersigner(deps: &Deps) -> Result<Countersigner, RunError> {
         let clock = Arc::clone(&deps.base.clock);
         heads.insert(
             *owner,
-            watch_heads(&deps.bus, *owner, deps.key_of(*owner)?, clock).await?,
+            watch_heads(&deps.bus, *owner, deps.key_of(*owner)?, clock, &deps.base.shutdown).await?,
         );
     }
     Ok(Countersigner {

@@ -14,6 +14,8 @@ pub enum Rule {
     Refuse(&'static str),
     /// The first one waits, the others do not.
     HoldFirst(&'static str),
+    /// Whoever makes them panics.
+    Panic(&'static str),
     /// All are made.
     Open,
 }
@@ -75,6 +77,7 @@ impl Shut {
                 let mut rule = self.gate.rule.subscribe();
                 rule.wait_for(|rule| *rule == Rule::Open).await.unwrap();
             }
+            Rule::Panic(kind) => assert!(!holds(kind), "the gate fails whoever appends"),
             _ => {}
         }
         Ok(())

@@ -4,10 +4,12 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::subjects::filter;
 use borealis_enrollment::aggregate::device::Change;
 use borealis_service_kit::nats_jwt::{self, AccountClaims};
+use borealis_service_kit::service::ServeError;
 use borealis_test_support::{DEADLINE, eventually};
 use nkeys::KeyPair;
 use serde_json::json;
 
+use crate::gate::{Gate, Rule};
 use crate::rig::{ENROLLMENT, Machine, Polled as _, Rig, now};
 
 #[tokio::test]
@@ -160,4 +162,16 @@ async fn what_happens_is_told_for_live_views() {
         told,
         expected.map(|tail| format!("borealis.v1.event.enrollment.{tail}"))
     );
+}
+
+#[tokio::test]
+async fn the_service_ends_when_one_of_its_tasks_fails() {
+    let gate = Gate::new();
+    let rig = Rig::start_behind(&gate).await;
+    let machine = Machine::draw("web-1");
+    let identity = rig.enrol(&machine).await;
+    gate.set(Rule::Panic("DeviceConnected"));
+    let _user = rig.connect(&machine, &identity).await;
+    let ended = tokio::time::timeout(DEADLINE, rig.service.task).await.unwrap();
+    assert!(matches!(ended.unwrap(), Err(ServeError::TaskEnded)));
 }

@@ -5,5 +5,6 @@ mod harness;
 mod late;
 
 mod cancel;
+mod reading;
 mod restart;
 mod schedules;

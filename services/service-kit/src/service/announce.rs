@@ -117,6 +117,7 @@ impl Stats {
 
 /// Answers until the shutdown begins.
 pub(super) async fn answer(core: Arc<Core>, mut incomings: Incomings, shutdown: Shutdown) {
+    let _needed = shutdown.needs("announcer");
     loop {
         let message = tokio::select! {
             message = incomings.next() => message,

@@ -77,6 +77,8 @@ impl Core {
 
 /// Reads requests until the shutdown begins; what was delivered by then is refused, not dropped.
 pub(super) async fn requests(core: Arc<Core>, mut incomings: Incomings, shutdown: Shutdown) {
+    // One whose requests do not come any more would be ready and deaf.
+    let _needed = shutdown.needs("reader of requests");
     loop {
         let message = tokio::select! {
             message = incomings.next() => message,
@@ -84,10 +86,7 @@ pub(super) async fn requests(core: Arc<Core>, mut incomings: Incomings, shutdown
         };
         match message {
             Some(message) => begin(&core, message),
-            None => {
-                shutdown.wait().await;
-                return;
-            }
+            None => return,
         }
     }
     refuse_rest(incomings).await;
@@ -451,6 +450,7 @@ async fn events_read(core: &Arc<Core>, message: &Incoming) -> Reply<Vec<u8>> {
 
 /// Reads words of devices until the shutdown begins.
 pub(super) async fn tells(core: Arc<Core>, mut incomings: Incomings, handle: TellFn, shutdown: Shutdown) {
+    let _needed = shutdown.needs("reader of devices' words");
     loop {
         let message = tokio::select! {
             message = incomings.next() => message,
@@ -458,10 +458,7 @@ pub(super) async fn tells(core: Arc<Core>, mut incomings: Incomings, handle: Tel
         };
         match message {
             Some(message) => begin_tell(&core, message, &handle),
-            None => {
-                shutdown.wait().await;
-                return;
-            }
+            None => return,
         }
     }
     refuse_rest(incomings).await;

@@ -3,14 +3,15 @@
 use borealis_bus_schema::subjects::Service;
 use borealis_event_store::{OpenOptions, SledLog};
 use borealis_service_kit::control::{self, ControlRequest};
+use borealis_service_kit::follow::Place;
 use borealis_service_kit::operator::OperatorCtx;
 use borealis_service_kit::ready;
 use borealis_service_kit::run::{Built, Deps, RunError, ServiceMain, run_service};
 use borealis_service_kit::service::ServeError;
-use borealis_test_support::eventually;
+use borealis_test_support::{DEADLINE, eventually};
 use serde_json::json;
 
-use crate::support::Deployment;
+use crate::support::{Deployment, record};
 
 async fn build(deps: Deps) -> Result<Built, RunError> {
     let builder = deps.builder();
@@ -69,13 +70,31 @@ async fn with_failing_task(deps: Deps) -> Result<Built, RunError> {
     Ok(build(deps).await?.builder.at_end(task).into())
 }
 
+async fn with_failing_follower(deps: Deps) -> Result<Built, RunError> {
+    deps.follow(Service::Access, Place::genesis(), |stretch| {
+        assert!(stretch.events.is_empty(), "this follower fails");
+        std::future::ready(Ok(()))
+    })
+    .await?;
+    Ok(deps.builder().into())
+}
+
+#[tokio::test]
+async fn a_service_ends_when_what_takes_in_followed_events_fails() {
+    let all = Deployment::start().await;
+    let access = all.serve(Service::Access, |builder| builder).await;
+    record(&access, "operator-1", "OperatorCreated", b"x".to_vec()).await;
+    let main = ServiceMain::new(Service::Library, with_failing_follower);
+    let ended = tokio::time::timeout(DEADLINE, run_service(main, all.bus.args())).await;
+    assert!(matches!(ended.unwrap(), Err(RunError::Serve(ServeError::TaskEnded))));
+}
+
 #[tokio::test]
 async fn a_service_ends_when_a_task_that_it_needs_ends_before_it() {
     let all = Deployment::start().await;
     let paths = all.bus.paths().clone();
     let main = ServiceMain::new(Service::Access, with_failing_task);
-    let ended = borealis_test_support::DEADLINE;
-    let ended = tokio::time::timeout(ended, run_service(main, all.bus.args())).await;
+    let ended = tokio::time::timeout(DEADLINE, run_service(main, all.bus.args())).await;
     assert!(matches!(ended.unwrap(), Err(RunError::Serve(ServeError::TaskEnded))));
     let log = std::fs::read_to_string(paths.server_logs().join("access.log")).unwrap();
     assert!(
