@@ -58,18 +58,18 @@ pub(crate) async fn publish(
     shutdown: Shutdown,
 ) {
     let mut commits = log.subscribe();
-    loop {
-        commits.mark_unchanged();
-        tell(&key, &bus, log.as_ref(), clock.as_ref()).await;
-        let next = async {
+    let publishing = async {
+        loop {
+            commits.mark_unchanged();
+            tell(&key, &bus, log.as_ref(), clock.as_ref()).await;
             tokio::time::sleep(COALESCE).await;
             // Ends as well when the log is closed; the service stops then.
             let _ = tokio::time::timeout(EVERY - COALESCE, commits.changed()).await;
-        };
-        tokio::select! {
-            () = next => {}
-            () = shutdown.wait() => return,
         }
+    };
+    tokio::select! {
+        () = publishing => {}
+        () = shutdown.wait() => {}
     }
 }
 

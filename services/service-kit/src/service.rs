@@ -34,6 +34,7 @@ use futures_util::stream::FuturesUnordered;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 use crate::audit::{AuditIndex, Recorder};
 use crate::auth::{Authoriser, Caller};
@@ -407,17 +408,15 @@ impl ServiceBuilder {
             self.verbs.insert(verb.to_owned(), Verb::Audit(which));
         }
         let name = self.service.name();
-        let requests = self.bus.listen(filter::service(self.service), Some(name)).await?;
-        let announcements = self.bus.listen("$SRV.>".to_owned(), None).await?;
-        let mut tells = Vec::new();
-        for tell in &self.tells {
-            let subject = filter::all_devices_tell(&tell.role, &tell.verb);
-            let incomings = self.bus.listen(subject, Some(name)).await?;
-            tells.push((incomings, Arc::clone(&tell.handle)));
-        }
-        // The subscriptions stand at the bus before anyone is told that this service answers.
-        self.bus.flush().await?;
         let mut tasks: Tasks = std::mem::take(&mut self.at_end).into_iter().collect();
+        // The bus may be away: a service that is told to stop waits for it no longer.
+        let heard = tokio::select! {
+            heard = self.hear() => heard?,
+            () = shutdown.wait() => {
+                finish(&mut tasks, Instant::now() + DRAIN).await;
+                return outcome(&shutdown);
+            }
+        };
         tasks.push(tokio::spawn(heads::publish(
             key.clone(),
             self.bus.clone(),
@@ -440,15 +439,10 @@ impl ServiceBuilder {
         }
         tracing::info!(service = name, "serving");
         let (bus, log, clock) = (self.bus.clone(), Arc::clone(&self.log), Arc::clone(&self.clock));
-        let heard = Heard {
-            requests,
-            announcements,
-            tells,
-        };
         let mut serving = pin!(self.serve(heard, gate, &recorder, &shutdown));
-        loop {
+        let until = loop {
             tokio::select! {
-                () = &mut serving => break,
+                until = &mut serving => break until,
                 Some(ended) = tasks.next() => {
                     note_end(&ended);
                     if !shutdown.begun() {
@@ -457,29 +451,44 @@ impl ServiceBuilder {
                     }
                 }
             }
-        }
-        recorder.write_counted().await;
-        let rest = async {
-            while let Some(ended) = tasks.next().await {
-                note_end(&ended);
-            }
         };
-        if tokio::time::timeout(DRAIN, rest).await.is_err() {
-            tracing::warn!("a task of the service did not end in time");
-        }
+        recorder.write_counted().await;
+        finish(&mut tasks, until).await;
         // The last head: whoever countersigns learns of what was written while the service stopped.
-        heads::tell(&key, &bus, log.as_ref(), clock.as_ref()).await;
-        if let Err(error) = bus.flush().await {
-            tracing::warn!(%error, "the last answers may not have left");
+        let leave = async {
+            heads::tell(&key, &bus, log.as_ref(), clock.as_ref()).await;
+            bus.flush().await
+        };
+        match tokio::time::timeout(LEAVE, leave).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the last answers may not have left"),
+            Err(_) => tracing::warn!("the bus is away: the last answers may not have left"),
         }
         tracing::info!(service = name, "stopped serving");
-        if shutdown.failed() {
-            return Err(ServeError::TaskEnded);
-        }
-        Ok(())
+        outcome(&shutdown)
     }
 
-    async fn serve(self, heard: Heard, gate: Arc<Gate>, recorder: &Arc<Recorder>, shutdown: &Shutdown) {
+    /// Subscribes to what the service hears; the subscriptions stand at the bus before anyone is told that it answers.
+    async fn hear(&self) -> Result<Heard, BusError> {
+        let name = self.service.name();
+        let requests = self.bus.listen(filter::service(self.service), Some(name)).await?;
+        let announcements = self.bus.listen("$SRV.>".to_owned(), None).await?;
+        let mut tells = Vec::new();
+        for tell in &self.tells {
+            let subject = filter::all_devices_tell(&tell.role, &tell.verb);
+            let incomings = self.bus.listen(subject, Some(name)).await?;
+            tells.push((incomings, Arc::clone(&tell.handle)));
+        }
+        self.bus.flush().await?;
+        Ok(Heard {
+            requests,
+            announcements,
+            tells,
+        })
+    }
+
+    /// Serves until the shutdown begins; returns until when the service may go on with what it has begun.
+    async fn serve(self, heard: Heard, gate: Arc<Gate>, recorder: &Arc<Recorder>, shutdown: &Shutdown) -> Instant {
         let Heard {
             requests,
             announcements,
@@ -510,13 +519,35 @@ impl ServiceBuilder {
             loops.spawn(dispatch::tells(Arc::clone(&core), incomings, handle, shutdown.clone()));
         }
         shutdown.wait().await;
+        let until = Instant::now() + DRAIN;
         while loops.join_next().await.is_some() {}
-        core.drained(DRAIN, limits).await;
+        core.drained(until, limits).await;
+        until
     }
 }
 
 /// Is what the service waits for at its end.
 type Tasks = FuturesUnordered<JoinHandle<()>>;
+
+/// Waits for tasks that end by the shutdown.
+async fn finish(tasks: &mut Tasks, until: Instant) {
+    let rest = async {
+        while let Some(ended) = tasks.next().await {
+            note_end(&ended);
+        }
+    };
+    let until = until.max(Instant::now() + LAST);
+    if tokio::time::timeout_at(until, rest).await.is_err() {
+        tracing::warn!("a task of the service did not end in time");
+    }
+}
+
+fn outcome(shutdown: &Shutdown) -> Result<(), ServeError> {
+    if shutdown.failed() {
+        return Err(ServeError::TaskEnded);
+    }
+    Ok(())
+}
 
 /// Tells of a task that did not come to its own end.
 fn note_end(ended: &Result<(), JoinError>) {
@@ -586,6 +617,12 @@ fn followers_of(service: Service) -> impl Iterator<Item = Service> {
 
 /// Is how long a request may take here before it is given up.
 const HANDLER_TIMEOUT: Duration = Duration::from_millis(permissions::SERVICE_RESPONSE_MS.unsigned_abs());
+
+/// Is how long the last head and the last answers may take to leave: while the bus is away they never do.
+const LEAVE: Duration = Duration::from_secs(1);
+
+/// Is how long tasks are given to end at least, also when the last requests took all the time there was.
+const LAST: Duration = Duration::from_millis(500);
 
 /// Is the pause before a ready file that could not be written is tried again.
 const READY_AGAIN: Duration = Duration::from_secs(1);

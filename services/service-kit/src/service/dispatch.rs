@@ -57,8 +57,8 @@ pub(super) struct Core {
 }
 
 impl Core {
-    /// Waits until everything that was begun is answered, at most for a time.
-    pub(super) async fn drained(&self, within: Duration, limits: Limits) {
+    /// Waits until everything that was begun is answered, at most until an instant.
+    pub(super) async fn drained(&self, until: tokio::time::Instant, limits: Limits) {
         let all = async {
             for (room, size) in [
                 (&self.operators, limits.operators),
@@ -69,7 +69,7 @@ impl Core {
                 let _ = room.acquire_many(u32::try_from(size).unwrap_or(u32::MAX)).await;
             }
         };
-        if tokio::time::timeout(within, all).await.is_err() {
+        if tokio::time::timeout_at(until, all).await.is_err() {
             tracing::warn!("some requests were still open when the service stopped");
         }
     }
@@ -93,8 +93,8 @@ pub(super) async fn requests(core: Arc<Core>, mut incomings: Incomings, shutdown
 }
 
 async fn refuse_rest(mut incomings: Incomings) {
-    incomings.end().await;
     let rest = async {
+        incomings.end().await;
         while let Some(message) = incomings.next().await {
             send(&message, Err(stopping())).await;
         }

@@ -1,5 +1,7 @@
 //! A whole process of a service: up, asked, told to stop.
 
+use std::time::Duration;
+
 use borealis_bus_schema::subjects::Service;
 use borealis_event_store::{OpenOptions, SledLog};
 use borealis_service_kit::control::{self, ControlRequest};
@@ -8,6 +10,7 @@ use borealis_service_kit::operator::OperatorCtx;
 use borealis_service_kit::ready;
 use borealis_service_kit::run::{Built, Deps, RunError, ServiceMain, run_service};
 use borealis_service_kit::service::ServeError;
+use borealis_service_kit::shutdown::DRAIN;
 use borealis_test_support::{DEADLINE, eventually};
 use serde_json::json;
 
@@ -63,6 +66,40 @@ async fn a_service_that_waits_for_its_bus_can_be_stopped() {
     .unwrap();
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
     running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_service_stops_by_itself_while_its_bus_is_dead() {
+    let mut all = Deployment::start().await;
+    let paths = all.bus.paths().clone();
+    let running = tokio::spawn(run_service(ServiceMain::new(Service::Access, build), all.bus.args()));
+    eventually("readiness", async || ready::read(&paths, Service::Access))
+        .await
+        .unwrap();
+    all.bus.kill();
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
+    let ended = tokio::time::timeout(DRAIN + Duration::from_secs(2), running).await;
+    ended.unwrap().unwrap().unwrap();
+    SledLog::open(paths.state(Service::Access), OpenOptions::new()).unwrap();
+}
+
+#[tokio::test]
+async fn a_service_whose_bus_dies_while_it_starts_can_be_stopped() {
+    let all = Deployment::start().await;
+    let args = all.bus.args();
+    let (told, dead) = tokio::sync::oneshot::channel();
+    let main = ServiceMain::new(Service::Access, move |deps: Deps| async move {
+        let mut all = all;
+        all.bus.kill();
+        deps.bus.connected().wait_for(|stands| !stands).await.unwrap();
+        told.send(all).ok().unwrap();
+        build(deps).await
+    });
+    let running = tokio::spawn(run_service(main, args));
+    let _all = dead.await.unwrap();
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
+    let ended = tokio::time::timeout(DRAIN + Duration::from_secs(2), running).await;
+    ended.unwrap().unwrap().unwrap();
 }
 
 async fn with_failing_task(deps: Deps) -> Result<Built, RunError> {
