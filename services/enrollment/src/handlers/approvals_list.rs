@@ -25,7 +25,7 @@ pub fn handle(app: &App, ctx: &OperatorCtx) -> Result<Page<ApprovalView>, Refusa
         });
     }
     let state = app.ledger.state();
-    let mut approvals: Vec<&Approval> = state
+    let approvals: Vec<&Approval> = state
         .approvals()
         .filter(|approval| {
             wanted
@@ -34,9 +34,8 @@ pub fn handle(app: &App, ctx: &OperatorCtx) -> Result<Page<ApprovalView>, Refusa
         })
         .filter(|approval| ctx.caller.may(Right::ApprovalsRead, &approval.asked.site))
         .collect();
-    approvals.sort_by_key(|approval| std::cmp::Reverse((approval.requested_at, approval.asked.id)));
-    let key = |approval: &&Approval| approval.asked.id.to_string();
-    page(&ctx.call, approvals, key, |approval| {
+    let place = |approval: &&Approval| (approval.requested_at, approval.asked.id);
+    page(&ctx.call, approvals, place, |approval| {
         show(&state, approval, &ctx.caller, ctx.now)
     })
 }

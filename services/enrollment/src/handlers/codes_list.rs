@@ -15,15 +15,14 @@ use crate::views::codes::show;
 /// Errors: `invalid_field` for a limit or cursor that is none.
 pub fn handle(app: &App, ctx: &OperatorCtx) -> Result<Page<CodeView>, Refusal> {
     let state = app.ledger.state();
-    let mut codes: Vec<&Code> = state
+    let codes: Vec<&Code> = state
         .codes()
         .filter(|code| ctx.caller.may(Right::CodesRead, &code.minted.site))
         .collect();
-    codes.sort_by_key(|code| std::cmp::Reverse((code.minted.created_at, code.minted.id)));
     page(
         &ctx.call,
         codes,
-        |code| code.minted.id.to_string(),
+        |code| (code.minted.created_at, code.minted.id),
         |code| show(code, ctx.now),
     )
 }
