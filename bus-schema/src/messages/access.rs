@@ -121,6 +121,9 @@ pub enum LoginAnswer {
     },
 }
 
+/// Is the parameter of `GET /api/v1/session` with which it is only looked whether the session stands: that is no use of it.
+pub const LOOK_ONLY: &str = "look_only";
+
 /// Answers `GET /api/v1/session`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SessionInfo {

@@ -88,7 +88,13 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         .public("setup", with_access!(handlers::setup::handle))
         .public("login", with_access!(handlers::login::handle))
         .operator("logout", in_use!(handlers::logout::handle))
-        .operator("session", in_use!(handlers::session::handle))
+        .operator("session", {
+            let access = of(&access);
+            move |ctx: OperatorCtx| {
+                access.presence.note_asked(ctx.caller.session, &ctx.call, ctx.now);
+                handlers::session::handle(Arc::clone(&access), ctx)
+            }
+        })
         .operator("sessions-list", in_use!(handlers::sessions::list))
         .operator("sessions-end", in_use!(handlers::sessions::end))
         .operator("password", in_use!(handlers::password::handle))

@@ -1,7 +1,7 @@
 //! When a session was last in use, so that one that nobody uses ends.
 //!
 //! Reads do not reach access; the gateway tells it at most every few minutes that a session is in use, by asking `session`
-//! in its name. What is known stands in memory only: a restart begins the hour anew. A gateway that was taken over could
+//! in its name. Whoever only looks whether a session stands says so ([`LOOK_ONLY`]): that is no use. What is known stands in memory only: a restart begins the hour anew. A gateway that was taken over could
 //! keep a session that it sees alive until its absolute end, and can do nothing with it.
 
 use std::collections::BTreeMap;
@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use borealis_bus_schema::ids::SessionId;
+use borealis_bus_schema::messages::access::LOOK_ONLY;
+use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::shutdown::Shutdown;
 
@@ -39,6 +41,14 @@ impl Presence {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let last = seen.entry(session).or_insert(now);
         *last = (*last).max(now);
+    }
+
+    /// Notes that a session is in use when `session` was asked of it, unless it was only looked whether it stands: a live
+    /// connection does so for as long as a page is open.
+    pub fn note_asked(&self, session: SessionId, call: &OperatorCall, now: Timestamp) {
+        if call.query(LOOK_ONLY).is_none() {
+            self.note(session, now);
+        }
     }
 
     /// Tells when a session was last in use.
@@ -130,6 +140,16 @@ mod tests {
         }
     }
 
+    fn asked(path: &str) -> OperatorCall {
+        OperatorCall {
+            method: "GET".into(),
+            path: path.into(),
+            body: Vec::new(),
+            proof: None,
+            peer: "192.0.2.1".into(),
+        }
+    }
+
     #[tokio::test]
     async fn a_session_that_nobody_uses_ends_after_an_hour_and_one_in_use_does_not() {
         let folder = tempfile::tempdir().unwrap();
@@ -172,5 +192,23 @@ mod tests {
         clock.set(BEGIN.plus_ms(2 * SESSION_IDLE_MS - 1));
         end_idle(&access).await;
         assert!(!lives(&used).await);
+
+        // Two pages are open for 61 minutes, and the gateway looks all the time; one of them reads.
+        let (open, reads) = (log_in(&access).await, log_in(&access).await);
+        let begin = access.clock.now();
+        let look = asked(&format!("/api/v1/session?{LOOK_ONLY}=true"));
+        for minute in 0..61 {
+            clock.set(begin.plus_ms(minute * 60_000));
+            let now = access.clock.now();
+            for session in [open, reads] {
+                access.presence.note_asked(session, &look, now);
+            }
+            if minute == 30 {
+                access.presence.note_asked(reads, &asked("/api/v1/session"), now);
+            }
+        }
+        clock.set(begin.plus_ms(61 * 60_000));
+        end_idle(&access).await;
+        assert!(!lives(&open).await && lives(&reads).await);
     }
 }

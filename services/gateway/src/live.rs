@@ -214,7 +214,7 @@ async fn page(
                     }
                 }
             }
-            _ = check.tick() => match session.check(gateway).await {
+            _ = check.tick() => match session.look(gateway).await {
                 Ok(now) if Some(&now) == admitted.standing.as_ref() => {
                     checked = Instant::now();
                     Ok(())

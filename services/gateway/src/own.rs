@@ -4,7 +4,7 @@
 //! revoked. Where no service decides anew, access is asked what the session may do now, and only that counts.
 
 use borealis_bus_schema::codes::Code;
-use borealis_bus_schema::messages::access::RightOnSites;
+use borealis_bus_schema::messages::access::{LOOK_ONLY, RightOnSites};
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::routes::{Need, OwnRoute, of_verb};
@@ -62,7 +62,11 @@ pub(crate) async fn admit(gateway: &Gateway, route: &'static OwnRoute, parts: &P
             standing: None,
         }));
     }
-    let standing = session.check(gateway).await?;
+    // An open page connects again by itself: that it listens is no use of the session.
+    let standing = match upgrades {
+        true => session.look(gateway).await?,
+        false => session.check(gateway).await?,
+    };
     let caller = caller.within(&standing.reach()?, route.need);
     if let Need::Right(right) = route.need
         && !caller.reach.contains_key(&right)
@@ -85,8 +89,17 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Asks access whether it still stands, and what it may do.
-    pub(crate) async fn check(&self, gateway: &Gateway) -> Reply<Standing> {
+    /// Asks access whether it still stands, and what it may do; that counts as use of the session.
+    async fn check(&self, gateway: &Gateway) -> Reply<Standing> {
+        self.ask(gateway, "").await
+    }
+
+    /// Asks the same without counting as use: whoever only listens is not there.
+    pub(crate) async fn look(&self, gateway: &Gateway) -> Reply<Standing> {
+        self.ask(gateway, &format!("?{LOOK_ONLY}=true")).await
+    }
+
+    async fn ask(&self, gateway: &Gateway, query: &str) -> Reply<Standing> {
         let Some(route) = of_verb(Service::Access, "session") else {
             return Err(WireError::new(
                 Code::Internal,
@@ -103,7 +116,7 @@ impl Session {
         .map_err(|_| WireError::new(Code::TokenInvalid, "the request's token is no token of this server"))?;
         let call = OperatorCall {
             method: route.method.to_owned(),
-            path: route.path.to_owned(),
+            path: format!("{}{query}", route.path),
             body: Vec::new(),
             proof: None,
             peer: self.peer.clone(),

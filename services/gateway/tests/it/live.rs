@@ -148,6 +148,24 @@ async fn a_right_that_was_taken_away_does_not_come_back_by_opening_it_again() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_page_is_no_use_of_the_session() {
+    let setting = Setting::start().await;
+    // The read by which the setting began is told a moment later.
+    eventually("the use of a read", async || {
+        (setting.uses.load(Ordering::SeqCst) == 1).then_some(())
+    })
+    .await
+    .unwrap();
+    let _socket = open(&setting, &[bearer(&setting)]).await.unwrap();
+    eventually("looks whether the session stands", async || {
+        (setting.looks.load(Ordering::SeqCst) >= 3).then_some(())
+    })
+    .await
+    .unwrap();
+    assert_eq!(setting.uses.load(Ordering::SeqCst), 1);
+}
+
 /// Waits until the server closes it, and returns the code.
 async fn closed(socket: &mut WebSocketStream<TlsStream<TcpStream>>) -> Option<u16> {
     let end = async {

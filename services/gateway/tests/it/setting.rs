@@ -1,6 +1,6 @@
 //! A real bus, the real gateway on it, and services that are made up.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{CommandId, OperatorId, SessionId};
+use borealis_bus_schema::messages::access::LOOK_ONLY;
 use borealis_bus_schema::operator::{OperatorAnswer, OperatorCall, Proof};
 use borealis_bus_schema::reply::{self, Reply, WireError};
 use borealis_bus_schema::routes::Right;
@@ -31,6 +32,9 @@ pub struct Setting {
     pub standing: Arc<AtomicBool>,
     /// What access says of the session while it stands.
     pub said: Arc<Mutex<String>>,
+    /// How often it was only looked whether the session stands, and how often it was used.
+    pub looks: Arc<AtomicUsize>,
+    pub uses: Arc<AtomicUsize>,
 }
 
 impl Setting {
@@ -40,7 +44,14 @@ impl Setting {
         let standing = Arc::new(AtomicBool::new(true));
         let said = Arc::new(Mutex::new(reaches(&[("devices.read", "*"), ("jobs.read", "*")])));
         let (stands, says) = (Arc::clone(&standing), Arc::clone(&said));
-        serve(&bus, Service::Access, move |_| {
+        let (looks, uses) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let (looked, used) = (Arc::clone(&looks), Arc::clone(&uses));
+        serve(&bus, Service::Access, move |call| {
+            let counted = match call.query(LOOK_ONLY) {
+                Some(_) => &looked,
+                None => &used,
+            };
+            counted.fetch_add(1, Ordering::SeqCst);
             if stands.load(Ordering::SeqCst) {
                 Ok(says.lock().unwrap().clone())
             } else {
@@ -75,6 +86,8 @@ impl Setting {
             session,
             standing,
             said,
+            looks,
+            uses,
             bus,
         };
         eventually("a call that gets through", async || {
