@@ -3,23 +3,27 @@
 use clap::CommandFactory;
 
 use crate::api::Api;
-use crate::args::{Cli, Command, RecoveryCodesCommand, SchedulesCommand, TokenCommand};
+use crate::args::{Cli, Command};
 use crate::connection::Connection;
 use crate::error::CliError;
 use crate::exit;
 use crate::print::Printer;
 
-mod account;
-mod approvals;
-mod audit;
-mod codes;
-mod devices;
-mod factor;
-mod jobs;
-mod people;
-mod run;
-mod schedules;
-mod token;
+pub(crate) mod account;
+pub(crate) mod approvals;
+pub(crate) mod audit;
+pub(crate) mod codes;
+pub(crate) mod devices;
+pub(crate) mod factor;
+pub(crate) mod jobs;
+pub(crate) mod people;
+pub(crate) mod run;
+pub(crate) mod schedules;
+pub(crate) mod token;
+
+use factor::RecoveryCodesCommand;
+use schedules::SchedulesCommand;
+use token::TokenCommand;
 
 /// Does what the command line says and returns the exit code.
 ///

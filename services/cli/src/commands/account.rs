@@ -10,18 +10,32 @@ use borealis_bus_schema::messages::scheduler::Page;
 use borealis_bus_schema::operator::OperatorToken;
 use borealis_bus_schema::seeds::{LinkSecret, LinkUse, Registered};
 use borealis_bus_schema::time::Timestamp;
+use clap::Subcommand;
 use ed25519_dalek::SigningKey;
 use rand::rngs::OsRng;
 use serde::Serialize;
 
 use super::people;
 use crate::api::Api;
-use crate::args::{FactorArgs, ServerArgs, SessionsCommand};
+use crate::args::{FactorArgs, ServerArgs};
 use crate::connection::{self, Connection, Stored};
 use crate::error::CliError;
 use crate::opaque::{self, LogIn, Registration};
 use crate::print::{self, Printer};
 use crate::secret;
+
+/// Lists what can be done with sessions.
+#[derive(Debug, Subcommand)]
+pub enum SessionsCommand {
+    /// Lists your sessions; everybody's with the right users.read
+    List,
+    /// Ends a session: your own, or another's with the right users.manage
+    End {
+        /// Id of the session
+        #[arg(value_name = "ID")]
+        id: SessionId,
+    },
+}
 
 const SESSIONS: &str = "/api/v1/sessions";
 

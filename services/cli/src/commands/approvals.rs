@@ -1,14 +1,48 @@
 //! `borealis approvals`.
 
-use borealis_bus_schema::ids::ApprovalId;
-use borealis_bus_schema::messages::enrollment::{ApprovalView, Approve, Deny};
+use borealis_bus_schema::ids::{ApprovalId, SiteName};
+use borealis_bus_schema::messages::enrollment::{ApprovalView, Approve, Deny, Resolution};
 use borealis_bus_schema::messages::scheduler::Page;
+use clap::Subcommand;
 use serde::Serialize;
 
 use crate::api::{self, Api};
-use crate::args::ApprovalsCommand;
+use crate::args::values;
 use crate::error::CliError;
 use crate::print::{self, Printer};
+
+/// Lists what can be done with enrolment requests.
+#[derive(Debug, Subcommand)]
+pub enum ApprovalsCommand {
+    /// Lists requests, by default those that wait
+    List {
+        /// Only those in this state: pending, approved, denied, expired, completed, or all
+        #[arg(long, value_name = "STATE", default_value = "pending")]
+        state: String,
+    },
+    /// Approves requests
+    Approve {
+        /// Id of a request; may be repeated
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<ApprovalId>,
+        /// Site to which the devices belong [default: that of their installer code]
+        #[arg(long, value_name = "SITE", value_parser = values::site)]
+        site: Option<SiteName>,
+        /// What becomes of the device that is, or was, known for the same machine under another key: overwrite or merge
+        /// (it goes on under the new key, its old one is worthless) or co-exist (the new key is another device)
+        #[arg(long, value_name = "HOW")]
+        conflict: Option<Resolution>,
+    },
+    /// Denies requests
+    Deny {
+        /// Id of a request; may be repeated
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<ApprovalId>,
+        /// Why, for the log and the machine's owner
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
+}
 
 const PATH: &str = "/api/v1/approvals";
 

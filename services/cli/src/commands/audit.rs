@@ -1,5 +1,6 @@
 //! `borealis audit`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use borealis_bus_schema::audit::{Actor, ActorKind};
@@ -7,16 +8,102 @@ use borealis_bus_schema::messages::audit::{AuditFinding, AuditListed, AuditPiece
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
+use clap::{Args, Subcommand};
 use reqwest::Url;
 use serde::Serialize;
 
 use crate::api::{Api, escape};
-use crate::args::{AuditCommand, AuditFilterArgs, AuditTargetArgs};
+use crate::args::values;
+use crate::audit::Format;
 use crate::audit::sink::{Sink, Target};
 use crate::clock;
 use crate::error::CliError;
 use crate::exit;
 use crate::print::{self, Printer};
+
+/// Lists what can be done with the audit.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Lists records, newest first
+    List {
+        /// Which records.
+        #[command(flatten)]
+        filter: AuditFilterArgs,
+        /// Before this instant, or a time ago
+        #[arg(long, visible_alias = "until", value_name = "TIME", value_parser = values::instant)]
+        to: Option<Timestamp>,
+        /// How many at most
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+    },
+    /// Checks each store's hash chain, and that the newest head that was countersigned stands in it
+    Verify {
+        /// Only this service's store
+        #[arg(long, value_name = "SERVICE", value_parser = values::service)]
+        service: Option<Service>,
+    },
+    /// Writes every record to stdout, a file or an address, oldest first, and ends
+    Export {
+        /// Which records.
+        #[command(flatten)]
+        filter: AuditFilterArgs,
+        /// Before this instant, or a time ago
+        #[arg(long, value_name = "TIME", value_parser = values::instant)]
+        until: Option<Timestamp>,
+        /// Where to.
+        #[command(flatten)]
+        target: AuditTargetArgs,
+    },
+    /// Writes records as they come, from now on or from --from, until it is stopped
+    Follow {
+        /// Which records.
+        #[command(flatten)]
+        filter: AuditFilterArgs,
+        /// Where to.
+        #[command(flatten)]
+        target: AuditTargetArgs,
+    },
+}
+
+/// Says which records of the audit are wanted.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AuditFilterArgs {
+    /// From this instant on: 2026-11-22T10:00:00Z, or a time ago: 30m, 24h, 7d
+    #[arg(long, value_name = "TIME", value_parser = values::instant)]
+    pub from: Option<Timestamp>,
+    /// About this: device/GUID, job/ID, code/ID, approval/ID, …, or the id alone
+    #[arg(long, value_name = "OBJECT")]
+    pub object: Option<String>,
+    /// By this one: an operator's name or id, a device's GUID, a service, or operator, device, service, anonymous
+    #[arg(long, value_name = "ACTOR")]
+    pub actor: Option<String>,
+    /// With this outcome: accepted, refused, or an error's code
+    #[arg(long, value_name = "OUTCOME")]
+    pub outcome: Option<String>,
+    /// Of this kind: users-invite, or users for every act of that name
+    #[arg(long, value_name = "ACTION")]
+    pub action: Option<String>,
+}
+
+/// Says where records of the audit go.
+#[derive(Debug, Clone, Args)]
+pub struct AuditTargetArgs {
+    /// Form of the records
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub format: Format,
+    /// Appends to this file instead of stdout
+    #[arg(long, value_name = "FILE", conflicts_with = "to")]
+    pub to_file: Option<PathBuf>,
+    /// Sends to tcp://HOST:PORT or tls://HOST:PORT
+    #[arg(long, value_name = "ADDRESS")]
+    pub to: Option<String>,
+    /// CA of the receiver's certificate, for tls://
+    #[arg(long, value_name = "FILE", requires = "to")]
+    pub to_ca: Option<PathBuf>,
+    /// Keeps the place that was reached in this file, and goes on there at the next start
+    #[arg(long, value_name = "FILE")]
+    pub cursor_file: Option<PathBuf>,
+}
 
 const PATH: &str = "/api/v1/audit";
 /// Is how many records are asked for at once.

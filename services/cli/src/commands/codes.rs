@@ -2,16 +2,49 @@
 //!
 //! A code's secret is drawn here and printed once; the server is told its public key.
 
+use borealis_bus_schema::ids::{CodeId, SiteName};
 use borealis_bus_schema::installer_code::InstallerCode;
 use borealis_bus_schema::messages::enrollment::{CodeView, CreateCode};
 use borealis_bus_schema::messages::scheduler::Page;
+use clap::Subcommand;
 use rand::RngCore;
 use serde::Serialize;
 
 use crate::api::Api;
-use crate::args::CodesCommand;
+use crate::args::values;
 use crate::error::CliError;
 use crate::print::Printer;
+
+/// Lists what can be done with installer codes.
+#[derive(Debug, Subcommand)]
+pub enum CodesCommand {
+    /// Mints a code and prints it: it is shown once
+    Create {
+        /// Site to which its devices belong
+        #[arg(long, value_name = "SITE", default_value = "default", value_parser = values::site)]
+        site: SiteName,
+        /// How many devices may use it
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        uses: u32,
+        /// How long it lives: 30m, 24h, 7d
+        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = values::duration_ms)]
+        lifetime: u64,
+        /// Enrols its devices without asking anyone, while you may approve them yourself
+        #[arg(long)]
+        auto_approve: bool,
+        /// Prints the lines for a device's shell instead: they enrol it and run its agent
+        #[arg(long)]
+        show_install: bool,
+    },
+    /// Lists codes, masked
+    List,
+    /// Revokes a code
+    Revoke {
+        /// Id of the code
+        #[arg(value_name = "ID")]
+        id: CodeId,
+    },
+}
 
 const PATH: &str = "/api/v1/codes";
 

@@ -7,11 +7,71 @@ use borealis_bus_schema::messages::inventory::{DeviceDetail, DeviceView, Presenc
 use borealis_bus_schema::messages::scheduler::Page;
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
 use borealis_bus_schema::time::Timestamp;
+use clap::{Args, Subcommand};
 
 use crate::api::{self, Api};
-use crate::args::{DevicesCommand, ReleaseArgs, StatusArgs};
+use crate::args::values;
 use crate::error::CliError;
 use crate::print::{self, Printer};
+
+/// Lists what can be done with devices.
+#[derive(Debug, Subcommand)]
+pub enum DevicesCommand {
+    /// Lists devices
+    List {
+        /// Only those whose name or address has this text
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
+    },
+    /// Shows a device with its facts
+    Show {
+        /// GUID or name
+        #[arg(value_name = "DEVICE")]
+        device: String,
+    },
+    /// Quarantines devices: they may report and get no orders; what waits for them waits on
+    Quarantine(StatusArgs),
+    /// Releases devices from quarantine: what waits for them goes out
+    Release(ReleaseArgs),
+    /// Revokes devices: they are cut off until an operator approves a new enrolment of them
+    Revoke(StatusArgs),
+    /// Has devices draw new identity keys, soon when they are on the bus; their old ones are worthless then
+    RotateKey(StatusArgs),
+    /// Decommissions devices for good: their keys never make a device again
+    Decommission(StatusArgs),
+}
+
+/// Says which devices, and why.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// GUID or name; may be repeated
+    #[arg(value_name = "DEVICE", required = true)]
+    pub devices: Vec<String>,
+    /// Why, for the log and whoever looks at the device
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+}
+
+/// Says which devices are released, and why.
+#[derive(Debug, Args)]
+pub struct ReleaseArgs {
+    /// GUID or name; may be repeated
+    #[arg(
+        value_name = "DEVICE",
+        required_unless_present = "quarantined_since",
+        conflicts_with = "quarantined_since"
+    )]
+    pub devices: Vec<String>,
+    /// All that were quarantined at this instant or later: 2026-11-22T10:00:00Z, or a time ago: 30m, 24h, 7d
+    #[arg(long, value_name = "TIME", value_parser = values::instant)]
+    pub quarantined_since: Option<Timestamp>,
+    /// Of these only those that the server quarantined by itself
+    #[arg(long, requires = "quarantined_since", conflicts_with = "devices")]
+    pub by_server: bool,
+    /// Why, for the log and whoever looks at the device
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+}
 
 const PATH: &str = "/api/v1/devices";
 

@@ -11,6 +11,7 @@ use borealis_bus_schema::messages::access::{
 };
 use borealis_bus_schema::operator::OperatorToken;
 use borealis_bus_schema::time::Timestamp;
+use clap::Subcommand;
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use rand::rngs::OsRng;
@@ -20,12 +21,57 @@ use zeroize::Zeroizing;
 
 use super::account::{self, LoggedIn};
 use crate::api::Api;
-use crate::args::{FactorArgs, ServerArgs, TotpCommand};
+use crate::args::{FactorArgs, ServerArgs};
 use crate::connection::Connection;
 use crate::error::CliError;
 use crate::opaque::{LogIn, LogInProof};
 use crate::print::Printer;
 use crate::secret;
+
+/// Lists what can be done with an authenticator app.
+#[derive(Debug, Subcommand)]
+pub enum TotpCommand {
+    /// Makes the secret for an app and shows it as a QR code: confirm a code of it within 15 minutes
+    Enrol {
+        /// Reads the password from the first line of stdin
+        #[arg(long, required = true)]
+        password_stdin: bool,
+        /// The second factor that there is, if any.
+        #[command(flatten)]
+        factor: FactorArgs,
+    },
+    /// Makes the app your second factor, by a code that it shows
+    Confirm {
+        /// Code that the authenticator app shows, or @FILE
+        #[arg(
+            long,
+            value_name = "CODE",
+            env = "BOREALIS_TOTP",
+            hide_env_values = true,
+            required_unless_present = "totp_stdin"
+        )]
+        totp: Option<String>,
+        /// Reads that code from the first line of stdin
+        #[arg(long, conflicts_with = "totp")]
+        totp_stdin: bool,
+    },
+    /// Takes your second factor away, and its recovery codes
+    Remove,
+}
+
+/// Lists what can be done with recovery codes.
+#[derive(Debug, Subcommand)]
+pub enum RecoveryCodesCommand {
+    /// Makes ten codes in place of earlier ones and prints them: they are shown once, and each serves once
+    Create {
+        /// Reads the password from the first line of stdin
+        #[arg(long, required = true)]
+        password_stdin: bool,
+        /// The second factor.
+        #[command(flatten)]
+        factor: FactorArgs,
+    },
+}
 
 const STEP_UP: &str = "/api/v1/step-up";
 const ENROL: &str = "/api/v1/totp/enrol";

@@ -6,14 +6,61 @@ use borealis_bus_schema::messages::scheduler::{
     ApproveJob, CreateJob, JobRequest, JobView, Page, RunView, devices_digest,
 };
 use borealis_bus_schema::order::Digest;
+use clap::Subcommand;
 use serde::Serialize;
 
 use crate::api::{self, Api};
-use crate::args::JobsCommand;
 use crate::error::CliError;
 use crate::exit;
 use crate::follow;
 use crate::print::{self, Printer};
+
+/// Lists what can be done with jobs.
+#[derive(Debug, Subcommand)]
+pub enum JobsCommand {
+    /// Lists jobs, newest first
+    List {
+        /// How many at most
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+    },
+    /// Shows a job with its runs
+    Show {
+        /// Id of the job
+        #[arg(value_name = "ID")]
+        id: JobId,
+    },
+    /// Prints a job's output as it comes and ends with the worst exit code
+    Follow {
+        /// Id of the job
+        #[arg(value_name = "ID")]
+        id: JobId,
+    },
+    /// Shows what a job asks for that waits for another operator's approval, with its devices
+    Review {
+        /// Id of the job
+        #[arg(value_name = "ID")]
+        id: JobId,
+    },
+    /// Approves another operator's job that is on more devices than its author's limit
+    ///
+    /// What is signed is computed from the request and the devices as they are shown by `jobs review`. It takes a proof of the
+    /// password of the last ten minutes (`borealis step-up`), and the right to run jobs on all of its devices.
+    Approve {
+        /// Id of the job
+        #[arg(value_name = "ID")]
+        id: JobId,
+        /// What `jobs review` printed as `review`: nothing else is approved
+        #[arg(long, value_name = "DIGEST")]
+        review: Option<Digest>,
+    },
+    /// Cancels a job: what waits will not start, what runs is ended
+    Cancel {
+        /// Id of the job
+        #[arg(value_name = "ID")]
+        id: JobId,
+    },
+}
 
 const PATH: &str = "/api/v1/jobs";
 

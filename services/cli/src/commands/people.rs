@@ -1,21 +1,157 @@
 //! `borealis users`, `borealis roles`, `borealis sites`: who may do what, where.
 
-use borealis_bus_schema::ids::OperatorId;
+use borealis_bus_schema::ids::{OperatorId, OperatorRoleName, SiteName};
 use borealis_bus_schema::messages::access::{
     CreateRole, CreateSite, DisableUser, InviteUser, ResetUser, RightOnSites, RoleView, SetUserRoles, SiteView,
     UpdateRole, UpdateSite, UserView,
 };
 use borealis_bus_schema::messages::scheduler::Page;
 use borealis_bus_schema::seeds::LinkSecret;
+use clap::Subcommand;
 use rand::RngCore;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::api::Api;
-use crate::args::{RolesCommand, SitesCommand, UsersCommand};
+use crate::args::values;
 use crate::error::CliError;
 use crate::opaque;
 use crate::print::{Printer, plain};
+
+/// Lists what can be done with operators.
+#[derive(Debug, Subcommand)]
+pub enum UsersCommand {
+    /// Lists operators
+    List,
+    /// Invites an operator and prints the link: it is shown once, works once and for 24 hours
+    Invite {
+        /// Name of the new operator
+        #[arg(long, value_name = "NAME")]
+        username: String,
+        /// Role of the new operator; may be repeated
+        #[arg(long = "role", value_name = "ROLE", required = true)]
+        roles: Vec<OperatorRoleName>,
+    },
+    /// Gives an operator other roles, in place of those that there were
+    Roles {
+        /// Name or id of the operator
+        #[arg(value_name = "USER")]
+        user: String,
+        /// A role; may be repeated
+        #[arg(long = "role", value_name = "ROLE", required = true)]
+        roles: Vec<OperatorRoleName>,
+    },
+    /// Disables an operator: sessions, waiting jobs and tokens are over within seconds
+    Disable {
+        /// Name or id of the operator
+        #[arg(value_name = "USER")]
+        user: String,
+        /// Why, for the log
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+        /// Deletes the operator; the name is free again
+        #[arg(long)]
+        for_good: bool,
+    },
+    /// Enables a disabled operator
+    Enable {
+        /// Name or id of the operator
+        #[arg(value_name = "USER")]
+        user: String,
+    },
+    /// Takes the second factor away from an operator who lost it, and the recovery codes
+    ResetFactor {
+        /// Name or id of the operator
+        #[arg(value_name = "USER")]
+        user: String,
+    },
+    /// Takes the password away, ends the sessions, and prints a link for another password
+    Reset {
+        /// Name or id of the operator
+        #[arg(value_name = "USER")]
+        user: String,
+    },
+}
+
+/// Lists what can be done with roles.
+#[derive(Debug, Subcommand)]
+pub enum RolesCommand {
+    /// Lists roles with their rights
+    List,
+    /// Makes a role
+    Create {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: OperatorRoleName,
+        /// What it may do and where: RIGHT for every site, RIGHT@SITE for one; may be repeated
+        #[arg(long = "right", value_name = "RIGHT[@SITE]", required = true, value_parser = values::right_on_site)]
+        rights: Vec<RightOnSites>,
+        /// On how many devices a job may be without another operator's approval; without it there is no limit
+        #[arg(long, value_name = "N")]
+        max_devices: Option<Limit>,
+        /// What it is for
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        description: String,
+    },
+    /// Changes a role; rights given here take the place of those that there were
+    #[command(visible_alias = "edit")]
+    Update {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: OperatorRoleName,
+        /// What it may do and where: RIGHT for every site, RIGHT@SITE for one; may be repeated
+        #[arg(long = "right", value_name = "RIGHT[@SITE]", value_parser = values::right_on_site)]
+        rights: Vec<RightOnSites>,
+        /// On how many devices a job may be without another operator's approval; `none` ends the limit
+        #[arg(long, value_name = "N")]
+        max_devices: Option<Limit>,
+        /// What it is for
+        #[arg(long, value_name = "TEXT", required_unless_present_any = ["rights", "max_devices"])]
+        description: Option<String>,
+    },
+}
+
+/// Is a limit as it is typed: a number, or `none`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit(pub Option<u64>);
+
+impl std::str::FromStr for Limit {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self(None)),
+            number => match number.parse() {
+                Ok(number) => Ok(Self(Some(number))),
+                Err(_) => Err("a limit is a number of devices, or none".to_owned()),
+            },
+        }
+    }
+}
+
+/// Lists what can be done with sites.
+#[derive(Debug, Subcommand)]
+pub enum SitesCommand {
+    /// Lists the sites that your rights reach
+    List,
+    /// Makes a site
+    Create {
+        /// Its name
+        #[arg(value_name = "NAME", value_parser = values::site)]
+        name: SiteName,
+        /// What it is
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        description: String,
+    },
+    /// Describes a site
+    Describe {
+        /// Its name
+        #[arg(value_name = "NAME", value_parser = values::site)]
+        name: SiteName,
+        /// What it is
+        #[arg(value_name = "TEXT")]
+        description: String,
+    },
+}
 
 const USERS: &str = "/api/v1/users";
 const ROLES: &str = "/api/v1/roles";

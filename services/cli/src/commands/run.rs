@@ -2,19 +2,58 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use borealis_bus_schema::ids::{RoleName, VerbName};
 use borealis_bus_schema::messages::scheduler::{CreateJob, JobCreated, MAX_SCRIPT_BYTES, Targets};
-use borealis_bus_schema::order::Language;
+use borealis_bus_schema::order::{Context, Language};
+use clap::Args;
 
 use super::devices;
 use crate::api::{self, Api};
-use crate::args::RunArgs;
+use crate::args::values;
 use crate::error::CliError;
 use crate::exit;
 use crate::follow;
 use crate::print::Printer;
+
+/// Says what to run where.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct RunArgs {
+    /// GUID or name of a device; may be repeated
+    #[arg(long, value_name = "DEVICE", required_unless_present = "all", conflicts_with = "all")]
+    pub device: Vec<String>,
+    /// All devices
+    #[arg(long)]
+    pub all: bool,
+    /// Language: sh, bash, python or powershell [default: by the file's name, else sh]
+    #[arg(long, value_name = "LANG", value_parser = values::language)]
+    pub lang: Option<Language>,
+    /// Rights it runs with: SYSTEM or CURRENTUSER
+    #[arg(long, value_name = "CONTEXT", default_value = "SYSTEM", value_parser = values::context)]
+    pub context: Context,
+    /// When its process tree is ended: 30s, 10m, 2h
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = values::duration_ms)]
+    pub timeout: u64,
+    /// When a run whose device did not come ends: 1h, 24h, 7d
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = values::duration_ms)]
+    pub expires_in: u64,
+    /// Prints output as it comes and ends with the worst exit code
+    #[arg(long)]
+    pub follow: bool,
+    /// File with the script; - is stdin
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "command",
+        required_unless_present = "command"
+    )]
+    pub file: Option<PathBuf>,
+    /// One word is the script's text; several are a command with its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
 
 /// Submits a job and, when it is to be followed, prints its output.
 pub async fn run(api: &Api, printer: &Printer, args: RunArgs) -> Result<u8, CliError> {

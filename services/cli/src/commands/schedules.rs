@@ -1,11 +1,61 @@
 //! `borealis schedules`.
 
 use borealis_bus_schema::messages::scheduler::SchedulePreview;
+use borealis_bus_schema::time::Timestamp;
+use clap::{Args, Subcommand};
 
 use crate::api::{Api, escape};
-use crate::args::PreviewArgs;
+use crate::args::values;
 use crate::error::CliError;
 use crate::print::{Printer, plain};
+
+/// Lists what can be done with schedules.
+#[derive(Debug, Subcommand)]
+pub enum SchedulesCommand {
+    /// Shows when a schedule would fire, or would have: one line each, with a note where a clock change matters
+    Preview(Box<PreviewArgs>),
+}
+
+/// Says which schedule to show, and which of its firings.
+#[derive(Debug, Clone, Args)]
+pub struct PreviewArgs {
+    /// What it follows.
+    #[command(flatten)]
+    pub rule: RuleArgs,
+    /// Time zone, as Europe/Stockholm
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub zone: String,
+    /// Where --kind begins, and what the schedule does not fire before
+    #[arg(long, value_name = "TIME", value_parser = values::instant)]
+    pub start: Option<Timestamp>,
+    /// What the schedule does not fire at or after
+    #[arg(long, value_name = "TIME", value_parser = values::instant)]
+    pub end: Option<Timestamp>,
+    /// Shows firings from this instant on: 2026-11-22T10:00:00Z, or a time ago: 24h, 7d; now unless told
+    #[arg(long, value_name = "INSTANT", value_parser = values::instant)]
+    pub from: Option<Timestamp>,
+    /// Shows firings before this instant, or a time ago
+    #[arg(long, value_name = "INSTANT", value_parser = values::instant)]
+    pub until: Option<Timestamp>,
+    /// Shows the firings of the last calendar month
+    #[arg(long, conflicts_with_all = ["from", "until"])]
+    pub last_month: bool,
+    /// How many at most: 1 to 1000; 20 unless told, all of the span with --until or --last-month
+    #[arg(long, value_name = "N")]
+    pub count: Option<usize>,
+}
+
+/// Says what a schedule follows.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct RuleArgs {
+    /// Cron text: minute hour day-of-month month weekday, or six fields with the second first
+    #[arg(long, value_name = "EXPR")]
+    pub cron: Option<String>,
+    /// once, every_5_minutes, every_hour, daily, weekly, monthly, yearly, or every_<n>_minutes|hours|days|weeks|months|years
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<String>,
+}
 
 /// Is how many firings the server shows at most.
 const MOST: usize = 1000;

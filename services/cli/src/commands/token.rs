@@ -6,22 +6,78 @@
 use biscuit_auth::UnverifiedBiscuit;
 use biscuit_auth::builder::{BlockBuilder, Term};
 use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::ids::{Guid, SessionId, SiteName};
 use borealis_bus_schema::messages::access::{CreateToken, RightOnSites, SessionInfo, TokenView};
 use borealis_bus_schema::messages::scheduler::Page;
 use borealis_bus_schema::narrowing::{DEVICE, RIGHT, SITE};
 use borealis_bus_schema::operator::OperatorToken;
+use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::time::Timestamp;
+use clap::{Args, Subcommand};
 use ed25519_dalek::SigningKey;
 use rand::rngs::OsRng;
 use serde::Serialize;
 
 use super::people::rights as rights_text;
 use crate::api::Api;
-use crate::args::{NarrowArgs, ServerArgs, TokenCommand};
+use crate::args::{ServerArgs, values};
 use crate::clock;
 use crate::error::CliError;
 use crate::print::{self, Printer};
 use crate::secret;
+
+/// Lists what can be done with API tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Makes an API token and prints it: it is shown once
+    Create {
+        /// What it is for
+        #[arg(long, value_name = "TEXT")]
+        name: String,
+        /// A right that it holds; may be repeated
+        #[arg(long = "right", value_name = "RIGHT", required = true, value_parser = values::right)]
+        rights: Vec<Right>,
+        /// Site that its rights reach; may be repeated [default: those that yours reach]
+        #[arg(long = "site", value_name = "SITE", value_parser = values::site)]
+        sites: Vec<SiteName>,
+        /// GUID of a device that it is for; may be repeated [default: all of its sites]
+        #[arg(long = "device", value_name = "GUID")]
+        devices: Vec<Guid>,
+        /// How long it lives, at most a year: 12h, 90d
+        #[arg(long, value_name = "TIME", value_parser = values::duration_ms)]
+        expires: u64,
+    },
+    /// Lists your API tokens; everybody's with the right users.read
+    List,
+    /// Revokes an API token: your own, or another's with the right users.manage
+    Revoke {
+        /// Id of the token
+        #[arg(value_name = "ID")]
+        id: SessionId,
+    },
+    /// Prints a narrower copy of the token in BOREALIS_TOKEN, or of --token @FILE, without asking the server
+    Attenuate(NarrowArgs),
+    /// Shows what the token in BOREALIS_TOKEN, or in --token @FILE, says, without asking the server
+    Inspect,
+}
+
+/// Says what stays of a token; at least one thing has to be named.
+#[derive(Debug, Clone, Default, Args)]
+#[group(required = true, multiple = true)]
+pub struct NarrowArgs {
+    /// A right that stays; may be repeated
+    #[arg(long = "right", value_name = "RIGHT", value_parser = values::right)]
+    pub rights: Vec<Right>,
+    /// A site that stays; may be repeated
+    #[arg(long = "site", value_name = "SITE", value_parser = values::site)]
+    pub sites: Vec<SiteName>,
+    /// GUID of a device that stays; may be repeated
+    #[arg(long = "device", value_name = "GUID")]
+    pub devices: Vec<Guid>,
+    /// When it ends, counted from now: 1h, 7d
+    #[arg(long, value_name = "TIME", value_parser = values::duration_ms)]
+    pub expires: Option<u64>,
+}
 
 const PATH: &str = "/api/v1/tokens";
 
