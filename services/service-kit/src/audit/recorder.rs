@@ -44,6 +44,7 @@ pub struct Recorder {
     clock: Arc<dyn Clock>,
     limiter: Mutex<Limiter>,
     handed: tokio::sync::Mutex<Batches>,
+    unwritten: Mutex<VecDeque<AuditRecord>>,
 }
 
 /// Remembers batches that were handed over.
@@ -60,6 +61,10 @@ type Handed = ([u8; 16], u64);
 
 /// Is how many batches are remembered; the store remembers those of which something was kept for longer.
 const MAX_HANDED: usize = 64;
+/// Is how many records wait at most that could not be written.
+const MAX_UNWRITTEN: usize = 1_024;
+/// Is how many of those are written together.
+const LATE_AT_ONCE: usize = 32;
 /// Is how old a refusal that is handed over may be to keep its own time, in milliseconds; the index counts on it.
 pub(super) const HANDED_WITHIN_MS: i64 = 15 * 60_000;
 
@@ -71,6 +76,7 @@ impl Recorder {
             clock,
             limiter: Mutex::default(),
             handed: tokio::sync::Mutex::default(),
+            unwritten: Mutex::default(),
         }
     }
 
@@ -132,9 +138,14 @@ impl Recorder {
             .collect()
     }
 
-    /// Writes what was counted since the last time.
+    /// Writes what was counted since the last time, and what could not be written before.
     pub async fn write_counted(&self) {
         let now = self.clock.now();
+        let late: Vec<AuditRecord> = lock(&self.unwritten).drain(..).collect();
+        let late: Vec<AuditRecord> = late.into_iter().map(|record| in_time(record, now)).collect();
+        for some in late.chunks(LATE_AT_ONCE) {
+            self.keep_at(some, now).await;
+        }
         let mut counted = self.limiter().counted();
         for record in &mut counted {
             record.at = now;
@@ -152,15 +163,27 @@ impl Recorder {
         }
     }
 
-    /// Appends records; a store that fails ends the process by itself.
+    /// Appends records; what is refused, as by a full disk, is tried again with what is counted. A store that fails ends the
+    /// process by itself.
     pub async fn keep(&self, records: &[AuditRecord]) {
-        if let Err(error) = self.log.append_records(records, random::bytes()).await {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                records = records.len(),
-                "acts were not recorded in the audit"
-            );
+        if let Some(newest) = records.iter().map(|record| record.at).max() {
+            self.keep_at(records, newest).await;
         }
+    }
+
+    async fn keep_at(&self, records: &[AuditRecord], at: Timestamp) {
+        let Err(error) = self.log.append_records_at(records, at, random::bytes()).await else {
+            return;
+        };
+        let mut unwritten = lock(&self.unwritten);
+        let room = MAX_UNWRITTEN.saturating_sub(unwritten.len()).min(records.len());
+        unwritten.extend(records.iter().take(room).cloned());
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            records = records.len(),
+            lost = records.len() - room,
+            "acts could not be recorded in the audit; it is tried again"
+        );
     }
 
     fn limiter(&self) -> MutexGuard<'_, Limiter> {

@@ -49,7 +49,7 @@ fn refused(number: u8, ago_ms: i64) -> AuditRecord {
 }
 
 fn kept(rig: &Rig) -> Vec<AuditRecord> {
-    let events = rig.store.read_all(0, 1_000).unwrap();
+    let events = rig.store.read_all(0, 10_000).unwrap();
     assert!(events.iter().all(|event| event.kind == KIND));
     let bodies = events.into_iter().map(|event| event.body.unwrap());
     bodies.map(|body| codec::decode(&body).unwrap()).collect()
@@ -167,6 +167,26 @@ async fn a_batch_that_could_not_be_kept_is_kept_whole_at_its_repetition() {
     log.full.store(false, Ordering::SeqCst);
     assert_eq!(recorder.handed(batch(), [1; 16]).await.unwrap(), 2);
     assert_eq!(kept(&rig).len(), 2);
+}
+
+#[tokio::test]
+async fn what_a_full_disk_refused_is_recorded_once_there_is_room() {
+    let rig = rig();
+    let log = SlowLog::before(&rig.store);
+    log.open.send_replace(true);
+    log.full.store(true, Ordering::SeqCst);
+    let recorder = Recorder::new(log.clone(), Arc::new(ManualClock::at(NOW)));
+    let records: Vec<AuditRecord> = (0..MAX_UNWRITTEN).map(|_| refused(1, HANDED_WITHIN_MS + 1)).collect();
+    recorder.keep(&[refused(2, 1_000)]).await;
+    recorder.keep(&records).await;
+    recorder.write_counted().await;
+    log.full.store(false, Ordering::SeqCst);
+    recorder.write_counted().await;
+    recorder.write_counted().await;
+    let kept = kept(&rig);
+    assert_eq!(kept.len(), MAX_UNWRITTEN, "it is bounded, and nothing is kept twice");
+    let ago: Vec<i64> = kept.iter().map(|record| NOW.since_ms(record.at)).collect();
+    assert_eq!((ago.first(), ago.last()), (Some(&1_000), Some(&0)));
 }
 
 #[test]
