@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use borealis_bus_schema::audit::{self, Actor};
+use borealis_bus_schema::audit::{self, Actor, AuditRecord};
 use borealis_bus_schema::causes::Chain;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::Guid;
@@ -48,6 +48,8 @@ const RETRY: Duration = Duration::from_secs(2);
 const FINDINGS_RETRY: Duration = Duration::from_secs(1);
 /// Is for how long after an operator asked a device for a new key its connection is ended to tell it, in milliseconds.
 const CALL_FOR_KEYS_MS: i64 = 60_000;
+/// Is how many alarms wait for the audit at most; each is in the log file as well.
+const MAX_ALARMS: usize = 64;
 /// Is how many words of the bus are taken together.
 const BATCH: usize = 256;
 /// Is how long a revocation stays in the account after the last JWT that it could stop has ended.
@@ -139,6 +141,10 @@ impl Warden {
             findings_at: Instant::now(),
             brake: Brake::default(),
             called: BTreeMap::new(),
+            unwritten: BTreeMap::new(),
+            write_at: Instant::now(),
+            alarms: Vec::new(),
+            record_at: Instant::now(),
         };
         watch.run().await;
         Err(WardenError::Closed)
@@ -191,6 +197,12 @@ struct Watch<'w> {
     findings_at: Instant,
     brake: Brake,
     called: BTreeMap<Guid, Timestamp>,
+    /// What is not written yet of who is on the bus: of each device what was seen last.
+    unwritten: BTreeMap<Guid, Event>,
+    write_at: Instant,
+    /// The alarms that are not in the audit yet.
+    alarms: Vec<AuditRecord>,
+    record_at: Instant,
 }
 
 /// Is what the bus holds of the account, as far as that is known.
@@ -234,8 +246,10 @@ impl Watch<'_> {
                 acts.extend(self.reconcile().await);
             }
             self.perform(acts).await;
+            self.write_presence().await;
             self.follow_findings().await;
-            self.raise_alarm().await;
+            self.raise_alarm();
+            self.record_alarms().await;
             self.call_for_keys().await;
         }
     }
@@ -406,23 +420,63 @@ impl Watch<'_> {
         }
     }
 
-    /// Writes what changed, and kicks connections that a newer one replaced.
+    /// Notes what changed, and kicks connections that a newer one replaced.
     async fn perform(&mut self, acts: Vec<Act>) {
-        let mut events = Vec::new();
         for act in acts {
             match act {
-                Act::Connected(connected) => events.push(Event::Connected(connected)),
-                Act::Disconnected(left) => events.push(Event::Disconnected(left)),
+                Act::Connected(connected) => {
+                    self.unwritten.insert(connected.guid, Event::Connected(connected));
+                }
+                Act::Disconnected(left) => {
+                    self.unwritten.insert(left.guid, Event::Disconnected(left));
+                }
                 Act::Kick(guid, connection) => self.kick(guid, &connection).await,
                 Act::Clone(guid) => self.found(guid),
             }
         }
-        for chunk in events.chunks(BATCH) {
-            if let Err(error) = self.write(chunk).await {
-                // Presence is written again by the next listing; a failed log has ended the process by itself.
-                tracing::error!(error = %Chain(&error), "presence could not be written");
+    }
+
+    /// Writes who came and who left, again and again until it is written: nobody says it a second time.
+    async fn write_presence(&mut self) {
+        if self.unwritten.is_empty() || Instant::now() < self.write_at {
+            return;
+        }
+        let waiting: Vec<(Guid, Event)> = self
+            .unwritten
+            .iter()
+            .map(|(guid, event)| (*guid, event.clone()))
+            .collect();
+        let mut failed = None;
+        for chunk in waiting.chunks(BATCH) {
+            failed = self.write_chunk(chunk).await.err().or(failed);
+        }
+        if let Some(error) = failed {
+            let waiting = self.unwritten.len();
+            tracing::error!(error = %Chain(&error), waiting, "presence could not be written; it is tried again");
+            self.write_at = Instant::now() + RETRY;
+        }
+    }
+
+    /// Writes some together, and each by itself when they cannot be written together: one device holds up no other.
+    async fn write_chunk(&mut self, chunk: &[(Guid, Event)]) -> Result<(), Refusal> {
+        let error = match self.write(chunk).await {
+            Ok(()) => {
+                chunk.iter().for_each(|(guid, _)| drop(self.unwritten.remove(guid)));
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        if chunk.len() == 1 || error.code() == Code::StorageFull {
+            return Err(error);
+        }
+        let mut failed = None;
+        for one in chunk.chunks(1) {
+            match self.write(one).await {
+                Ok(()) => one.iter().for_each(|(guid, _)| drop(self.unwritten.remove(guid))),
+                Err(error) => failed = Some(error),
             }
         }
+        failed.map_or(Ok(()), Err)
     }
 
     /// Takes in that two agents use a device's key, as far as the bus says so; of a device that is not active any more there
@@ -458,7 +512,7 @@ impl Watch<'_> {
     }
 
     /// Says aloud that the bus says of more devices that they are copied than can be believed, and keeps a record of it.
-    async fn raise_alarm(&mut self) {
+    fn raise_alarm(&mut self) {
         let now = self.warden.clock.now();
         let Some(Alarm { held, named }) = self.brake.alarm(now) else {
             return;
@@ -482,8 +536,23 @@ impl Watch<'_> {
         for guid in &devices {
             record.add_object("device", guid);
         }
-        if let Err(error) = self.warden.records.append_records(&[record], random::bytes()).await {
-            tracing::error!(error = %Chain(&error), "the alarm could not be kept in the audit");
+        if self.alarms.len() < MAX_ALARMS {
+            self.alarms.push(record);
+        }
+        self.record_at = Instant::now();
+    }
+
+    /// Keeps alarms in the audit, again and again until they are kept.
+    async fn record_alarms(&mut self) {
+        if self.alarms.is_empty() || Instant::now() < self.record_at {
+            return;
+        }
+        match self.warden.records.append_records(&self.alarms, random::bytes()).await {
+            Ok(()) => self.alarms.clear(),
+            Err(error) => {
+                tracing::error!(error = %Chain(&error), "the alarm could not be kept in the audit; it is tried again");
+                self.record_at = Instant::now() + RETRY;
+            }
         }
     }
 
@@ -503,21 +572,17 @@ impl Watch<'_> {
         }
     }
 
-    async fn write(&self, events: &[Event]) -> Result<(), Refusal> {
+    async fn write(&self, events: &[(Guid, Event)]) -> Result<(), Refusal> {
         let now = self.warden.clock.now();
         let decide = |state: &State| -> Result<Outcome<()>, Refusal> {
             let mut all = Vec::new();
-            for event in events {
-                let (guid, connected) = match event {
-                    Event::Connected(event) => (event.guid, true),
-                    Event::Disconnected(event) => (event.guid, false),
-                    _ => continue,
-                };
-                if state.seen(&guid).is_some_and(|seen| seen.connected) == connected {
+            for (guid, event) in events {
+                let connected = matches!(event, Event::Connected(_));
+                if state.seen(guid).is_some_and(|seen| seen.connected) == connected {
                     continue;
                 }
                 all.push(event.clone());
-                if connected && let Some(device) = state.device(&guid) {
+                if connected && let Some(device) = state.device(guid) {
                     let completed = completion(state, &device.public_key(), now);
                     all.extend(completed.map(|(id, event)| Event::Approval(id, event)));
                 }

@@ -165,6 +165,34 @@ async fn what_happens_is_told_for_live_views() {
 }
 
 #[tokio::test]
+async fn who_came_and_who_left_while_the_log_took_nothing_is_written_afterwards() {
+    let gate = Gate::new();
+    let rig = Rig::start_behind(&gate).await;
+    let machine = Machine::draw("web-1");
+    let identity = rig.enrol(&machine).await;
+    let refused = async |before: usize| {
+        eventually("an append that is refused", async || {
+            (gate.stopped() > before).then_some(())
+        })
+        .await
+        .unwrap();
+    };
+    gate.set(Rule::Refuse("DeviceConnected"));
+    let user = rig.connect(&machine, &identity).await;
+    refused(0).await;
+    gate.set(Rule::Open);
+    rig.wait_for("DeviceConnected", 1).await;
+
+    let before = gate.stopped();
+    gate.set(Rule::Refuse("DeviceDisconnected"));
+    drop(user);
+    refused(before).await;
+    gate.set(Rule::Open);
+    rig.wait_for("DeviceDisconnected", 1).await;
+    assert!(!rig.app.ledger.state().seen(&identity.guid).unwrap().connected);
+}
+
+#[tokio::test]
 async fn the_service_ends_when_one_of_its_tasks_fails() {
     let gate = Gate::new();
     let rig = Rig::start_behind(&gate).await;
