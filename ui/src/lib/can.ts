@@ -24,9 +24,9 @@ export function refusal(session: Session | undefined, right: Right): string | un
   return session && !holds(session, right) ? `You do not hold the right ${right}.` : undefined;
 }
 
-/** The sites that a right of the session reaches; none where it is not held. */
+/** The sites that a right of the session reaches; none where it is not held. A right with limits has a line for each. */
 export function sitesOf(session: Session | undefined, right: string): readonly string[] {
-  return session?.reach.find((line) => line.right === right)?.sites ?? [];
+  return session?.reach.filter((line) => line.right === right).flatMap((line) => line.sites) ?? [];
 }
 
 /** Whether a right is held on every site: what concerns the whole deployment takes that. */

@@ -65,11 +65,12 @@ describe("a session", () => {
     reach: [
       { right: "users.read", sites: ["oslo"] },
       { right: "jobs.run", sites: ["oslo"] },
+      { right: "jobs.run", sites: ["berlin"] },
     ],
   } as Session;
 
   it("does not reach the deployment by a right for some sites", () => {
-    expect(sitesOf(session, "jobs.run")).toEqual(["oslo"]);
+    expect(sitesOf(session, "jobs.run")).toEqual(["oslo", "berlin"]);
     expect(sitesOf(session, "jobs.read")).toEqual([]);
     expect(holdsEverywhere(session, "users.read")).toBe(false);
     expect(pageCan.operators(session)).toBe(false);

@@ -1,7 +1,5 @@
 //! A whole process of a service: up, asked, told to stop.
 
-use std::time::Duration;
-
 use borealis_bus_schema::subjects::Service;
 use borealis_event_store::{OpenOptions, SledLog};
 use borealis_service_kit::control::{self, ControlRequest};
@@ -78,7 +76,7 @@ async fn a_service_stops_by_itself_while_its_bus_is_dead() {
         .unwrap();
     all.bus.kill();
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
-    let ended = tokio::time::timeout(DRAIN + Duration::from_secs(2), running).await;
+    let ended = tokio::time::timeout(DRAIN + DEADLINE, running).await;
     ended.unwrap().unwrap().unwrap();
     SledLog::open(paths.state(Service::Access), OpenOptions::new()).unwrap();
 }
@@ -98,7 +96,7 @@ async fn a_service_whose_bus_dies_while_it_starts_can_be_stopped() {
     let running = tokio::spawn(run_service(main, args));
     let _all = dead.await.unwrap();
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM).unwrap();
-    let ended = tokio::time::timeout(DRAIN + Duration::from_secs(2), running).await;
+    let ended = tokio::time::timeout(DRAIN + DEADLINE, running).await;
     ended.unwrap().unwrap().unwrap();
 }
 

@@ -58,7 +58,7 @@ impl Device {
     /// Decides a renewal whose signature was already verified.
     ///
     /// A device that shows the newest token gets the next one; one that shows the token before gets the newest again,
-    /// since it may not have received it; an older one means that somebody else holds a copy, and ends the family.
+    /// since it may not have received it, or could not keep it; an older one means that somebody else holds a copy, and ends the family.
     /// Without a token, or with one whose 30 days are over, the signature alone renews, but only once the newest token's
     /// 30 days are over too.
     ///
@@ -103,7 +103,8 @@ impl Device {
                 events: Vec::new(),
                 refused: None,
             }),
-            1 => Ok(next(family.newest + 1)),
+            // It lives anew, and has the same number: a device whose disk takes no credentials shows the one before for ever.
+            1 => Ok(next(family.newest)),
             _ => Ok(Renewal {
                 events: vec![DeviceEvent::RefreshFamilyRevoked {
                     guid: self.guid(),

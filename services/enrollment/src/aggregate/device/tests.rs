@@ -183,6 +183,19 @@ fn given_a_long_silence_when_renewed_then_the_signature_is_enough() {
 }
 
 #[test]
+fn given_a_disk_that_keeps_no_credentials_then_the_token_that_is_kept_serves_for_months() {
+    let mut device = given(&[issued()]);
+    for weeks in 0..30 {
+        let at = NOW.plus_ms(weeks * 7 * 24 * 3_600_000);
+        let renewal = device.renew(token(1), at, at).unwrap();
+        assert_eq!(renewal.refused, None, "week {weeks}");
+        renewal.events.iter().for_each(|event| device.evolve(event));
+    }
+    // What the server counts as the newest is what it gave all the time.
+    assert_eq!(device.family.map(|family| family.newest), Some(2));
+}
+
+#[test]
 fn given_a_clock_that_is_off_when_renewed_then_it_is_rejected() {
     for off in [RENEW_SKEW_MS + 1, -RENEW_SKEW_MS - 1] {
         let result = given(&[issued()]).renew(token(1), NOW.plus_ms(off), NOW);
