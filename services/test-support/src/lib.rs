@@ -26,7 +26,7 @@ mod server;
 pub use bus::{TestBus, TestDevice, user_key_pair};
 pub use golden::{Golden, golden_files, pin_all, pinned};
 pub use link::{Flow, Link};
-pub use log::{BeforeAppend, held_up};
+pub use log::{LogHooks, hooked};
 pub use operator::{TestOperator, ask, biscuit_root, narrowed};
 pub use server::{Ready, ServerOptions, TestServer};
 pub use service::{TestService, append, connect, host_facts, isolated, open_store};

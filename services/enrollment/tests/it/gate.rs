@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use borealis_event_store::{Append, AppendError, BoxFuture, EventLog};
-use borealis_test_support::{BeforeAppend, held_up};
+use borealis_test_support::{LogHooks, hooked};
 use tokio::sync::watch;
 
 /// Says what becomes of appends that hold an event of a kind.
@@ -46,7 +46,7 @@ impl Gate {
             gate: self.clone(),
             held: Mutex::new(false),
         };
-        held_up(inner, shut)
+        hooked(inner, Arc::new(shut))
     }
 }
 
@@ -84,8 +84,8 @@ impl Shut {
     }
 }
 
-impl BeforeAppend for Shut {
-    fn before<'a>(&'a self, append: &'a Append) -> BoxFuture<'a, Result<(), AppendError>> {
+impl LogHooks for Shut {
+    fn before_append<'a>(&'a self, append: &'a Append) -> BoxFuture<'a, Result<(), AppendError>> {
         Box::pin(self.pass(append))
     }
 }

@@ -19,7 +19,8 @@ use crate::stored::Stored;
 impl Scheduler {
     /// Cancels a job.
     ///
-    /// Errors: `not_found`, `wrong_state` when it was cancelled before, `storage_failed`.
+    /// Errors: `not_found`, `wrong_state` when it was cancelled before, `conflict` when something else of the job came first,
+    /// `storage_failed`.
     pub async fn jobs_cancel(self: Arc<Self>, ctx: OperatorCtx) -> Reply<JobView> {
         let job = self.job_for(&ctx, Right::JobsCancel)?;
         // A task of its own: whoever asked may go away, and what is durable has its effect.
@@ -48,19 +49,21 @@ impl Scheduler {
         };
         let answer = serde_json::to_vec(&view).map_err(|_| WireError::new(Code::Internal, "no JSON"))?;
         let appended = ctx.append_bytes(self.log.as_ref(), vec![write], answer).await;
-        match &appended {
+        match appended {
             Ok(appended) => *version = appended.last,
-            // An approval or a cancellation follows what was read of a job.
-            Err(AppendError::Conflict { .. }) => {
-                let now_at = self.log.stream_version(&stream);
-                *version = now_at.map_err(|_| WireError::new(Code::StorageFailed, "the store failed"))?;
+            Err(error) => {
+                // An approval or a cancellation came first: the next request decides on what is there now.
+                if matches!(error, AppendError::Conflict { .. }) {
+                    let now_at = self.log.stream_version(&stream);
+                    *version = now_at.map_err(|_| WireError::new(Code::StorageFailed, "the store failed"))?;
+                }
+                return Err(wire_error(&error));
             }
-            Err(error) => return Err(wire_error(error)),
         }
         job.cancelled.store(true, Ordering::Relaxed);
         drop(version);
         // Each open run is looked at and ends, here or on its device; so it is after a restart, too.
         self.hasten((0u32..).zip(&job.slots).map(|(index, _)| job.key(index)));
-        appended.map(|_| view).map_err(|error| wire_error(&error))
+        Ok(view)
     }
 }

@@ -7,7 +7,7 @@ use borealis_bus_schema::subjects::Service;
 use borealis_event_store::{Append, AppendError, BoxFuture};
 use borealis_service_kit::random;
 use borealis_service_kit::run::Deps;
-use borealis_test_support::{BeforeAppend, TestService, eventually, held_up};
+use borealis_test_support::{LogHooks, TestService, eventually, hooked};
 use tokio::sync::Barrier;
 
 use crate::harness::{World, ends};
@@ -20,8 +20,8 @@ struct Together {
     all: Barrier,
 }
 
-impl BeforeAppend for Together {
-    fn before<'a>(&'a self, append: &'a Append) -> BoxFuture<'a, Result<(), AppendError>> {
+impl LogHooks for Together {
+    fn before_append<'a>(&'a self, append: &'a Append) -> BoxFuture<'a, Result<(), AppendError>> {
         Box::pin(async move {
             if append
                 .writes
@@ -47,7 +47,7 @@ async fn a_cancellation_is_answered_alike_twice_and_ends_all_runs_together() {
         let together = Together {
             all: Barrier::new(DEVICES),
         };
-        let log = held_up(Arc::clone(&deps.log), together);
+        let log = hooked(Arc::clone(&deps.log), Arc::new(together));
         borealis_scheduler::build(Deps { log, ..deps }).await
     };
     let scheduler = TestService::start(&world.bus, Service::Scheduler, build).await.unwrap();

@@ -4,10 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use borealis_bus_schema::audit::{Actor, KIND};
 use borealis_bus_schema::codec;
 use borealis_bus_schema::ids::{CorrelationId, OperatorId};
-use borealis_event_store::{
-    Append, Appended, BoxFuture, CommandRecord, EventRecord, Head, OpenOptions, Position, SledLog, StoreError,
-    StreamId, Version,
-};
+use borealis_event_store::{Append, BoxFuture, OpenOptions, SledLog};
+use borealis_test_support::{LogHooks, hooked};
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
 
@@ -85,61 +83,40 @@ async fn the_same_batch_counts_once_also_after_a_restart() {
     assert_eq!(kept(&rig).len(), 4);
 }
 
-/// Is a log whose appends wait until they are let through, and fail while it is told so.
-struct SlowLog {
-    inner: SledLog,
+/// Holds appends up until they are let through, and refuses them while it is told so.
+struct Slow {
     open: watch::Sender<bool>,
     full: AtomicBool,
 }
 
-impl SlowLog {
-    fn before(inner: &SledLog) -> Arc<Self> {
-        Arc::new(Self {
-            inner: inner.clone(),
-            open: watch::Sender::new(false),
+impl Slow {
+    /// Makes a log before another, and what holds it up.
+    fn before(inner: &SledLog, open: bool) -> (Arc<Self>, Arc<dyn EventLog>) {
+        let slow = Arc::new(Self {
+            open: watch::Sender::new(open),
             full: AtomicBool::new(false),
-        })
+        });
+        (Arc::clone(&slow), hooked(Arc::new(inner.clone()), slow))
     }
 }
 
-impl EventLog for SlowLog {
-    fn append(&self, append: Append) -> BoxFuture<'_, Result<Appended, AppendError>> {
+impl LogHooks for Slow {
+    fn before_append<'a>(&'a self, _: &'a Append) -> BoxFuture<'a, Result<(), AppendError>> {
         Box::pin(async move {
             self.open.subscribe().wait_for(|open| *open).await.unwrap();
             if self.full.load(Ordering::SeqCst) {
                 return Err(AppendError::Invalid { reason: "it is full" });
             }
-            self.inner.append(append).await
+            Ok(())
         })
-    }
-    fn read_all(&self, after: Position, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
-        self.inner.read_all(after, limit)
-    }
-    fn read_stream(&self, stream: &StreamId, after: Version, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
-        self.inner.read_stream(stream, after, limit)
-    }
-    fn stream_version(&self, stream: &StreamId) -> Result<Version, StoreError> {
-        self.inner.stream_version(stream)
-    }
-    fn head(&self) -> Head {
-        self.inner.head()
-    }
-    fn subscribe(&self) -> watch::Receiver<Head> {
-        self.inner.subscribe()
-    }
-    fn command(&self, command_id: &[u8; 16]) -> Result<Option<CommandRecord>, StoreError> {
-        self.inner.command(command_id)
-    }
-    fn flush_and_close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.inner.flush_and_close()
     }
 }
 
 #[tokio::test]
 async fn a_repeated_batch_is_answered_once_the_first_is_durable() {
     let rig = rig();
-    let log = SlowLog::before(&rig.store);
-    let recorder = Recorder::new(log.clone(), Arc::new(ManualClock::at(NOW)));
+    let (slow, log) = Slow::before(&rig.store, false);
+    let recorder = Recorder::new(log, Arc::new(ManualClock::at(NOW)));
     let batch = || vec![refused(1, 0), refused(2, 0)];
     let (mut first, mut second) = (
         Box::pin(recorder.handed(batch(), [1; 16])),
@@ -147,7 +124,7 @@ async fn a_repeated_batch_is_answered_once_the_first_is_durable() {
     );
     assert!(first.as_mut().now_or_never().is_none());
     assert!(second.as_mut().now_or_never().is_none(), "it was not durable yet");
-    log.open.send_replace(true);
+    slow.open.send_replace(true);
     assert_eq!((first.await.unwrap(), second.await.unwrap()), (2, 2));
     assert_eq!(kept(&rig).len(), 2);
 }
@@ -155,16 +132,15 @@ async fn a_repeated_batch_is_answered_once_the_first_is_durable() {
 #[tokio::test]
 async fn a_batch_that_could_not_be_kept_is_kept_whole_at_its_repetition() {
     let rig = rig();
-    let log = SlowLog::before(&rig.store);
-    log.open.send_replace(true);
-    log.full.store(true, Ordering::SeqCst);
-    let recorder = Recorder::new(log.clone(), Arc::new(ManualClock::at(NOW)));
+    let (slow, log) = Slow::before(&rig.store, true);
+    slow.full.store(true, Ordering::SeqCst);
+    let recorder = Recorder::new(log, Arc::new(ManualClock::at(NOW)));
     let batch = || vec![refused(1, 0), refused(2, 0)];
     // More often than the limits let one of them through.
     for _ in 0..100 {
         recorder.handed(batch(), [1; 16]).await.unwrap_err();
     }
-    log.full.store(false, Ordering::SeqCst);
+    slow.full.store(false, Ordering::SeqCst);
     assert_eq!(recorder.handed(batch(), [1; 16]).await.unwrap(), 2);
     assert_eq!(kept(&rig).len(), 2);
 }
@@ -172,15 +148,14 @@ async fn a_batch_that_could_not_be_kept_is_kept_whole_at_its_repetition() {
 #[tokio::test]
 async fn what_a_full_disk_refused_is_recorded_once_there_is_room() {
     let rig = rig();
-    let log = SlowLog::before(&rig.store);
-    log.open.send_replace(true);
-    log.full.store(true, Ordering::SeqCst);
-    let recorder = Recorder::new(log.clone(), Arc::new(ManualClock::at(NOW)));
+    let (slow, log) = Slow::before(&rig.store, true);
+    slow.full.store(true, Ordering::SeqCst);
+    let recorder = Recorder::new(log, Arc::new(ManualClock::at(NOW)));
     let records: Vec<AuditRecord> = (0..MAX_UNWRITTEN).map(|_| refused(1, HANDED_WITHIN_MS + 1)).collect();
     recorder.keep(&[refused(2, 1_000)]).await;
     recorder.keep(&records).await;
     recorder.write_counted().await;
-    log.full.store(false, Ordering::SeqCst);
+    slow.full.store(false, Ordering::SeqCst);
     recorder.write_counted().await;
     recorder.write_counted().await;
     let kept = kept(&rig);
