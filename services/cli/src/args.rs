@@ -135,7 +135,7 @@ pub enum Command {
     Devices(DevicesCommand),
     /// Runs a command or a script on devices
     Run(RunArgs),
-    /// Lists, shows, follows and cancels jobs
+    /// Lists, shows, follows, reviews, approves and cancels jobs
     #[command(subcommand)]
     Jobs(JobsCommand),
     /// Shows when schedules fire
