@@ -149,12 +149,17 @@ impl Review {
             return printer.value(self, String::new);
         }
         let asks = &self.asks;
-        let env = asks.env.iter().map(|(name, value)| format!("{name}={value}"));
+        let env = asks.env.iter().map(|(name, value)| format!("{name}={value:?}"));
+        let args = asks.args.iter().map(|arg| format!("{arg:?}"));
+        let language = asks
+            .language
+            .map_or_else(|| "-".to_owned(), |language| language.as_str().to_owned());
         printer.line(&print::sheet(&[
             ("job", self.job.to_string()),
             ("made by", self.created_by.clone()),
             ("what", format!("{}.{} as {}", asks.role, asks.verb, asks.context)),
-            ("arguments", asks.args.join(" ")),
+            ("language", language),
+            ("arguments", args.collect::<Vec<_>>().join(" ")),
             ("environment", env.collect::<Vec<_>>().join(" ")),
             ("timeout", print::duration(asks.timeout_ms)),
             ("devices", self.devices.len().to_string()),
