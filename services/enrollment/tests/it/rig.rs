@@ -206,9 +206,14 @@ impl Rig {
         self.events().iter().filter(|event| event.kind == kind).count()
     }
 
-    /// Waits until the log holds that many events of a kind.
+    /// Waits until the log holds that many events of a kind and the service has taken them in, which it does a moment later.
     pub async fn wait_for(&self, kind: &str, count: usize) {
-        let found = eventually(kind, async || (self.count(kind) >= count).then_some(())).await;
+        let found = eventually(kind, async || {
+            let events = self.events();
+            let last = events.iter().filter(|event| event.kind == kind).nth(count - 1)?;
+            (self.app.ledger.state().position() >= last.position).then_some(())
+        })
+        .await;
         if let Err(error) = found {
             let kinds: Vec<String> = self.events().into_iter().map(|event| event.kind).collect();
             panic!("{error}; the log holds {kinds:?}");
