@@ -128,10 +128,10 @@ impl Ledger {
 
     /// Decides what is due at an instant that claims to be now.
     pub fn decide(&self, schedule: &Schedule, policy: Policy, now: Timestamp) -> Decision {
-        let mut ledger = self.clone();
-        ledger.reopen(now);
-        let spans = ledger.take(now);
         let on_time = now.plus_ms(-policy.grace_ms.max(0)).plus_ms(-1);
+        let mut ledger = self.clone();
+        ledger.reopen(on_time);
+        let spans = ledger.take(now);
 
         let mut run: Vec<Due> = Vec::new();
         let mut late = Vec::new();
@@ -182,9 +182,10 @@ impl Ledger {
 
     /// Opens what was let go by a clock that was ahead of this one.
     ///
-    /// A span that ends after now cannot have passed: it was judged by a wrong clock, as a whole.
-    fn reopen(&mut self, now: Timestamp) {
-        let opened = self.let_go.extract_if(.., |span| span.until > now);
+    /// A span was let go because it was late, and what ends behind `on_time`, the last instant that is late now, is not: it
+    /// was judged by a wrong clock, as a whole.
+    fn reopen(&mut self, on_time: Timestamp) {
+        let opened = self.let_go.extract_if(.., |span| span.until > on_time);
         self.open.extend(opened);
         self.open.sort_unstable_by_key(|span| span.after);
     }

@@ -179,6 +179,18 @@ const KINDS: [&str; 5] = [
     "cron:0,20,40 */2 * * *",
 ];
 
+/// The clock is right again when a firing that it let go while it was ahead has come, and is not late yet.
+#[test]
+fn what_was_let_go_as_late_and_is_not_late_yet_runs() {
+    follow(
+        KINDS[3],
+        "Europe/Stockholm",
+        Misfire::RunAll(3),
+        &[(HOUR, 51), (TEN_YEARS, 48)],
+    )
+    .unwrap();
+}
+
 proptest! {
     #[test]
     fn jumping_clocks_run_nothing_twice_and_swallow_nothing(
