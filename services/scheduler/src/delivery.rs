@@ -6,13 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use borealis_bus_schema::audit::{Actor, Outcome};
 use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::{Code, Retry, Side};
-use borealis_bus_schema::forms::{Form, Signed};
+use borealis_bus_schema::forms::Signed;
 use borealis_bus_schema::ids::JobId;
 use borealis_bus_schema::messages::device::{Accepted, RunResult};
 use borealis_bus_schema::messages::scheduler::{CreateJob, RunState};
@@ -30,29 +29,13 @@ use tracing::{debug, warn};
 
 use crate::book::{Job, RunKey, Slot, Target};
 use crate::commit;
-use crate::devices::Device;
 use crate::orders::{self, Act, Ends, SecondWarrant, Wanted, Warrant};
-use crate::run::{Command, End};
+use crate::run::Command;
 use crate::scheduler::Scheduler;
+use crate::steps::{self, Ended, Look, OUTPUT_AGAIN_MS, Sight, Taken, pause_ms};
 
 const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
 const SIGN_TIMEOUT: Duration = Duration::from_secs(20);
-/// How often a device is asked after a run that it has, in milliseconds.
-const ASK_AGAIN_MS: i64 = 30_000;
-/// How often a device is told again to end a run, in milliseconds.
-const CANCEL_AGAIN_MS: i64 = 5_000;
-/// How often a run is looked at whose device is away, in milliseconds.
-const AWAY_MS: i64 = 60_000;
-/// How long a run is left alone whose device cannot be judged, because enrollment's newest word is too old, in milliseconds.
-const STALE_AGAIN_MS: i64 = 1_000;
-/// How long after its life and its timeout a run that nobody reports on is given up, in milliseconds.
-const GIVE_UP_MS: i64 = 24 * 3_600_000;
-/// How often a finished run is asked after while its output is on the way.
-const OUTPUT_TRIES: u32 = 30;
-/// How long a run that may have been ordered is left waiting behind its life, in milliseconds.
-const EXPIRY_GRACE_MS: i64 = 60_000;
-/// How many characters of a device's own words are kept.
-const WORDS: usize = 1_000;
 const MAX_ORDERS_AT_ONCE: usize = 4_096;
 
 /// Is how many orders the signer is asked for at once, at most: the devices of one part work while the next one is signed.
@@ -89,37 +72,6 @@ impl Paper {
 
 /// Is a job with those of its runs that want an order, by their place in the job.
 type Batch = (Arc<Job>, Vec<(u32, Wanted)>);
-
-/// Says what a run needs that is looked at.
-enum Look {
-    /// Nothing, until something happens.
-    Nothing,
-    /// Another look, so many milliseconds later.
-    Later(i64),
-    /// Steps that are written down before anything else.
-    Write(Vec<Command>),
-    /// An order.
-    Order(Act),
-}
-
-impl Look {
-    fn end(state: RunState, now: Timestamp, reason: String, code: Option<Code>) -> Self {
-        Look::Write(vec![Command::End(End::without_device(state, now, Some(reason), code))])
-    }
-}
-
-/// Is a device's verified word on how a run ended.
-pub struct Ended {
-    /// How it ended.
-    pub end: End,
-    /// Whether the device sent more output than is kept.
-    pub output_missing: bool,
-}
-
-/// Returns how long to wait after a try that failed: one second, doubled each time, a minute at most.
-fn pause_ms(tries: u32) -> i64 {
-    1_000i64.saturating_mul(1 << tries.min(6)).min(60_000)
-}
 
 impl Scheduler {
     /// Looks after open runs until the service stops; begins once it knows what devices there are now.
@@ -209,17 +161,7 @@ impl Scheduler {
                 tokio::spawn(Arc::clone(self).settle(Arc::clone(job), key));
                 None
             }
-            Look::Order(act) => {
-                slot.in_flight = true;
-                slot.ordered |= act == Act::Begin;
-                Some(Wanted {
-                    run: slot.run,
-                    attempt: slot.state.attempt,
-                    guid: target.guid,
-                    act,
-                    order: random::id(),
-                })
-            }
+            Look::Order(act) => Some(steps::want(&mut slot, target.guid, act, random::id())),
         }
     }
 
@@ -247,94 +189,12 @@ impl Scheduler {
 
     /// Decides what an open run needs now.
     fn look(&self, job: &Job, target: &Target, slot: &mut Slot, now: Timestamp) -> Look {
-        if slot.state.end.is_some() {
-            return Look::Nothing;
-        }
-        if slot.in_flight {
-            slot.look_again = true;
-            return Look::Nothing;
-        }
-        if job.cancelled.load(Ordering::Relaxed) && !slot.state.cancel_requested {
-            // A ping has nothing to end on its device.
-            let ordered = slot.ordered && job.created.what.script_digest.is_some();
-            return Look::Write(vec![Command::Cancel { at: now, ordered }]);
-        }
-        let ends = job.created.expires_at;
-        if job.awaits_approval() && !slot.state.cancel_requested {
-            if now >= ends {
-                let reason = "no other operator approved the job in time".to_owned();
-                return Look::end(RunState::Expired, now, reason, None);
-            }
-            slot.held = Some(
-                "the job is on more devices than its author's limit; another operator has to approve it".to_owned(),
-            );
-            return Look::Later(ends.since_ms(now).clamp(0, AWAY_MS));
-        }
         let device = self.devices.get(&target.guid);
-        let queued = slot.state.state == RunState::Queued;
-        // A device that may have the order gets a while to say so.
-        let grace_ms = if slot.ordered { EXPIRY_GRACE_MS } else { 0 };
-        if queued && now >= ends.plus_ms(grace_ms) {
-            let (state, reason) = if slot.state.cancel_requested {
-                (
-                    RunState::Cancelled,
-                    "an operator cancelled it, and its device did not come in time",
-                )
-            } else {
-                (RunState::Expired, "its device did not come in time")
-            };
-            return Look::end(state, now, reason.to_owned(), None);
-        }
-        if !queued
-            && now.since_ms(ends) > GIVE_UP_MS.saturating_add(i64::try_from(job.created.what.timeout_ms).unwrap_or(0))
-        {
-            let reason = "its device took it and never reported how it ended".to_owned();
-            return Look::end(RunState::Interrupted, now, reason, None);
-        }
-        let away_ms = if queued {
-            ends.plus_ms(grace_ms).since_ms(now).clamp(0, AWAY_MS)
-        } else {
-            AWAY_MS
+        let sight = Sight {
+            device: device.as_deref(),
+            is_fresh: self.devices_are_fresh(),
         };
-        let Some(device) = device else {
-            return Look::Later(away_ms);
-        };
-        slot.held = held(&device);
-        // What the old key's journal knew nobody knows any more: an order that may have gone out is not sent again.
-        let is_lost = device.replaced_at.is_some_and(|at| job.created.created_at <= at);
-        if is_lost && (slot.ordered || !queued) {
-            let reason = "the machine was enrolled anew with another key before it told how the run ended".to_owned();
-            return Look::end(RunState::Interrupted, now, reason, None);
-        }
-        // A run that began in time and outlives its order's time is asked after no more; its device tells how it ended.
-        let asked = slot.state.cancel_requested || now < ends;
-        let acts = match device.status {
-            DeviceStatus::Active => device.online && asked,
-            DeviceStatus::Quarantined => false,
-            DeviceStatus::Revoked | DeviceStatus::Decommissioned => true,
-        };
-        if acts && !self.devices_are_fresh() {
-            // What is known may be history: a device that was shut out may be let in again further on.
-            return Look::Later(away_ms.min(STALE_AGAIN_MS));
-        }
-        let state = if queued {
-            RunState::Refused
-        } else {
-            RunState::Interrupted
-        };
-        match device.status {
-            DeviceStatus::Active if acts && slot.state.cancel_requested => Look::Order(Act::Cancel),
-            DeviceStatus::Active if acts => Look::Order(Act::Begin),
-            DeviceStatus::Active | DeviceStatus::Quarantined => Look::Later(away_ms),
-            DeviceStatus::Revoked => {
-                let reason = because("the device was revoked", &device);
-                Look::end(state, now, reason, Some(Code::DeviceRevoked))
-            }
-            DeviceStatus::Decommissioned => {
-                let reason = because("the device was decommissioned", &device);
-                Look::end(state, now, reason, Some(Code::DeviceDecommissioned))
-            }
-        }
+        steps::look(job, slot, sight, now)
     }
 
     /// Has runs of one job signed, part by part, and sends each order to its device while the next part is signed.
@@ -537,44 +397,21 @@ impl Scheduler {
     async fn accepted(&self, job: &Arc<Job>, index: u32, wanted: &Wanted, accepted: Accepted) {
         let Some((slot, key)) = slot_of(job, index) else { return };
         let mut slot = slot.lock().await;
-        slot.in_flight = false;
-        slot.hint = None;
-        if slot.state.end.is_some() {
-            return;
-        }
         let now = self.clock.now();
-        if accepted.run != wanted.run {
-            self.appoint(key, now.plus_ms(pause_ms(1)).unix_ms());
-            return;
-        }
-        let mut commands = vec![Command::Deliver { at: now }];
-        if accepted.state == RunState::Running {
-            commands.push(Command::Start { at: now });
-        }
-        let result = accepted.result.as_ref().filter(|_| accepted.state.is_final());
-        if let Some(Ok(ended)) = result.map(|result| self.open_result(job, index, &slot, result)) {
-            // The answer may overtake output that the device still sends; after some tries what is missing never comes.
-            let kept = slot.state.stdout.bytes + slot.state.stderr.bytes;
-            let (waits, seen) = slot.output_waits;
-            slot.output_waits = if kept > seen { (0, kept) } else { (waits + 1, seen) };
-            if ended.output_missing && slot.output_waits.0 < OUTPUT_TRIES {
+        let open = |slot: &Slot, result: &Signed| self.open_result(job, index, slot, result).ok();
+        match steps::take_answer(&mut slot, wanted, &accepted, open, now) {
+            Taken::Nothing => {}
+            Taken::Later(wait_ms) => self.appoint(key, now.plus_ms(wait_ms).unix_ms()),
+            Taken::WaitForOutput(commands) => {
                 self.put(job, key, &mut slot, commands, now).await;
-                self.appoint(key, now.plus_ms(1_000).unix_ms());
-                return;
+                self.appoint(key, now.plus_ms(OUTPUT_AGAIN_MS).unix_ms());
             }
-            commands.push(Command::End(ended.end));
-        }
-        slot.tries = 0;
-        if self.put(job, key, &mut slot, commands, now).await && slot.state.end.is_none() {
-            // A run that an operator ended meanwhile hears of it at once, and is asked after soon.
-            let again = std::mem::take(&mut slot.look_again);
-            let wait_ms = match (slot.state.cancel_requested, wanted.act) {
-                _ if again => 0,
-                (true, Act::Begin) => 0,
-                (true, Act::Cancel) => CANCEL_AGAIN_MS,
-                (false, _) => ASK_AGAIN_MS,
-            };
-            self.appoint(key, now.plus_ms(wait_ms).unix_ms());
+            Taken::Write(commands) => {
+                if self.put(job, key, &mut slot, commands, now).await && slot.state.end.is_none() {
+                    let wait_ms = steps::again_ms(&mut slot, wanted.act);
+                    self.appoint(key, now.plus_ms(wait_ms).unix_ms());
+                }
+            }
         }
     }
 
@@ -582,54 +419,25 @@ impl Scheduler {
     async fn not_sent(&self, job: &Arc<Job>, index: u32, error: &WireError, final_word: bool) {
         let Some((slot, key)) = slot_of(job, index) else { return };
         let mut slot = slot.lock().await;
-        slot.in_flight = false;
-        if slot.state.end.is_some() {
-            return;
-        }
         let now = self.clock.now();
-        if final_word && slot.state.state == RunState::Queued {
-            let end = End::without_device(RunState::Refused, now, Some(short(&error.message)), Some(error.code));
-            self.put(job, key, &mut slot, vec![Command::End(end)], now).await;
-            return;
+        match steps::not_sent(&mut slot, error, final_word, now) {
+            Look::Nothing | Look::Order(_) => {}
+            Look::Later(wait_ms) => self.appoint(key, now.plus_ms(wait_ms).unix_ms()),
+            Look::Write(commands) => {
+                self.put(job, key, &mut slot, commands, now).await;
+            }
         }
-        slot.tries = slot.tries.saturating_add(1);
-        slot.hint = Some(short(&error.to_string()));
-        if std::mem::take(&mut slot.look_again) {
-            slot.tries = 0;
-            self.appoint(key, now.unix_ms());
-            return;
-        }
-        self.appoint(key, now.plus_ms(pause_ms(slot.tries - 1)).unix_ms());
     }
 
     /// Verifies a device's final word on a run.
     ///
-    /// Errors: `result_signature_invalid` for another key, `conflict` for another run.
+    /// Errors: `not_found` for no run or device; those of [`steps::open_result`].
     pub fn open_result(&self, job: &Job, index: u32, slot: &Slot, result: &Signed) -> Result<Ended, WireError> {
         let target = job.target(index);
         let target = target.ok_or_else(|| WireError::new(Code::NotFound, "there is no such run"))?;
         let device = self.devices.get(&target.guid);
         let device = device.ok_or_else(|| WireError::new(Code::NotFound, "there is no such device"))?;
-        let result: RunResult = result
-            .open(&device.public_key, Form::Result)
-            .map_err(|_| WireError::new(Code::ResultSignatureInvalid, "the result is not signed by this device"))?;
-        if result.guid != target.guid || result.run != slot.run || result.attempt != slot.state.attempt {
-            return Err(WireError::new(Code::Conflict, "the result is of another run"));
-        }
-        let output_missing =
-            result.stdout_bytes > slot.state.stdout.bytes || result.stderr_bytes > slot.state.stderr.bytes;
-        let end = End {
-            state: result.state,
-            exit_code: result.exit_code,
-            signal: result.signal,
-            started_at: result.started_at,
-            ended_at: result.ended_at,
-            duration_ms: Some(result.duration_ms),
-            truncated: result.truncated || output_missing,
-            reason: result.reason.as_deref().map(short),
-            code: result.code,
-        };
-        Ok(Ended { end, output_missing })
+        steps::open_result(&device, target.guid, slot, result)
     }
 
     /// Puts commands to a locked run; closes it when it is over, tries again later when the store refuses.
@@ -665,21 +473,6 @@ impl Scheduler {
     }
 }
 
-/// Says why a run of a quarantined device waits.
-fn held(device: &Device) -> Option<String> {
-    (device.status == DeviceStatus::Quarantined)
-        .then(|| because("the device is quarantined; the run waits until it is released", device))
-}
-
-/// Adds to a sentence what an operator said of the device's status.
-fn because(sentence: &str, device: &Device) -> String {
-    if device.status_reason.is_empty() {
-        sentence.to_owned()
-    } else {
-        short(&format!("{sentence}: {}", device.status_reason))
-    }
-}
-
 /// Tells whether the signer refused for a device's sake. That is no last word: a quarantine may end, and the signer may
 /// know of an enrolment or a return a moment later than this service, whose own view ends the runs of devices that are shut out.
 const fn is_of_device(code: Code) -> bool {
@@ -698,23 +491,7 @@ const fn is_of_one(code: Code) -> bool {
         )
 }
 
-/// Keeps a device's words short enough for an event and a page.
-fn short(words: &str) -> String {
-    words.chars().take(WORDS).collect()
-}
-
 fn slot_of(job: &Arc<Job>, index: u32) -> Option<(&tokio::sync::Mutex<Slot>, RunKey)> {
     let slot = job.slot(index)?;
     Some((slot, job.key(index)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_to_a_minute() {
-        let pauses: Vec<_> = (0..8).map(pause_ms).collect();
-        assert_eq!(pauses, vec![1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
-    }
 }

@@ -25,6 +25,7 @@ pub mod devices;
 pub mod files;
 pub mod orders;
 pub mod output;
+pub mod steps;
 pub mod targets;
 
 pub mod scheduler;

@@ -21,6 +21,7 @@ use crate::job;
 use crate::orders::Warrant;
 use crate::output::OutputFiles;
 use crate::run;
+use crate::steps;
 use crate::stored::{Stored, StoredError};
 use crate::targets::{self, TargetsError};
 
@@ -99,11 +100,10 @@ impl Scheduler {
         let now = self.clock.now().unix_ms();
         let open = self.book.open_runs();
         for key in &open {
-            // Nobody remembers whether its order went out.
             if let Some(job) = self.book.job(&key.job)
                 && let Some(slot) = job.slot(key.index)
             {
-                slot.lock().await.ordered = !job.awaits_approval();
+                steps::resume(&job, &mut *slot.lock().await);
             }
         }
         let mut agenda = self.agenda.lock();

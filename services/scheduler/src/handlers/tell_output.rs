@@ -9,15 +9,16 @@ use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_service_kit::service::Tell;
 
 use super::no_such_run;
-use crate::run::{Command, Place, Rejection, place_of};
+use crate::run::{Place, Rejection, place_of};
 use crate::scheduler::Scheduler;
+use crate::steps;
 
 impl Scheduler {
     /// Keeps a piece of output and says where to go on.
     ///
     /// Errors: `not_found` for another device's run, `too_large`, `wrong_state` when the run is over, `storage_failed`.
     pub async fn tell_output(self: Arc<Self>, told: Tell) -> Reply<OutputKept> {
-        let tell: TellOutput = told.decode()?;
+        let mut tell: TellOutput = told.decode()?;
         if tell.data.len() > OUTPUT_CHUNK_BYTES {
             return Err(WireError::new(
                 Code::TooLarge,
@@ -52,9 +53,12 @@ impl Scheduler {
             return Err(WireError::new(Code::TooLarge, "the run's output is at its limit"));
         }
         let inline = match place {
-            Place::Log => Some(tell.data),
+            Place::Log => Some(std::mem::take(&mut tell.data)),
             Place::File(at) => {
-                let kept = self.output.append(tell.run, tell.stream, at, tell.data).await;
+                let kept = self
+                    .output
+                    .append(tell.run, tell.stream, at, std::mem::take(&mut tell.data))
+                    .await;
                 kept.map_err(|error| {
                     tracing::error!(error = &error as &dyn std::error::Error, "output cannot be kept");
                     let code = if error.is_full() {
@@ -67,17 +71,7 @@ impl Scheduler {
                 None
             }
         };
-        let command = Command::Output {
-            stream: tell.stream,
-            offset: tell.offset,
-            size_bytes,
-            inline,
-        };
-        let mut commands = vec![command];
-        if slot.state.end.is_none() {
-            // Whoever sends output runs: the hint that says so may have been lost.
-            commands.splice(0..0, [Command::Deliver { at: now }, Command::Start { at: now }]);
-        }
+        let commands = steps::take_output(&slot.state, &tell, size_bytes, inline, now);
         if self.put(&job, key, &mut slot, commands, now).await {
             Ok(answer(slot.state.kept(tell.stream).bytes))
         } else {

@@ -12,8 +12,8 @@ use borealis_service_kit::service::Tell;
 
 use super::no_such_run;
 use crate::book::Job;
-use crate::run::Command;
 use crate::scheduler::Scheduler;
+use crate::steps;
 
 impl Scheduler {
     /// Records how a run ended, also one that was taken for expired; a repetition is answered like the first.
@@ -29,10 +29,8 @@ impl Scheduler {
         let mut slot = job.slot(index).ok_or_else(no_such_run)?.lock().await;
         let end = self.open_result(&job, index, &slot, &tell.result)?.end;
         let now = self.clock.now();
-        let commands = match &slot.state.end {
-            None => vec![Command::Deliver { at: now }, Command::End(end)],
-            Some(before) if before.gives_way_to(&end) => vec![Command::End(end)],
-            Some(_) => return Ok(ResultKept { run: named.run }),
+        let Some(commands) = steps::take_result(&slot.state, end, now) else {
+            return Ok(ResultKept { run: named.run });
         };
         if self.put(&job, job.key(index), &mut slot, commands, now).await {
             Ok(ResultKept { run: named.run })

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use borealis_bus_schema::messages::device::{ResultKept, TellState};
-use borealis_bus_schema::messages::scheduler::RunState;
 use borealis_bus_schema::reply::Reply;
 use borealis_service_kit::service::Tell;
 
 use super::no_such_run;
-use crate::run::Command;
 use crate::scheduler::Scheduler;
+use crate::steps;
 
 impl Scheduler {
     /// Moves a run forward; a hint that says nothing new changes nothing.
@@ -20,11 +19,8 @@ impl Scheduler {
         let (job, index) = self.run_of_device(&tell.run, &told.guid)?;
         let mut slot = job.slot(index).ok_or_else(no_such_run)?.lock().await;
         let now = self.clock.now();
-        let mut commands = vec![Command::Deliver { at: now }];
-        if tell.state == RunState::Running {
-            commands.push(Command::Start { at: tell.at });
-        }
-        if slot.state.end.is_none() && !tell.state.is_final() {
+        let commands = steps::take_state(&slot.state, &tell, now);
+        if !commands.is_empty() {
             self.put(&job, job.key(index), &mut slot, commands, now).await;
         }
         Ok(ResultKept { run: tell.run })
