@@ -5,22 +5,37 @@
 
 use borealis_bus_schema::factor::{Factor, otpauth, recovery_codes, totp_secret};
 use borealis_bus_schema::forms::{Form, PublicKey, SignatureBytes, sha256};
-use borealis_bus_schema::ids::{CommandId, SessionId};
+use borealis_bus_schema::ids::{CommandId, Guid, SessionId};
 use borealis_bus_schema::installer_code::InstallerCode;
+use borealis_bus_schema::messages::scheduler::devices_digest;
 use borealis_bus_schema::operator::{OperatorCall, Proof};
+use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::seeds::{LinkSecret, LinkUse, Registered};
 use borealis_bus_schema::time::Timestamp;
 use ed25519_dalek::SigningKey;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 const FILE: &str = include_str!("../../ui/src/api/signing.vector.json");
 
 #[derive(Deserialize)]
 struct Vectors {
     requests: Vec<Request>,
+    approval: Approval,
     factor: SecondFactor,
     installer_code: Minted,
     link: Link,
+}
+
+#[derive(Deserialize)]
+struct Approval {
+    method: String,
+    path: String,
+    body: String,
+    devices: BTreeSet<Guid>,
+    request_digest: Digest,
+    devices_digest: Digest,
+    review: Digest,
 }
 
 #[derive(Deserialize)]
@@ -99,6 +114,21 @@ fn call_of(request: &Request) -> OperatorCall {
         proof: None,
         peer: "127.0.0.1".into(),
     }
+}
+
+#[test]
+fn both_sides_name_the_same_in_an_approval() {
+    let given = vectors().approval;
+    let call = OperatorCall {
+        method: given.method,
+        path: given.path,
+        body: given.body.into_bytes(),
+        proof: None,
+        peer: String::new(),
+    };
+    let (request, devices) = (Digest(call.digest()), devices_digest(&given.devices));
+    assert_eq!((request, devices), (given.request_digest, given.devices_digest));
+    assert_eq!(Digest::of(&[request.0, devices.0].concat()), given.review);
 }
 
 #[test]

@@ -443,6 +443,61 @@ async function scenario() {
     await button("Log in", guest).waitFor();
   });
 
+  await step("a role with a limit: whoever has it asks, another operator approves exactly that, and then it runs", async () => {
+    await nav("Operators").click();
+    await page.getByRole("tab", { name: "Roles" }).click();
+    await button("Make role").click();
+    const role = page.getByRole("dialog", { name: "Make a role" });
+    await role.getByLabel("Name").fill("careful");
+    for (const right of ["devices.read", "jobs.read", "jobs.run", "jobs.cancel"]) {
+      await role.getByRole("checkbox", { name: right }).check();
+    }
+    await role.getByLabel("Devices of a job without approval").fill("0");
+    await look("role-limit");
+    await button("Make role", role).click();
+    await page.getByRole("row", { name: /^careful .*jobs\.run.* 0 devices/ }).waitFor();
+    await page.getByRole("tab", { name: "Operators" }).click();
+    await button(`Manage ${INVITED}`).click();
+    const user = page.getByRole("dialog", { name: `Operator ${INVITED}` });
+    await user.getByRole("checkbox", { name: "careful" }).check();
+    await button("Save roles", user).click();
+    await page.getByText(`The roles of ${INVITED} are saved.`).waitFor();
+    await button("Close", user).last().click();
+
+    await guest.getByLabel("User name").fill(INVITED);
+    await guest.getByLabel("Password", { exact: true }).fill(INVITED_PASSWORD);
+    await button("Log in", guest).click();
+    const guestNav = guest.getByRole("navigation", { name: "Main" });
+    await guestNav.getByRole("link", { name: "Devices" }).click();
+    await guest.getByRole("checkbox", { name: `Select ${hostname}` }).check();
+    await guest.getByRole("button", { name: /^Run on 1/ }).click();
+    await guest.getByText("Waits for another operator's approval: you may run on 0 devices alone.").waitFor();
+    await guest.getByRole("textbox", { name: "Script" }).click();
+    await guest.keyboard.insertText("echo two-of-us-agreed\n");
+    await button("Run", guest).click();
+    await guest.getByText(/Nobody approves what they asked for themselves/).waitFor();
+    assert.equal(await guest.getByRole("button", { name: /^Approve/ }).count(), 0, "one's own job is not approved");
+    const path = new URL(guest.url()).pathname;
+
+    await nav("Home").click();
+    await page.getByRole("region", { name: "Jobs that wait for another operator's approval" }).getByRole("link").click();
+    await page.waitForURL(`**${path}`);
+    assert.equal(await page.getByTestId("review-script").textContent(), "echo two-of-us-agreed\n");
+    const digest = await page.getByTestId("review-digest").textContent();
+    await look("review");
+    const printed = JSON.parse(await cli("cli-review", ["jobs", "review", path.split("/").at(-1), "--json"]));
+    assert.equal(digest, printed.review, "page and command line name the same");
+    await button("Approve on 1 device").click();
+    await page.getByRole("log", { name: "stdout" }).getByText("two-of-us-agreed").waitFor();
+    await page.getByText(`approved by ${USERNAME}`).waitFor();
+    await guest.getByRole("log", { name: "stdout" }).getByText("two-of-us-agreed").waitFor();
+    await button(`Operator ${INVITED}`, guest).click();
+    await button("Log out", guest).click();
+    await button("Log in", guest).waitFor();
+    await button(`Operator ${USERNAME}`).click();
+    await page.getByRole("link", { name: "Your account" }).click();
+  });
+
   await step("an API token made in the page serves the command line, until it is revoked", async () => {
     await button("Make token").click();
     const dialog = page.getByRole("dialog", { name: "Make an API token" });
@@ -507,7 +562,7 @@ async function scenario() {
     await nav("Audit").click();
     const row = (verb, who, outcome) => page.getByRole("row", { name: `${verb}, ${who}, ${outcome}`, exact: true });
     for (const verb of ["users-invite", "sites-create", "roles-create", "sessions-end", "tokens-create", "tokens-revoke", "users-disable"]) {
-      await row(verb, USERNAME, "Accepted").waitFor();
+      await row(verb, USERNAME, "Accepted").first().waitFor();
     }
     await row("users-list", INVITED, "right_missing").waitFor();
     await look("audit");

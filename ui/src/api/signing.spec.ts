@@ -1,7 +1,7 @@
 // @vitest-environment node
 import { describe, expect, it } from "vitest";
 import { base64url, concat, fromBase64, fromHex, hex, utf8 } from "./encoding";
-import { keyBinding, requestBytes, signatureHeader } from "./signing";
+import { devicesDigest, keyBinding, requestBytes, requestDigest, signatureHeader } from "./signing";
 import vector from "./signing.vector.json";
 
 const PKCS8_HEAD = fromHex("302e020100300506032b657004220420");
@@ -33,6 +33,16 @@ describe("the signature over a request", () => {
       { issued_at: "2026-11-22T10:00:00.001Z" },
     ]) {
       expect(hex(await requestBytes({ ...request, ...change }))).not.toBe(plain);
+    }
+  });
+});
+
+describe("what an approval names", () => {
+  it("is the vector's", async () => {
+    const given = vector.approval;
+    expect(hex(await requestDigest({ ...given, body: utf8(given.body) }))).toBe(given.request_digest);
+    for (const guids of [given.devices, given.devices.toReversed(), [...given.devices, ...given.devices]]) {
+      expect(hex(await devicesDigest(guids))).toBe(given.devices_digest);
     }
   });
 });

@@ -3,10 +3,11 @@
 // The signed bytes begin with 0xFF and a context, so that no signed form passes for another. `signing.vector.json`
 // pins them: the services check the same vector.
 
-import { base64url, concat, lengthPrefixed, utf8, type Bytes } from "./encoding";
+import { base64url, concat, fromHex, lengthPrefixed, utf8, type Bytes } from "./encoding";
 
 const FORM_MARK = Uint8Array.of(0xff);
 const REQUEST_CONTEXT = "borealis/request/v1";
+const DEVICES_CONTEXT = "borealis devices";
 const BINDING_CONTEXT = "borealis/session-binding/v1";
 
 export interface SignedRequest {
@@ -23,7 +24,7 @@ export interface SignedRequest {
 
 /** Makes the exact bytes that the session key signs. */
 export async function requestBytes(request: SignedRequest): Promise<Bytes> {
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", request.body));
+  const digest = await sha256(request.body);
   return concat([
     FORM_MARK,
     utf8(REQUEST_CONTEXT),
@@ -34,6 +35,22 @@ export async function requestBytes(request: SignedRequest): Promise<Bytes> {
     lengthPrefixed(utf8(request.command_id)),
     lengthPrefixed(utf8(request.issued_at)),
   ]);
+}
+
+/** Digests what makes two requests the same command: method, path and body. */
+export async function requestDigest(request: Pick<SignedRequest, "method" | "path" | "body">): Promise<Bytes> {
+  const fields = [utf8(request.method), utf8(request.path), request.body].map(lengthPrefixed);
+  return sha256(concat([FORM_MARK, utf8(REQUEST_CONTEXT), ...fields]));
+}
+
+/** Digests the devices of a job, given by their GUIDs in any order. */
+export async function devicesDigest(guids: readonly string[]): Promise<Bytes> {
+  const plain = [...new Set(guids.map((guid) => guid.replaceAll("-", "")))].toSorted();
+  return sha256(concat([utf8(DEVICES_CONTEXT), ...plain.map(fromHex)]));
+}
+
+export async function sha256(bytes: Bytes): Promise<Bytes> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
 }
 
 /** Makes the value of the header `Borealis-Signature`. */

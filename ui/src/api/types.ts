@@ -51,6 +51,8 @@ export interface Session {
 export interface RightOnSites {
   right: string;
   sites: string[];
+  /** How many devices a job there may have without another operator's approval; nothing without a limit. */
+  max_devices?: number | null;
 }
 
 export const USER_STATES = ["invited", "active", "disabled", "deleted"] as const;
@@ -74,6 +76,8 @@ export interface Role {
   name: string;
   description: string;
   rights: RightOnSites[];
+  /** On how many devices a job may be without another operator's approval; null without a limit. */
+  max_devices: number | null;
   /** Whether it can be changed: a fixed one cannot. */
   fixed: boolean;
   users: number;
@@ -302,6 +306,17 @@ export interface Job {
   counts: Partial<Record<RunState, number>>;
   state: "awaiting_approval" | "active" | "done";
   cancelled: boolean;
+  /** Who approved it, where it took another operator's approval and has it. */
+  approved_by?: string;
+}
+
+/** What a job asks for that takes another operator's approval: its author's request, byte by byte. */
+export interface AskedJob {
+  job: string;
+  created_by: string;
+  method: string;
+  path: string;
+  body_base64: string;
 }
 
 export interface Run {

@@ -108,4 +108,26 @@ export const deviceCan = {
 
 export const jobCan = {
   cancel: (job: Job): boolean => job.state !== "done" && !job.cancelled,
+  /** Whether it waits for another operator's approval. */
+  review: (job: Job): boolean => job.state === "awaiting_approval" && !job.cancelled,
+  /** Whether this operator asked for it, and so is not the one who approves it. */
+  isOwn: (job: Pick<Job, "created_by">, session: Session | undefined): boolean => job.created_by === session?.username,
 };
+
+/**
+ * On how many devices of these sites a job may be without another operator's approval; null where there is no limit.
+ *
+ * On each site the largest limit counts of those that fit it, and of all sites the strictest.
+ */
+export function jobLimit(session: Session | undefined, sites: Iterable<string>): number | null {
+  const lines = session?.reach.filter((line) => line.right === "jobs.run") ?? [];
+  let strictest: number | null = null;
+  for (const site of new Set(sites)) {
+    const limits = lines
+      .filter((line) => line.sites.includes(site) || line.sites.includes(EVERYWHERE))
+      .map((line) => line.max_devices ?? Infinity);
+    const limit = Math.max(...limits);
+    if (limits.length > 0 && limit < (strictest ?? Infinity)) strictest = limit;
+  }
+  return strictest;
+}

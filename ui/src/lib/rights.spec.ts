@@ -1,5 +1,7 @@
 // @vitest-environment node
 import { describe, expect, it } from "vitest";
+import { sessionWith } from "../test/session";
+import { jobLimit } from "./can";
 import matrix from "../../../services/gateway/routes.jsonl?raw";
 import type { Session } from "../api/types";
 import { holdsEverywhere, pageCan, refusalEverywhere, sitesOf } from "./can";
@@ -77,5 +79,23 @@ describe("a session", () => {
     expect(refusalEverywhere(session, "users.read")).toBe("You hold the right users.read for some sites only.");
     expect(refusalEverywhere(session, "users.manage")).toBe("You do not hold the right users.manage.");
     expect(refusalEverywhere(undefined, "users.manage")).toBeUndefined();
+  });
+});
+
+describe("how many devices a job may be on alone", () => {
+  const held = sessionWith(["jobs.read", "jobs.run"]);
+  const limited = (...lines: [sites: string[], limit?: number][]) => ({
+    ...held,
+    reach: lines.map(([sites, limit]) => ({ right: "jobs.run", sites, ...(limit === undefined ? {} : { max_devices: limit }) })),
+  });
+
+  it("is the largest that fits a site, and the strictest of the sites", () => {
+    expect(jobLimit(held, ["oslo"])).toBeNull();
+    expect(jobLimit(limited([["*"], 5]), ["oslo"])).toBe(5);
+    expect(jobLimit(limited([["*"], 5], [["oslo"], 9]), ["oslo"])).toBe(9);
+    expect(jobLimit(limited([["*"], 5], [["oslo"]]), ["oslo"])).toBeNull();
+    expect(jobLimit(limited([["*"], 5], [["oslo"]]), ["oslo", "rome"])).toBe(5);
+    expect(jobLimit(limited([["oslo"], 0]), ["oslo", "rome"])).toBe(0);
+    expect(jobLimit(limited([["oslo"], 0]), [])).toBeNull();
   });
 });

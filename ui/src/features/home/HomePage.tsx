@@ -3,7 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { describe } from "../../api/errors";
 import type { Approval, Job } from "../../api/types";
-import { holds, pageCan } from "../../lib/can";
+import { holds, jobCan, pageCan } from "../../lib/can";
 import { jobMark, troubleCount } from "../../lib/states";
 import { count, plural } from "../../lib/units";
 import { EmptyState } from "../../ui/EmptyState";
@@ -41,6 +41,7 @@ export function HomePage() {
   const now = useNow();
   const pending = approvals.data ?? [];
   const trouble = troubled(jobs.data ?? [], now);
+  const waiting = (jobs.data ?? []).filter(jobCan.review);
   const recent = (jobs.data ?? []).slice(0, RECENT);
   const error = approvals.error ?? jobs.error;
   const ready = (approvals.isSuccess || !seesApprovals) && (jobs.isSuccess || !seesJobs);
@@ -71,7 +72,7 @@ export function HomePage() {
           {words.noDevicesText}
         </EmptyState>
       ) : null}
-      {ready && pending.length === 0 && trouble.length === 0 && devices.data !== 0 ? (
+      {ready && pending.length === 0 && waiting.length === 0 && trouble.length === 0 && devices.data !== 0 ? (
         <div className={classes.calm}>
           <Icon name="shield-check" size={22} />
           <div>
@@ -93,6 +94,15 @@ export function HomePage() {
           <ul className={classes.rows}>
             {pending.map((approval) => (
               <ApprovalLine key={approval.id} approval={approval} />
+            ))}
+          </ul>
+        </Section>
+      ) : null}
+      {waiting.length > 0 ? (
+        <Section title={words.waiting} note={count(waiting.length)}>
+          <ul className={classes.rows}>
+            {waiting.map((job) => (
+              <JobLine key={job.job} job={job} />
             ))}
           </ul>
         </Section>

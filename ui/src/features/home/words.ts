@@ -2,6 +2,7 @@ export const words = {
   title: "Home",
   approvals: "Waiting for approval",
   decide: "Decide",
+  waiting: "Jobs that wait for another operator's approval",
   trouble: "Jobs that need a look",
   troubleNote: "of the last 24 hours",
   nothing: "Nothing needs you",

@@ -4,10 +4,10 @@ import { getRouteApi, useNavigate } from "@tanstack/react-router";
 import { lazy, Suspense, useMemo, useState } from "react";
 import { describe } from "../../api/errors";
 import type { Language, RunContext } from "../../api/types";
-import { refusal } from "../../lib/can";
+import { jobLimit, refusal } from "../../lib/can";
 import { styleNonce } from "../../lib/nonce";
 import { markOf, PRESENCE_MARKS } from "../../lib/states";
-import { count } from "../../lib/units";
+import { count, plural } from "../../lib/units";
 import { ErrorPanel } from "../../ui/ErrorPanel";
 import { Icon } from "../../ui/Icon";
 import { Page } from "../../ui/Page";
@@ -52,6 +52,8 @@ export function QuickJobPage() {
   const split = splitTargets(targets);
   const targetCount = form.all ? (devices.data?.total ?? 0) : form.guids.length;
   const why = refusal(session, "jobs.run");
+  const active = targets.filter((device) => device.status === "active");
+  const limit = jobLimit(session, active.map((device) => device.site));
 
   const run = (): void => {
     if (submit.isPending || why) return;
@@ -107,6 +109,7 @@ export function QuickJobPage() {
           )}
           <span className={classes.split} aria-live="polite">
             {targetCount > 0 && known ? splitText(split) : null}
+            {limit !== null && active.length > limit ? ` ${words.overLimit(plural(limit, "device", "devices"))}.` : null}
           </span>
         </fieldset>
         <div className={classes.options}>

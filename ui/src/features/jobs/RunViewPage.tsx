@@ -21,7 +21,8 @@ import classes from "./Jobs.module.css";
 import { jobText } from "./jobText";
 import { lastLine, type JobOutput } from "./output";
 import { jobQuery, runsQuery, useCancelJob } from "./queries";
-import { runColumns } from "./runColumns";
+import { REVIEW_COLUMNS, runColumns } from "./runColumns";
+import { Review } from "./Review";
 import { RunDetail } from "./RunDetail";
 import { useJobOutput } from "./useJobOutput";
 import { words } from "./words";
@@ -66,6 +67,9 @@ export function RunViewPage() {
   const shown = all.find((run) => run.run === search.run) ?? rows[0];
   const columns = useMemo(() => runColumns({ lastLine: (run) => lastLine(output.runs.get(run)) }), [output]);
 
+  const waits = job.data !== undefined && jobCan.review(job.data);
+  const isWhole = job.data !== undefined && !hasNextPage && all.length === job.data.runs_total;
+
   const show = (change: { run?: string; state?: string }): void =>
     void navigate({ to: "/jobs/$job", params: { job: id }, search: { ...search, ...change }, replace: true });
 
@@ -86,11 +90,11 @@ export function RunViewPage() {
       ) : null}
       {outputError ? <ErrorPanel error={describe(words.failedOutput, outputError)} /> : null}
       {data ? (
-        <div className={classes.split2} data-single={all.length <= 1 || undefined}>
+        <div className={classes.split2} data-single={(all.length <= 1 && !waits) || undefined}>
           <div className={classes.list}>
             <Grid
               label={words.runs}
-              columns={columns}
+              columns={waits ? REVIEW_COLUMNS : columns}
               rows={rows}
               rowId={(run) => run.run}
               rowName={(run) => `${run.hostname}, ${RUN_MARKS[run.state]?.label ?? run.state}`}
@@ -109,7 +113,9 @@ export function RunViewPage() {
               }
             />
           </div>
-          {shown ? (
+          {waits ? (
+            <Review job={job.data} runs={isWhole ? all : null} />
+          ) : shown ? (
             <RunDetail key={shown.run} run={shown} output={output.runs.get(shown.run)} />
           ) : (
             <EmptyState title={words.pickRun} />
@@ -128,6 +134,7 @@ function JobNote({ job }: { job: Job }) {
       <span>
         <Instant at={job.created_at} />
         {job.created_by ? ` ${words.by} ${job.created_by}` : ""}
+        {job.approved_by ? `, ${words.approvedBy} ${job.approved_by}` : ""}
       </span>
       <span className="mono" title={job.script_digest ? `${words.digest} ${job.script_digest}` : undefined}>
         {job.job.slice(0, 12)}

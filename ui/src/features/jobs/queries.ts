@@ -1,7 +1,8 @@
 import { infiniteQueryOptions, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
 import { change, get } from "../../api/client";
-import type { Job, JobRequest, OutputAnswer, OutputWindow, Page, Run, StreamName } from "../../api/types";
+import type { AskedJob, Job, JobRequest, OutputAnswer, OutputWindow, Page, Run, StreamName } from "../../api/types";
 import { paths } from "../../lib/paths";
+import type { ApprovalBody } from "./review";
 
 const PAGE = 100;
 const RUNS_PAGE = 500;
@@ -12,6 +13,7 @@ export const jobKeys = {
   list: ["jobs", "list"] as const,
   recent: ["jobs", "recent"] as const,
   one: (job: string) => ["jobs", "one", job] as const,
+  asked: (job: string) => ["jobs", "asked", job] as const,
   runs: (job: string) => ["jobs", "runs", job] as const,
 };
 
@@ -31,6 +33,23 @@ export function jobQuery(job: string) {
   return queryOptions({
     queryKey: jobKeys.one(job),
     queryFn: ({ signal }) => get<Job>(paths.job(job), signal),
+  });
+}
+
+/** What a job asks for that waits for another operator's approval. It never changes. */
+export function askedQuery(job: string) {
+  return queryOptions({
+    queryKey: jobKeys.asked(job),
+    queryFn: ({ signal }) => get<AskedJob>(paths.jobRequest(job), signal),
+    staleTime: Infinity,
+  });
+}
+
+export function useApproveJob(job: string) {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (approval: ApprovalBody) => change<Job>(paths.approveJob(job), approval),
+    onSettled: () => client.invalidateQueries({ queryKey: jobKeys.all }),
   });
 }
 

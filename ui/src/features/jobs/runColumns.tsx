@@ -7,6 +7,24 @@ import { Instant } from "../../ui/Instant";
 import { StateMark } from "../../ui/StateMark";
 import { words } from "./words";
 
+/** The devices of a job that waits for approval: which they are, and nothing that has not happened yet. */
+export const REVIEW_COLUMNS: GridColumn<Run>[] = [
+  {
+    id: "hostname",
+    header: words.columns.hostname,
+    width: "minmax(130px, 1fr)",
+    cell: (run) => <strong>{run.hostname}</strong>,
+    sortBy: (run) => run.hostname,
+  },
+  {
+    id: "guid",
+    header: words.guid,
+    width: "minmax(270px, 1fr)",
+    cell: (run) => <span className="mono">{run.guid}</span>,
+    sortBy: (run) => run.guid,
+  },
+];
+
 interface RunColumnsOptions {
   /** Shows the job instead of the device. */
   job?: boolean;

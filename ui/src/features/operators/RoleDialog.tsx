@@ -2,40 +2,41 @@ import { Button, TextInput } from "@mantine/core";
 import { useState, type FormEvent } from "react";
 import { describe } from "../../api/errors";
 import type { Role } from "../../api/types";
-import { TEXT_CHARS } from "../../lib/limits";
-import { draftOf, NAME, readDraft } from "../../lib/rights";
+import { draftOf } from "../../lib/rights";
 import { Dialog } from "../../ui/Dialog";
 import { ErrorPanel } from "../../ui/ErrorPanel";
 import classes from "../../ui/Form.module.css";
 import { notify } from "../../ui/notify";
 import { RightsEditor } from "../rights/RightsEditor";
-import { words as rightWords } from "../rights/words";
+import { NamedFields } from "./NamedFields";
 import { useSaveRole } from "./queries";
+import { readRoleForm, runsJobs, type RoleErrors, type RoleForm } from "./roleForm";
 import { words } from "./words";
 
 /** Makes a role, or changes one. */
 export function RoleDialog({ role, onClose }: { role: Role | null; onClose: () => void }) {
   const save = useSaveRole(role === null);
-  const [name, setName] = useState(role?.name ?? "");
-  const [description, setDescription] = useState(role?.description ?? "");
-  const [draft, setDraft] = useState(() => draftOf(role?.rights ?? []));
+  const [form, setForm] = useState<RoleForm>(() => ({
+    name: role?.name ?? "",
+    description: role?.description ?? "",
+    rights: draftOf(role?.rights ?? []),
+    limit: role?.max_devices?.toString() ?? "",
+  }));
   const [tried, setTried] = useState(false);
-  const nameBad = role || NAME.test(name.trim()) ? undefined : words.nameBad;
-  const { lines, siteless } = readDraft(draft);
+  const read = readRoleForm(form);
+  const errors: RoleErrors = tried && "errors" in read ? read.errors : {};
+  const patch = (change: Partial<RoleForm>): void => setForm((before) => ({ ...before, ...change }));
 
   const submit = (event: FormEvent): void => {
     event.preventDefault();
     setTried(true);
-    if (nameBad || siteless.length > 0) return;
-    save.mutate(
-      { name: name.trim(), description: description.trim(), rights: lines },
-      {
-        onSuccess: (saved) => {
-          notify(words.roleSaved(saved.name));
-          onClose();
-        },
+    if (!("request" in read)) return;
+    save.mutate(read.request, {
+      onSuccess: (saved) => {
+        notify(words.roleSaved(saved.name));
+        onClose();
       },
-    );
+    });
   };
 
   return (
@@ -47,34 +48,27 @@ export function RoleDialog({ role, onClose }: { role: Role | null; onClose: () =
     >
       <form className={classes.form} onSubmit={submit} noValidate>
         {save.error ? <ErrorPanel error={describe(words.failedRole, save.error)} /> : null}
-        <div className={classes.pair}>
-          {role ? null : (
-            <TextInput
-              label={words.name}
-              description={words.nameHint}
-              autoCapitalize="none"
-              autoComplete="off"
-              spellCheck={false}
-              data-autofocus
-              value={name}
-              error={tried ? nameBad : undefined}
-              onChange={(event) => setName(event.currentTarget.value)}
-            />
-          )}
-          <TextInput
-            label={words.description}
-            description={role ? undefined : "\u00a0"}
-            maxLength={TEXT_CHARS}
-            data-autofocus={role ? true : undefined}
-            value={description}
-            onChange={(event) => setDescription(event.currentTarget.value)}
-          />
-        </div>
-        <RightsEditor
-          draft={draft}
-          error={tried && siteless.length > 0 ? rightWords.siteless(siteless) : undefined}
-          onChange={setDraft}
+        <NamedFields
+          isNew={role === null}
+          name={form.name}
+          nameError={errors.name}
+          description={form.description}
+          onName={(name) => patch({ name })}
+          onDescription={(description) => patch({ description })}
         />
+        <RightsEditor draft={form.rights} error={errors.rights} onChange={(rights) => patch({ rights })} />
+        {runsJobs(form) ? (
+          <TextInput
+            label={words.limitLabel}
+            description={words.limitHint}
+            inputMode="numeric"
+            autoComplete="off"
+            value={form.limit}
+            error={errors.limit}
+            onChange={(event) => patch({ limit: event.currentTarget.value })}
+          />
+        ) : null}
+        {role?.max_devices != null && !runsJobs(form) ? <p role="status">{words.limitLost}</p> : null}
         {role ? <p className="dim">{words.roleNote}</p> : null}
         <div className={classes.buttons}>
           <Button variant="default" onClick={onClose}>

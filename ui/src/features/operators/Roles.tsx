@@ -4,6 +4,7 @@ import { useState } from "react";
 import { describe } from "../../api/errors";
 import type { Role } from "../../api/types";
 import { refusalEverywhere } from "../../lib/can";
+import { NOTHING, plural } from "../../lib/units";
 import { ErrorPanel } from "../../ui/ErrorPanel";
 import { Icon } from "../../ui/Icon";
 import { Loading } from "../../ui/Loading";
@@ -15,7 +16,13 @@ import { rolesQuery } from "./queries";
 import { RoleDialog } from "./RoleDialog";
 import { words } from "./words";
 
-const HEAD = [words.role, words.description, words.rights, words.usersOf, ""];
+const HEAD = [words.role, words.description, words.rights, words.limit, words.usersOf, ""];
+
+/** On how many devices a job may be that somebody with this role asks for alone. */
+function limitOf(role: Role): string {
+  if (!role.rights.some((line) => line.right === "jobs.run")) return NOTHING;
+  return role.max_devices === null ? words.noLimit : plural(role.max_devices, "device", "devices");
+}
 
 export function Roles() {
   const query = useQuery(rolesQuery);
@@ -45,6 +52,7 @@ export function Roles() {
               <TextCell>
                 <RightList rights={role.rights} />
               </TextCell>
+              <td>{limitOf(role)}</td>
               <td>{role.users}</td>
               <ActionCell>
                 {role.fixed ? (

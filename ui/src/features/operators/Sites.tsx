@@ -1,10 +1,9 @@
-import { Button, TextInput } from "@mantine/core";
+import { Button } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState, type FormEvent } from "react";
 import { describe } from "../../api/errors";
 import type { Site } from "../../api/types";
 import { refusalEverywhere } from "../../lib/can";
-import { TEXT_CHARS } from "../../lib/limits";
 import { NAME } from "../../lib/rights";
 import { Dialog } from "../../ui/Dialog";
 import { EmptyState } from "../../ui/EmptyState";
@@ -17,6 +16,7 @@ import { notify } from "../../ui/notify";
 import { ActionCell, Table, TextCell } from "../../ui/Table";
 import { sessionQuery } from "../session/queries";
 import { Bar } from "./Bar";
+import { NamedFields } from "./NamedFields";
 import { sitesQuery, useSaveSite } from "./queries";
 import { words } from "./words";
 
@@ -95,25 +95,13 @@ function SiteDialog({ site, onClose }: { site: Site | null; onClose: () => void 
     <Dialog title={site ? words.describeTitle(site.name) : words.makeSiteTitle} onClose={onClose}>
       <form className={classes.form} onSubmit={submit} noValidate>
         {save.error ? <ErrorPanel error={describe(words.failedSite, save.error)} /> : null}
-        {site ? null : (
-          <TextInput
-            label={words.name}
-            description={words.nameHint}
-            autoCapitalize="none"
-            autoComplete="off"
-            spellCheck={false}
-            data-autofocus
-            value={name}
-            error={tried ? bad : undefined}
-            onChange={(event) => setName(event.currentTarget.value)}
-          />
-        )}
-        <TextInput
-          label={words.description}
-          maxLength={TEXT_CHARS}
-          data-autofocus={site ? true : undefined}
-          value={description}
-          onChange={(event) => setDescription(event.currentTarget.value)}
+        <NamedFields
+          isNew={site === null}
+          name={name}
+          nameError={tried ? bad : undefined}
+          description={description}
+          onName={setName}
+          onDescription={setDescription}
         />
         <div className={classes.buttons}>
           <Button variant="default" onClick={onClose}>

@@ -83,6 +83,8 @@ export interface RoleRequest {
   name: string;
   description: string;
   rights: RightOnSites[];
+  /** Always said, null for no limit: what is left out would depend on what the role was before. */
+  max_devices: number | null;
 }
 
 export function useSaveRole(isNew: boolean) {
