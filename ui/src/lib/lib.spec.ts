@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { APPROVAL_STATES, CODE_STATES, DEVICE_STATUSES, PRESENCES, RUN_STATES, TOKEN_STATES, USER_STATES } from "../api/types";
+import { CODE_STATES, DEVICE_STATUSES, PRESENCES, RUN_STATES, TOKEN_STATES, USER_STATES } from "../api/types";
 import { factRows, factTable } from "./facts";
 import { localPath } from "./localPath";
 import { displayLines, LINE_LIMIT, plainText } from "./output";
@@ -14,7 +14,6 @@ describe("labels", () => {
     ["run", RUN_STATES, states.RUN_MARKS],
     ["presence", PRESENCES, states.PRESENCE_MARKS],
     ["device", DEVICE_STATUSES, states.DEVICE_STATUS_MARKS],
-    ["approval", APPROVAL_STATES, states.APPROVAL_MARKS],
     ["code", CODE_STATES, states.CODE_MARKS],
     ["user", USER_STATES, states.USER_MARKS],
     ["token", TOKEN_STATES, states.TOKEN_MARKS],

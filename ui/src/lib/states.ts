@@ -1,7 +1,6 @@
 // One label, one shape and one tone for each state of the contract. Colour never stands alone.
 
 import type {
-  ApprovalState,
   CodeState,
   DeviceStatus,
   Job,
@@ -19,6 +18,12 @@ export interface Mark {
   tone: Tone;
   shape: Shape;
 }
+
+// What several kinds of things can be.
+const ACTIVE: Mark = { label: "Active", tone: "good", shape: "check" };
+const LIVE: Mark = { label: "Active", tone: "good", shape: "dot" };
+const OVER: Mark = { label: "Expired", tone: "idle", shape: "clock" };
+const REVOKED: Mark = { label: "Revoked", tone: "bad", shape: "ban" };
 
 export const RUN_MARKS: Readonly<Record<RunState, Mark>> = {
   queued: { label: "Waiting", tone: "idle", shape: "ring" },
@@ -40,38 +45,30 @@ export const PRESENCE_MARKS: Readonly<Record<Presence, Mark>> = {
 };
 
 export const DEVICE_STATUS_MARKS: Readonly<Record<DeviceStatus, Mark>> = {
-  active: { label: "Active", tone: "good", shape: "check" },
+  active: ACTIVE,
   quarantined: { label: "Quarantined", tone: "warn", shape: "bolt" },
-  revoked: { label: "Revoked", tone: "bad", shape: "ban" },
+  revoked: REVOKED,
   decommissioned: { label: "Decommissioned", tone: "idle", shape: "bar" },
 };
 
-export const APPROVAL_MARKS: Readonly<Record<ApprovalState, Mark>> = {
-  pending: { label: "Pending", tone: "warn", shape: "ring" },
-  approved: { label: "Approved", tone: "good", shape: "check" },
-  denied: { label: "Denied", tone: "bad", shape: "ban" },
-  expired: { label: "Expired", tone: "idle", shape: "clock" },
-  completed: { label: "Enrolled", tone: "good", shape: "dot" },
-};
-
 export const CODE_MARKS: Readonly<Record<CodeState, Mark>> = {
-  active: { label: "Active", tone: "good", shape: "dot" },
+  active: LIVE,
   used: { label: "Used up", tone: "idle", shape: "check" },
-  expired: { label: "Expired", tone: "idle", shape: "clock" },
-  revoked: { label: "Revoked", tone: "bad", shape: "ban" },
+  expired: OVER,
+  revoked: REVOKED,
 };
 
 export const USER_MARKS: Readonly<Record<UserState, Mark>> = {
   invited: { label: "Invited", tone: "busy", shape: "ring" },
-  active: { label: "Active", tone: "good", shape: "check" },
+  active: ACTIVE,
   disabled: { label: "Disabled", tone: "bad", shape: "ban" },
   deleted: { label: "Deleted", tone: "idle", shape: "bar" },
 };
 
 export const TOKEN_MARKS: Readonly<Record<TokenState, Mark>> = {
-  active: { label: "Active", tone: "good", shape: "dot" },
-  revoked: { label: "Revoked", tone: "bad", shape: "ban" },
-  expired: { label: "Expired", tone: "idle", shape: "clock" },
+  active: LIVE,
+  revoked: REVOKED,
+  expired: OVER,
 };
 
 /** How an act ended: the record says `accepted`, or the code of the refusal. */

@@ -12,19 +12,13 @@ import { renderApp, session, sessionWith } from "../../test/app";
 import { violations } from "../../test/axe";
 import { emptyTokenForm, readTokenForm } from "./tokenForm";
 
-vi.mock("../../api/keys", () => ({
-  loadSession: vi.fn(),
-  storeSession: vi.fn().mockResolvedValue(undefined),
-  destroySession: vi.fn().mockResolvedValue(undefined),
-  makeSessionKey: vi.fn(),
-}));
+vi.mock("../../api/keys", async () => (await import("../../test/keys")).keys());
 vi.mock("../../api/opaque", async (original) => ({
   ...(await original<typeof import("../../api/opaque")>()),
   preloadOpaque: vi.fn(),
   changePassword: vi.fn(),
 }));
 
-const WAIT = { timeout: 8_000 };
 const AT = "2026-11-22T10:00:00.000Z";
 const END = "2099-01-01T00:00:00.000Z";
 const GUID = "0b8f2f2e-6a3c-4f5b-9a51-1d2c3b4a5f60";
@@ -64,7 +58,7 @@ const answers = {
 describe("sessions", () => {
   it("are one's own, everybody's on demand, and end singly", async () => {
     const { sent, container } = await renderApp("/account", { ...answers, "POST /sessions/5e/end": other });
-    await screen.findByText("(this browser)", {}, WAIT);
+    await screen.findByText("(this browser)");
     expect(screen.queryByText("192.0.2.3")).toBeNull();
     expect(await violations(container)).toEqual([]);
     expect(screen.queryByRole("button", { name: /from 192.0.2.1/ })).toBeNull();
@@ -77,7 +71,7 @@ describe("sessions", () => {
   it("of others are neither offered nor ended without the rights for that", async () => {
     const limited = sessionWith(["jobs.read", "users.read", "users.manage"], ["oslo"]);
     await renderApp("/account", { ...answers, "GET /session": limited });
-    await screen.findByText("(this browser)", {}, WAIT);
+    await screen.findByText("(this browser)");
     expect(screen.queryByRole("switch")).toBeNull();
     expect(screen.queryByText("192.0.2.3")).toBeNull();
   });
@@ -89,13 +83,13 @@ describe("an API token", () => {
       ...answers,
       "POST /tokens/70/revoke": { status: 409, code: "wrong_state", detail: "the API token is over already" },
     });
-    const row = await screen.findByRole("row", { name: /nightly/ }, WAIT);
+    const row = await screen.findByRole("row", { name: /nightly/ });
     within(row).getByText("jobs.read@oslo");
     within(row).getByText("1 device");
     expect(container.querySelector("i")).toBeNull();
     expect(screen.queryByText("bob's")).toBeNull();
     await userEvent.click(within(row).getByRole("button", { name: "Revoke <i>nightly</i>" }));
-    await screen.findByText("the API token is over already", {}, WAIT);
+    await screen.findByText("the API token is over already");
     expect(sent.at(-1)?.method).toBe("GET");
   });
 
@@ -105,8 +99,8 @@ describe("an API token", () => {
       "GET /session": sessionWith(["devices.read", "jobs.read"], ["oslo"]),
       "POST /tokens": { ...token, biscuit: "EAbc-_" },
     });
-    await userEvent.click(await screen.findByRole("button", { name: "Make token" }, WAIT));
-    const dialog = await screen.findByRole("dialog", { name: "Make an API token" }, WAIT);
+    await userEvent.click(await screen.findByRole("button", { name: "Make token" }));
+    const dialog = await screen.findByRole("dialog", { name: "Make an API token" });
     const make = within(dialog).getByRole("button", { name: "Make token" });
     expect(within(dialog).getAllByRole("checkbox")).toHaveLength(2);
     await userEvent.click(make);
@@ -116,9 +110,9 @@ describe("an API token", () => {
     await userEvent.type(within(dialog).getByLabelText("Name"), "nightly");
     await userEvent.click(within(dialog).getByRole("checkbox", { name: "jobs.read" }));
     await userEvent.click(within(dialog).getByRole("combobox", { name: "Only for these devices" }));
-    await userEvent.click(await screen.findByRole("option", { name: "lyon · oslo", hidden: true }, WAIT));
+    await userEvent.click(await screen.findByRole("option", { name: "lyon · oslo", hidden: true }));
     await userEvent.click(make);
-    const shown = (await screen.findByTestId("made-token", {}, WAIT)).textContent ?? "";
+    const shown = (await screen.findByTestId("made-token")).textContent ?? "";
     const [prefix, seed = "", biscuit] = shown.split(".");
     expect([prefix, biscuit]).toEqual(["brl1", "EAbc-_"]);
     expect(sent.find((each) => each.method === "POST")?.body).toEqual({
@@ -149,8 +143,8 @@ describe("the password", () => {
   it("is changed when the old one fits and the new one is no common one", async () => {
     vi.mocked(changePassword).mockRejectedValueOnce(new WrongPassword("no")).mockResolvedValueOnce(2);
     await renderApp("/account", answers);
-    await userEvent.click(await screen.findByRole("button", { name: "Change password" }, WAIT));
-    const dialog = await screen.findByRole("dialog", { name: "Change your password" }, WAIT);
+    await userEvent.click(await screen.findByRole("button", { name: "Change password" }));
+    const dialog = await screen.findByRole("dialog", { name: "Change your password" });
     const go = within(dialog).getByRole("button", { name: "Change password" });
     const type = async (label: string, text: string): Promise<void> => {
       await userEvent.clear(within(dialog).getByLabelText(label));
@@ -164,9 +158,9 @@ describe("the password", () => {
     await type("New password", "violet-otter-plays-17");
     await type("New password again", "violet-otter-plays-17");
     await userEvent.click(go);
-    await within(dialog).findByText("login_failed", {}, WAIT);
+    await within(dialog).findByText("login_failed");
     await userEvent.click(go);
-    await screen.findByText("The password is the new one. 2 other sessions are over.", {}, WAIT);
+    await screen.findByText("The password is the new one. 2 other sessions are over.");
     expect(changePassword).toHaveBeenLastCalledWith("ada", "old one", null, "violet-otter-plays-17");
     expect(screen.queryByRole("dialog")).toBeNull();
   });
@@ -177,8 +171,8 @@ describe("the password of whoever has a second factor", () => {
     const refused = new ApiError("factor_invalid", "the code does not fit", 401, "never", null);
     vi.mocked(changePassword).mockRejectedValueOnce(refused).mockResolvedValueOnce(0);
     await renderApp("/account", { ...answers, "GET /session": { ...session, second_factor: true, recovery_codes_left: 1 } });
-    await userEvent.click(await screen.findByRole("button", { name: "Change password" }, WAIT));
-    const dialog = await screen.findByRole("dialog", { name: "Change your password" }, WAIT);
+    await userEvent.click(await screen.findByRole("button", { name: "Change password" }));
+    const dialog = await screen.findByRole("dialog", { name: "Change your password" });
     const go = within(dialog).getByRole("button", { name: "Change password" });
     await userEvent.type(within(dialog).getByLabelText("Password now"), "old one");
     await userEvent.type(within(dialog).getByLabelText("New password"), "violet-otter-plays-17");
@@ -186,11 +180,11 @@ describe("the password of whoever has a second factor", () => {
     expect(go).toHaveProperty("disabled", true);
     await userEvent.type(within(dialog).getByLabelText("Code of the app"), "123 456");
     await userEvent.click(go);
-    await within(dialog).findByText("factor_invalid", {}, WAIT);
+    await within(dialog).findByText("factor_invalid");
     expect(go).toHaveProperty("disabled", true);
     await userEvent.type(within(dialog).getByLabelText("Code of the app"), "654321");
     await userEvent.click(go);
-    await screen.findByText("The password is the new one.", {}, WAIT);
+    await screen.findByText("The password is the new one.");
     const code = { kind: "totp", code: "654321" };
     expect(changePassword).toHaveBeenLastCalledWith("ada", "old one", code, "violet-otter-plays-17");
   });
@@ -200,8 +194,8 @@ describe("the own account", () => {
   it("is reached from the menu of the operator", async () => {
     const { router } = await renderApp("/account", answers);
     await router.navigate({ to: "/operators" });
-    await userEvent.click(await screen.findByRole("button", { name: "Operator ada" }, WAIT));
-    await userEvent.click(await screen.findByRole("link", { name: "Your account" }, WAIT));
-    await screen.findByRole("heading", { name: "Your account" }, WAIT);
+    await userEvent.click(await screen.findByRole("button", { name: "Operator ada" }));
+    await userEvent.click(await screen.findByRole("link", { name: "Your account" }));
+    await screen.findByRole("heading", { name: "Your account" });
   });
 });

@@ -1,9 +1,10 @@
 import { Button } from "@mantine/core";
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { getRouteApi, useNavigate } from "@tanstack/react-router";
-import { useCallback, useMemo, useState } from "react";
+import { useState } from "react";
 import { describe } from "../../api/errors";
 import type { AuditEntry } from "../../api/types";
+import { useRows } from "../../api/useRows";
 import { refusalEverywhere } from "../../lib/can";
 import { outcomeMark } from "../../lib/states";
 import { absolute, hover, zoneName } from "../../lib/time";
@@ -74,16 +75,9 @@ export function AuditPage() {
     enabled: why === undefined,
     placeholderData: (previous) => previous,
   });
-  const { data, hasNextPage, isFetchingNextPage, fetchNextPage } = query;
-  const rows = useMemo(() => {
-    const seen = new Set<string>();
-    const all = (data?.pages ?? []).flatMap((page) => page.items);
-    return all.filter((entry) => !seen.has(entryId(entry)) && seen.add(entryId(entry)));
-  }, [data]);
+  const { data, isFetchingNextPage } = query;
+  const { rows, more } = useRows(query, entryId);
   const missing = data?.pages.at(-1)?.missing ?? [];
-  const more = useCallback(() => {
-    if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
-  }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
   const look = (next: AuditFilter): void => void navigate({ to: "/audit", search: clean(next), replace: true });
 
   const actions = (

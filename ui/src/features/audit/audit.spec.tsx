@@ -9,14 +9,8 @@ import { violations } from "../../test/axe";
 import { filterOptions, fromLocalInput, isEmpty, readFilter, toLocalInput } from "./filter";
 import { actorFilter, who } from "./record";
 
-vi.mock("../../api/keys", () => ({
-  loadSession: vi.fn(),
-  storeSession: vi.fn().mockResolvedValue(undefined),
-  destroySession: vi.fn().mockResolvedValue(undefined),
-  makeSessionKey: vi.fn(),
-}));
+vi.mock("../../api/keys", async () => (await import("../../test/keys")).keys());
 
-const WAIT = { timeout: 8_000 };
 const AT = "2026-11-22T10:00:00.000Z";
 
 const invited: AuditEntry = {
@@ -51,12 +45,12 @@ const page = { items: [refused, invited], cursor: "desc.access-7", next_cursor: 
 describe("the audit", () => {
   it("lists records, and shows one whole, as text", async () => {
     const { container } = await renderApp("/audit", { "GET /audit": page });
-    const row = await screen.findByRole("row", { name: "users-invite, ada, Accepted" }, WAIT);
+    const row = await screen.findByRole("row", { name: "users-invite, ada, Accepted" });
     const other = screen.getByRole("row", { name: "login, a stranger, login_failed" });
     within(other).getByText("and 3 more");
     expect(await violations(container)).toEqual([]);
     await userEvent.click(row);
-    const dialog = await screen.findByRole("dialog", { name: "Record" }, WAIT);
+    const dialog = await screen.findByRole("dialog", { name: "Record" });
     within(dialog).getByText("link/<b>x</b>");
     within(dialog).getByText("access, position 7");
     expect(within(dialog).queryByText("Grant")).toBeNull();
@@ -67,7 +61,7 @@ describe("the audit", () => {
   it("is looked through by what is typed, chosen, and shared with a record", async () => {
     const { sent, router } = await renderApp("/audit?outcome=refused", { "GET /audit": page });
     const asked = (): string => sent.filter((each) => each.path.startsWith("/audit")).at(-1)?.path ?? "";
-    await screen.findByRole("row", { name: /users-invite/ }, WAIT);
+    await screen.findByRole("row", { name: /users-invite/ });
     expect(asked()).toBe("/audit?outcome=refused&limit=100");
     await userEvent.type(screen.getByLabelText("Who"), "ada{Enter}");
     await waitFor(() => expect(asked()).toBe("/audit?actor=ada&outcome=refused&limit=100"));
@@ -77,7 +71,7 @@ describe("the audit", () => {
     expect(document.activeElement).toBe(screen.getByLabelText("Object"));
     screen.getByRole("row", { name: /^login/ }).focus();
     await userEvent.keyboard("{Enter}");
-    const dialog = await screen.findByRole("dialog", { name: "Record" }, WAIT);
+    const dialog = await screen.findByRole("dialog", { name: "Record" });
     await userEvent.click(within(dialog).getByRole("button", { name: "Only these with the outcome login_failed" }));
     await waitFor(() => expect(asked()).toContain("outcome=login_failed"));
     expect(screen.getByRole("combobox", { name: "Outcome" })).toHaveProperty("value", "login_failed");
@@ -88,7 +82,7 @@ describe("the audit", () => {
 
   it("says which services are left out, and that nothing matches", async () => {
     await renderApp("/audit?actor=nobody", { "GET /audit": { ...page, items: [], missing: ["signing"] } });
-    await screen.findByText("Nothing of this kind is recorded", {}, WAIT);
+    await screen.findByText("Nothing of this kind is recorded");
     screen.getByText(/Without the records of signing/);
     expect(screen.getAllByRole("button", { name: "Clear filters" })).toHaveLength(2);
   });
@@ -98,21 +92,21 @@ describe("the audit", () => {
       "GET /audit": (url: URL) =>
         url.searchParams.get("cursor") === "next" ? { ...page, items: [invited] } : { ...page, items: [refused], next_cursor: "next" },
     });
-    await screen.findByRole("row", { name: /users-invite/ }, WAIT);
+    await screen.findByRole("row", { name: /users-invite/ });
     expect(sent.filter((each) => each.path === "/audit?limit=100&cursor=next")).toHaveLength(1);
   });
 
   it("is not read without the right for every site", async () => {
     const { sent } = await renderApp("/audit", { "GET /session": sessionWith(["audit.read"], ["oslo"]), "GET /audit": page });
-    await screen.findByText("You hold the right audit.read for some sites only.", {}, WAIT);
+    await screen.findByText("You hold the right audit.read for some sites only.");
     expect(sent.some((each) => each.path.startsWith("/audit"))).toBe(false);
     expect(screen.queryByRole("link", { name: "Audit" })).toBeNull();
   });
 
   it("is exported by a command that looks for the same", async () => {
     await renderApp("/audit?object=it's&to=2026-11-22T10:00:00Z", { "GET /audit": page });
-    await userEvent.click(await screen.findByRole("button", { name: "Export" }, WAIT));
-    const command = await screen.findByTestId("export-command", {}, WAIT);
+    await userEvent.click(await screen.findByRole("button", { name: "Export" }));
+    const command = await screen.findByTestId("export-command");
     expect(command.textContent).toBe(
       String.raw`borealis audit export --until '2026-11-22T10:00:00.000Z' --object 'it'\''s' --to-file audit.jsonl`,
     );
@@ -145,9 +139,9 @@ describe("verifying", () => {
       "GET /audit": page,
       "GET /audit/verify": (url: URL) => answers[url.searchParams.get("service") ?? ""]?.(url),
     });
-    await userEvent.click(await screen.findByRole("button", { name: "Verify" }, WAIT));
-    const dialog = await screen.findByRole("dialog", { name: "Verify the logs" }, WAIT);
-    await within(dialog).findByRole("row", { name: /library Whole 5/ }, WAIT);
+    await userEvent.click(await screen.findByRole("button", { name: "Verify" }));
+    const dialog = await screen.findByRole("dialog", { name: "Verify the logs" });
+    await within(dialog).findByRole("row", { name: /library Whole 5/ });
     within(dialog).getByRole("row", { name: /access Whole 7 up to 5/ });
     within(dialog).getByRole("row", { name: /enrollment Not whole/ });
     within(dialog).getByText("Position 3: <b>altered</b>");

@@ -2,9 +2,10 @@ import { Button, CloseButton, TextInput } from "@mantine/core";
 import { useDebouncedValue, useHotkeys } from "@mantine/hooks";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
-import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import { describe } from "../../api/errors";
 import type { Device } from "../../api/types";
+import { useRows } from "../../api/useRows";
 import { DEVICE_STATUS_MARKS, markOf, PRESENCE_MARKS } from "../../lib/states";
 import { zoneName } from "../../lib/time";
 import { systemOf } from "../../lib/system";
@@ -24,6 +25,10 @@ import { searchFor } from "./selection";
 import { words } from "./words";
 
 const route = getRouteApi("/app/devices");
+
+function guidOf(device: Device): string {
+  return device.guid;
+}
 
 function seconds(at: string | null): number | null {
   return at ? Date.parse(at) : null;
@@ -105,17 +110,10 @@ export function DevicesPage() {
   }, [debounced, navigate, search.q]);
 
   const query = useInfiniteQuery({ ...devicesQuery(debounced), placeholderData: (previous) => previous });
-  const { data, hasNextPage, isFetchingNextPage, fetchNextPage } = query;
-  const rows = useMemo(() => {
-    const seen = new Set<string>();
-    return (data?.pages ?? []).flatMap((page) => page.items).filter((row) => !seen.has(row.guid) && seen.add(row.guid));
-  }, [data]);
+  const { data, hasNextPage } = query;
+  const { rows, more } = useRows(query, guidOf);
   const total = data?.pages.at(-1)?.total ?? rows.length;
   const columns = useMemo(() => columnsOf(!hasNextPage), [hasNextPage]);
-
-  const more = useCallback(() => {
-    if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
-  }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
 
   const selectAll = async (): Promise<void> => {
     let all = rows.map((row) => row.guid);
@@ -184,7 +182,7 @@ export function DevicesPage() {
           label={words.title}
           columns={columns}
           rows={rows}
-          rowId={(device) => device.guid}
+          rowId={guidOf}
           rowName={(device) => device.hostname}
           total={total}
           selected={selected}

@@ -13,11 +13,13 @@ import { notify } from "../../ui/notify";
 import { Loading } from "../../ui/Loading";
 import { Section } from "../../ui/Page";
 import { StateMark } from "../../ui/StateMark";
+import { ActionCell, NoteRow, Table } from "../../ui/Table";
 import { sessionQuery } from "../session/queries";
-import classes from "./Enrolment.module.css";
 import { MintDialog } from "./MintDialog";
 import { codesQuery, useRevokeCode } from "./queries";
 import { words } from "./words";
+
+const HEAD = [words.code, "State", words.site, "Uses left", "Approval", "Minted", "By", words.expires, ""];
 
 export function Codes() {
   const query = useQuery(codesQuery);
@@ -45,32 +47,11 @@ export function Codes() {
         <EmptyState title={words.noCodes}>{words.noCodesText}</EmptyState>
       ) : null}
       {items.length > 0 ? (
-        <div className={classes.tableBox} tabIndex={0} role="group" aria-label={words.codes}>
-          <table className={classes.table}>
-            <thead>
-              <tr>
-                <th scope="col">{words.code}</th>
-                <th scope="col">State</th>
-                <th scope="col">{words.site}</th>
-                <th scope="col" data-align="end">
-                  Uses left
-                </th>
-                <th scope="col">Approval</th>
-                <th scope="col">Minted</th>
-                <th scope="col">By</th>
-                <th scope="col">{words.expires}</th>
-                <th scope="col">
-                  <span className="visually-hidden">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {items.map((code) => (
-                <CodeRow key={code.id} code={code} revokeRefusal={refusal(session, "codes.revoke")} />
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table label={words.codes} head={HEAD}>
+          {items.map((code) => (
+            <CodeRow key={code.id} code={code} revokeRefusal={refusal(session, "codes.revoke")} />
+          ))}
+        </Table>
       ) : null}
       {minting ? <MintDialog onClose={() => setMinting(false)} /> : null}
     </Section>
@@ -87,7 +68,7 @@ function CodeRow({ code, revokeRefusal }: { code: InstallerCode; revokeRefusal: 
           <StateMark mark={markOf(CODE_MARKS, code.state)} />
         </td>
         <td>{code.site}</td>
-        <td data-align="end">
+        <td>
           {code.uses_left} of {code.uses}
         </td>
         <td>{code.auto_approve ? "By itself" : "By an operator"}</td>
@@ -98,7 +79,7 @@ function CodeRow({ code, revokeRefusal }: { code: InstallerCode; revokeRefusal: 
         <td>
           <Instant at={code.expires_at} />
         </td>
-        <td data-align="end">
+        <ActionCell>
           {codeCan.revoke(code) ? (
             <Button
               size="compact-sm"
@@ -116,14 +97,12 @@ function CodeRow({ code, revokeRefusal }: { code: InstallerCode; revokeRefusal: 
               {words.revoke}
             </Button>
           ) : null}
-        </td>
+        </ActionCell>
       </tr>
       {revoke.error ? (
-        <tr>
-          <td colSpan={9}>
-            <ErrorPanel error={describe(words.failedRevoke, revoke.error)} />
-          </td>
-        </tr>
+        <NoteRow columns={HEAD.length}>
+          <ErrorPanel error={describe(words.failedRevoke, revoke.error)} />
+        </NoteRow>
       ) : null}
     </>
   );

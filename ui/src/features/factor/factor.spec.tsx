@@ -8,12 +8,7 @@ import { logIn, proveAgain } from "../../api/opaque";
 import { renderApp, session } from "../../test/app";
 import { violations } from "../../test/axe";
 
-vi.mock("../../api/keys", () => ({
-  loadSession: vi.fn(),
-  storeSession: vi.fn().mockResolvedValue(undefined),
-  destroySession: vi.fn().mockResolvedValue(undefined),
-  makeSessionKey: vi.fn(),
-}));
+vi.mock("../../api/keys", async () => (await import("../../test/keys")).keys());
 vi.mock("../../api/opaque", async (original) => ({
   ...(await original<typeof import("../../api/opaque")>()),
   preloadOpaque: vi.fn(),
@@ -21,7 +16,6 @@ vi.mock("../../api/opaque", async (original) => ({
   proveAgain: vi.fn(),
 }));
 
-const WAIT = { timeout: 8_000 };
 const exchange = Uint8Array.from({ length: 64 }, (_, index) => index);
 
 beforeEach(() => vi.mocked(logIn).mockReset());
@@ -31,10 +25,10 @@ describe("a log-in with a second factor", () => {
     const prove = vi.fn();
     vi.mocked(logIn).mockResolvedValue({ factors: ["totp", "recovery"], prove });
     const view = await renderApp("/login", {}, { loggedIn: false });
-    await userEvent.type(await screen.findByLabelText("User name", {}, WAIT), "ada");
+    await userEvent.type(await screen.findByLabelText("User name"), "ada");
     await userEvent.type(screen.getByLabelText("Password"), "pw");
     await userEvent.click(screen.getByRole("button", { name: "Log in" }));
-    const code = await screen.findByLabelText("Code", {}, WAIT);
+    const code = await screen.findByLabelText("Code");
     expect(await violations(view.container)).toEqual([]);
     const go = screen.getByRole("button", { name: "Go on" });
     await userEvent.type(code, "12345");
@@ -42,20 +36,20 @@ describe("a log-in with a second factor", () => {
     prove.mockRejectedValueOnce(new ApiError("factor_invalid", "the code does not fit", 401, "never", null));
     await userEvent.type(code, "6");
     await userEvent.click(go);
-    await screen.findByText("factor_invalid", {}, WAIT);
+    await screen.findByText("factor_invalid");
     expect(prove).toHaveBeenCalledWith({ kind: "totp", code: "123456" });
     prove.mockRejectedValueOnce(new ApiError("login_failed", "user name and password do not fit", 401, "never", null));
     await userEvent.type(screen.getByLabelText("Code"), "abcd-efgh-ijkl-mnop");
     await userEvent.click(screen.getByRole("button", { name: "Go on" }));
-    await screen.findByLabelText("User name", {}, WAIT);
+    await screen.findByLabelText("User name");
     expect(prove).toHaveBeenLastCalledWith({ kind: "recovery", code: "ABCDEFGHIJKLMNOP" });
   });
 });
 
 async function open(): Promise<HTMLElement> {
-  await userEvent.click(await screen.findByRole("button", { name: "Operator ada" }, WAIT));
-  await userEvent.click(await screen.findByRole("button", { name: "Second factor" }, WAIT));
-  return screen.findByRole("dialog", { name: "Second factor" }, WAIT);
+  await userEvent.click(await screen.findByRole("button", { name: "Operator ada" }));
+  await userEvent.click(await screen.findByRole("button", { name: "Second factor" }));
+  return screen.findByRole("dialog", { name: "Second factor" });
 }
 
 describe("the second factor", () => {
@@ -71,7 +65,7 @@ describe("the second factor", () => {
     await userEvent.click(within(dialog).getByRole("button", { name: "Set up an app" }));
     await userEvent.type(await screen.findByLabelText("Password"), "pw");
     await userEvent.click(screen.getByRole("button", { name: "Go on" }));
-    const secret = (await screen.findByTestId("totp-secret", {}, WAIT)).textContent ?? "";
+    const secret = (await screen.findByTestId("totp-secret")).textContent ?? "";
     expect(secret).toMatch(/^[A-Z2-7]{32}$/);
     expect(screen.getByTestId("totp-address").textContent).toContain(`secret=${secret}`);
     screen.getByRole("img", { name: "QR code of the address, with the secret" });
@@ -93,7 +87,7 @@ describe("the second factor", () => {
     expect(go).toHaveProperty("disabled", true);
     await userEvent.type(screen.getByLabelText("Code of the app"), "123456");
     await userEvent.click(go);
-    const codes = (await screen.findByTestId("recovery-codes", {}, WAIT)).textContent ?? "";
+    const codes = (await screen.findByTestId("recovery-codes")).textContent ?? "";
     expect(codes.split("\n")).toHaveLength(10);
     expect(proveAgain).toHaveBeenLastCalledWith("/recovery-codes", "ada", "pw", { kind: "totp", code: "123456" });
   });
@@ -111,14 +105,14 @@ describe("the second factor", () => {
     });
     const dialog = await open();
     await userEvent.click(within(dialog).getByRole("button", { name: "Take away" }));
-    const asked = await screen.findByRole("dialog", { name: "Prove your password once more" }, WAIT);
+    const asked = await screen.findByRole("dialog", { name: "Prove your password once more" });
     expect(await violations(asked)).toEqual([]);
     await userEvent.type(within(asked).getByLabelText("Password"), "pw");
     await userEvent.type(within(asked).getByLabelText("Code of the app"), "123456");
     await userEvent.click(within(asked).getByRole("button", { name: "Go on" }));
-    await waitFor(() => expect(sent.filter((each) => each.path === "/totp/remove")).toHaveLength(2), WAIT);
+    await waitFor(() => expect(sent.filter((each) => each.path === "/totp/remove")).toHaveLength(2));
     expect(proveAgain).toHaveBeenCalledWith("/step-up", "ada", "pw", { kind: "totp", code: "123456" });
-    await waitFor(() => expect(screen.queryByRole("dialog", { name: "Prove your password once more" })).toBeNull(), WAIT);
+    await waitFor(() => expect(screen.queryByRole("dialog", { name: "Prove your password once more" })).toBeNull());
   });
 
   it("says why it cannot be taken away", async () => {
@@ -129,8 +123,8 @@ describe("the second factor", () => {
     });
     const dialog = await open();
     await userEvent.click(within(dialog).getByRole("button", { name: "Take away" }));
-    const asked = await screen.findByRole("dialog", { name: "Prove your password once more" }, WAIT);
+    const asked = await screen.findByRole("dialog", { name: "Prove your password once more" });
     await userEvent.click(within(asked).getByRole("button", { name: "Cancel" }));
-    await within(dialog).findByText("step_up_required", {}, WAIT);
+    await within(dialog).findByText("step_up_required");
   });
 });

@@ -1,9 +1,9 @@
 import { Button } from "@mantine/core";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
-import { useCallback, useMemo } from "react";
 import { describe } from "../../api/errors";
 import type { Job } from "../../api/types";
+import { useRows } from "../../api/useRows";
 import { finishedCount, jobMark } from "../../lib/states";
 import { zoneName } from "../../lib/time";
 import { count } from "../../lib/units";
@@ -65,17 +65,14 @@ export const JOB_COLUMNS: GridColumn<Job>[] = [
   },
 ];
 
+function idOf(job: Job): string {
+  return job.job;
+}
+
 export function JobsPage() {
   const navigate = useNavigate();
   const query = useInfiniteQuery(jobsQuery);
-  const { data, hasNextPage, isFetchingNextPage, fetchNextPage } = query;
-  const rows = useMemo(() => {
-    const seen = new Set<string>();
-    return (data?.pages ?? []).flatMap((page) => page.items).filter((job) => !seen.has(job.job) && seen.add(job.job));
-  }, [data]);
-  const more = useCallback(() => {
-    if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
-  }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
+  const { rows, more } = useRows(query, idOf);
   const newJob = (
     <Button leftSection={<Icon name="player-play" />} onClick={() => void navigate({ to: "/run" })}>
       {words.runTitle}
@@ -87,12 +84,12 @@ export function JobsPage() {
       {query.error ? (
         <ErrorPanel error={describe(words.failedJobs, query.error)} onRetry={() => void query.refetch()} />
       ) : null}
-      {data ? (
+      {query.data ? (
         <Grid
           label={words.jobs}
           columns={JOB_COLUMNS}
           rows={rows}
-          rowId={(job) => job.job}
+          rowId={idOf}
           rowName={(job) => `${jobText(job)} ${job.job.slice(0, 8)}, ${jobMark(job).label}`}
           onOpen={(job) => void navigate({ to: "/jobs/$job", params: { job: job.job } })}
           onEnd={more}
