@@ -238,6 +238,10 @@ name_type! {
     SiteName, 40
 }
 name_type! {
+    /// Names a tag, by which operators group devices.
+    TagName, 40
+}
+name_type! {
     /// Names a role of operators: a set of rights, each with the sites that it reaches.
     OperatorRoleName, 40
 }

@@ -1,10 +1,12 @@
 //! Enrolment and renewal: what devices and operators say to enrollment.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::shared_events::DeviceStatus;
 use crate::forms::{Form, PublicKey, SignatureBytes, Signed, VerifyError};
-use crate::ids::{ApprovalId, CodeId, DeploymentId, Guid, SiteName};
+use crate::ids::{ApprovalId, CodeId, DeploymentId, Guid, SiteName, TagName};
 use crate::installer_code::CodeUse;
 use crate::order::Context;
 use crate::time::Timestamp;
@@ -388,6 +390,35 @@ pub struct Approve {
     /// What becomes of the device that is known for the same machine under another key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict: Option<Resolution>,
+    /// Tags that the device gets, besides those that it has.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tags: BTreeSet<TagName>,
+}
+
+/// Is how many tags a device has at most.
+pub const MAX_TAGS: usize = 32;
+
+/// Is the body of `POST /api/v1/devices/{id}/tags`; a tag that is on both lists stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeTags {
+    /// Tags that the device gets.
+    #[serde(default)]
+    pub add: BTreeSet<TagName>,
+    /// Tags that it loses.
+    #[serde(default)]
+    pub remove: BTreeSet<TagName>,
+}
+
+/// Answers a change of a device's tags: what it has now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceTags {
+    /// The device.
+    pub guid: Guid,
+    /// The host's name at its last enrolment.
+    pub hostname: String,
+    /// Its tags.
+    pub tags: BTreeSet<TagName>,
 }
 
 /// Says what becomes of a device that is known for a machine which asks with another key.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Guid, SiteName};
+use crate::ids::{Guid, SiteName, TagName};
 use crate::order::Context;
 use crate::time::Timestamp;
 
@@ -162,6 +162,9 @@ pub struct DeviceView {
     /// Since when it has this status; null while nobody ever changed it.
     #[serde(default)]
     pub status_at: Option<Timestamp>,
+    /// By which operators group it, in order.
+    #[serde(default)]
+    pub tags: Vec<TagName>,
     /// Whether it is there.
     pub presence: Presence,
     /// `linux` or `windows`.

@@ -3,12 +3,14 @@
 //! Shape: the CBOR body of an event in its owner's log; the event's kind is the constant beside the type. Fields may be
 //! added; a field never changes its meaning.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::access::RightOnSites;
 use super::enrollment::HostFacts;
 use crate::forms::PublicKey;
-use crate::ids::{GrantId, Guid, OperatorId, SessionId, SiteName};
+use crate::ids::{GrantId, Guid, OperatorId, SessionId, SiteName, TagName};
 use crate::time::Timestamp;
 
 /// Gives an event body its kind.
@@ -26,6 +28,7 @@ kind!(
     DeviceEnrolled,
     DeviceKeyRotated,
     DeviceStatusChanged,
+    DeviceTagged,
     DeviceConnected,
     DeviceDisconnected,
     SessionEnded,
@@ -126,6 +129,19 @@ pub struct DeviceStatusChanged {
     /// Who did it; none when enrollment did it by itself, and in events from before this field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Actor>,
+}
+
+/// enrollment: a device has other tags.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceTagged {
+    /// The device.
+    pub guid: Guid,
+    /// All its tags from now on.
+    pub tags: BTreeSet<TagName>,
+    /// Who did it.
+    pub by: Actor,
+    /// Since when.
+    pub at: Timestamp,
 }
 
 /// enrollment: a device is on the bus.

@@ -9,6 +9,8 @@ pub enum Right {
     DevicesQuarantine,
     /// Revoke and decommission devices.
     DevicesRevoke,
+    /// Give devices tags and take them away.
+    DevicesTag,
     /// See jobs, runs and output.
     JobsRead,
     /// Run something on devices.
@@ -41,10 +43,11 @@ pub enum Right {
 
 impl Right {
     /// Lists every right; the administrator's role holds them all.
-    pub const ALL: [Right; 17] = [
+    pub const ALL: [Right; 18] = [
         Right::DevicesRead,
         Right::DevicesQuarantine,
         Right::DevicesRevoke,
+        Right::DevicesTag,
         Right::JobsRead,
         Right::JobsRun,
         Right::JobsCancel,
@@ -67,6 +70,7 @@ impl Right {
             Right::DevicesRead => "devices.read",
             Right::DevicesQuarantine => "devices.quarantine",
             Right::DevicesRevoke => "devices.revoke",
+            Right::DevicesTag => "devices.tag",
             Right::JobsRead => "jobs.read",
             Right::JobsRun => "jobs.run",
             Right::JobsCancel => "jobs.cancel",

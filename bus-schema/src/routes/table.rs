@@ -409,6 +409,15 @@ pub const ROUTES: &[Route] = &[
     ),
     route(
         "POST",
+        "/api/v1/devices/{id}/tags",
+        Enrollment,
+        "devices-tag",
+        right(R::DevicesTag),
+        Site,
+        "Gives a device tags and takes some away",
+    ),
+    route(
+        "POST",
         "/api/v1/devices/{id}/decommission",
         Enrollment,
         "devices-decommission",

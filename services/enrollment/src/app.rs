@@ -1,6 +1,7 @@
 //! What the handlers share: the ledger, the issuer of credentials, the throttles, and a lock per key.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use borealis_bus_schema::causes::Chain;
@@ -256,9 +257,15 @@ pub fn admission(
     };
     let mut events = vec![
         Event::Approval(asked.id, approval.approve(guid, by.name(), now)?),
-        Event::Device(guid, DeviceEvent::Enrolled(Box::new(enrolled))),
+        Event::Device(guid, DeviceEvent::Enrolled(Box::new(enrolled.clone()))),
     ];
     events.extend(back.map(|event| Event::Device(guid, event)));
+    if let Approver::Operator(actor) = by {
+        let fresh = || Device::new(enrolled);
+        let device = continued.cloned().unwrap_or_else(fresh);
+        let tagged = device.retag(&wanted.tags, &BTreeSet::new(), actor, now)?;
+        events.extend(tagged.map(|event| Event::Device(guid, event)));
+    }
     Ok(events)
 }
 

@@ -133,7 +133,7 @@ impl Refusal {
                 DeviceRejection::RefreshInvalid => Code::RefreshInvalid,
                 DeviceRejection::ClockSkew => Code::ClockSkew,
                 DeviceRejection::WrongStatus { .. } => Code::WrongState,
-                DeviceRejection::ReasonTooLong => Code::InvalidField,
+                DeviceRejection::ReasonTooLong | DeviceRejection::TooManyTags => Code::InvalidField,
             },
             Refusal::UnknownCode => Code::CodeInvalid,
             Refusal::NotFound { .. } => Code::NotFound,

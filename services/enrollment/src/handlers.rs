@@ -10,6 +10,7 @@ pub mod device_renew;
 pub mod device_rotate_key;
 pub mod device_status;
 pub mod devices_rotate_key;
+pub mod devices_tag;
 pub mod enroll_poll;
 pub mod enroll_request;
 pub mod hello;

@@ -120,6 +120,12 @@ fn verbs(builder: ServiceBuilder, app: &Arc<App>) -> ServiceBuilder {
                 handlers::devices_rotate_key::handle(&app, &ctx).await
             }),
         )
+        .operator(
+            "devices-tag",
+            answering(app, |app, ctx| async move {
+                handlers::devices_tag::handle(&app, &ctx).await
+            }),
+        )
         .public(
             "device-rotate-key",
             answering(app, |app, ctx| async move {

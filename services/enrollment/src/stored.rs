@@ -9,7 +9,8 @@ use borealis_bus_schema::forms::{PublicKey, SignatureBytes};
 use borealis_bus_schema::ids::{ApprovalId, CodeId, Guid, OperatorId, SessionId, SiteName};
 use borealis_bus_schema::messages::enrollment::HostFacts;
 use borealis_bus_schema::messages::shared_events::{
-    Actor, DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceKeyRotated, DeviceStatusChanged, SharedEvent,
+    Actor, DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceKeyRotated, DeviceStatusChanged, DeviceTagged,
+    SharedEvent,
 };
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{InvalidStreamId, NewEvent, StreamId};
@@ -273,6 +274,10 @@ impl Event {
                 let changed: DeviceStatusChanged = decode(kind, body)?;
                 Event::Device(changed.guid, DeviceEvent::StatusChanged(changed))
             }
+            "DeviceTagged" => {
+                let tagged: DeviceTagged = decode(kind, body)?;
+                Event::Device(tagged.guid, DeviceEvent::Tagged(tagged))
+            }
             "CredentialsIssued" => {
                 let CredentialsIssued { guid, approval, at } = decode(kind, body)?;
                 Event::Device(guid, DeviceEvent::CredentialsIssued { guid, approval, at })
@@ -491,6 +496,7 @@ fn device_to_new(event: &DeviceEvent) -> Result<NewEvent, StoredError> {
     match event.clone() {
         DeviceEvent::Enrolled(body) => new(DeviceEnrolled::KIND, &*body),
         DeviceEvent::StatusChanged(body) => new(DeviceStatusChanged::KIND, &body),
+        DeviceEvent::Tagged(body) => new(DeviceTagged::KIND, &body),
         DeviceEvent::CredentialsIssued { guid, approval, at } => {
             new("CredentialsIssued", &CredentialsIssued { guid, approval, at })
         }

@@ -8,7 +8,8 @@ use borealis_bus_schema::codec;
 use borealis_bus_schema::ids::VerbName;
 use borealis_bus_schema::messages::events::EventRow;
 use borealis_bus_schema::messages::shared_events::{
-    DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceKeyRotated, DeviceStatusChanged, SharedEvent,
+    DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceKeyRotated, DeviceStatusChanged, DeviceTagged,
+    SharedEvent,
 };
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::bus::Bus;
@@ -86,6 +87,12 @@ fn take(app: &Arc<App>, row: &EventRow) -> Result<Option<(&'static str, Value)>,
             app.fleet_mut().status_changed(&event);
             let data = json!({"guid": event.guid, "status": event.status.as_str()});
             Some(("status-changed", data))
+        }
+        DeviceTagged::KIND => {
+            let event: DeviceTagged = read(body)?;
+            let guid = event.guid;
+            app.fleet_mut().tagged(event);
+            Some(("facts-changed", json!({"guid": guid})))
         }
         DeviceKeyRotated::KIND => {
             let event: DeviceKeyRotated = read(body)?;

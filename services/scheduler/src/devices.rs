@@ -1,14 +1,14 @@
 //! What the scheduler knows of devices: a view over enrollment's events, rebuilt by following them from the first.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use borealis_bus_schema::codec;
 use borealis_bus_schema::forms::PublicKey;
-use borealis_bus_schema::ids::{Guid, SiteName};
+use borealis_bus_schema::ids::{Guid, SiteName, TagName};
 use borealis_bus_schema::messages::shared_events::{
     DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceKeyRotated, DeviceStatus, DeviceStatusChanged,
-    SharedEvent,
+    DeviceTagged, SharedEvent,
 };
 use borealis_bus_schema::time::Timestamp;
 use parking_lot::RwLock;
@@ -20,6 +20,8 @@ pub struct Device {
     pub hostname: String,
     /// Where it belongs.
     pub site: SiteName,
+    /// By which operators group it.
+    pub tags: BTreeSet<TagName>,
     /// What it may be.
     pub status: DeviceStatus,
     /// Why it has this status; empty while nobody said.
@@ -74,6 +76,7 @@ impl Devices {
                     replaced_at,
                     hostname: event.facts.hostname,
                     site: event.site,
+                    tags: before.as_ref().map(|d| d.tags.clone()).unwrap_or_default(),
                     status: before.as_ref().map_or(DeviceStatus::Active, |d| d.status),
                     online: before.as_ref().is_some_and(|d| d.online),
                     status_reason: before.map(|d| d.status_reason.clone()).unwrap_or_default(),
@@ -101,6 +104,12 @@ impl Devices {
                         DeviceStatus::Quarantined => Changed::Held(event.guid),
                         DeviceStatus::Revoked | DeviceStatus::Decommissioned => Changed::ShutOut(event.guid),
                     });
+                }
+            }
+            DeviceTagged::KIND => {
+                let event: DeviceTagged = codec::decode(body)?;
+                if let Some(device) = all.get_mut(&event.guid).map(Arc::make_mut) {
+                    device.tags = event.tags;
                 }
             }
             DeviceConnected::KIND => {
@@ -153,6 +162,8 @@ impl Devices {
 mod tests {
     use super::*;
     use borealis_bus_schema::forms::SignatureBytes;
+    use borealis_bus_schema::ids::OperatorId;
+    use borealis_bus_schema::messages::shared_events::Actor;
     use borealis_test_support::host_facts;
 
     fn guid() -> Guid {
@@ -223,6 +234,23 @@ mod tests {
         };
         assert_eq!(apply(&devices, &revoked), Changed::ShutOut(guid()));
         assert_eq!(devices.active(|_, _| true).len(), 0);
+    }
+
+    #[test]
+    fn tags_outlive_an_enrolment() {
+        let devices = enrolled();
+        let tagged = DeviceTagged {
+            guid: guid(),
+            tags: ["web".parse().unwrap()].into(),
+            by: Actor {
+                operator: OperatorId::from_bytes([6; 16]),
+                username: "ada".into(),
+            },
+            at: at(),
+        };
+        assert_eq!(apply(&devices, &tagged), Changed::Nothing);
+        apply(&devices, &enrolment());
+        assert_eq!(devices.get(&guid()).unwrap().tags, tagged.tags);
     }
 
     #[test]

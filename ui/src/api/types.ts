@@ -251,6 +251,8 @@ export interface Device {
   /** Null where the server changed it by itself. */
   status_by: string | null;
   status_at: string | null;
+  /** By which operators group it, in order. */
+  tags: string[];
   presence: Presence;
   /** `linux` or `windows`. */
   os: string | null;
@@ -275,6 +277,9 @@ export type DeviceStanding = Pick<
   Device,
   "guid" | "hostname" | "site" | "status" | "status_reason" | "status_by" | "status_at"
 >;
+
+/** What tags a device has after they were changed. */
+export type DeviceTags = Pick<Device, "guid" | "hostname" | "tags">;
 
 export interface DeviceDetail extends Device {
   /** What the agent told about the machine; its text is never trusted. */

@@ -32,6 +32,7 @@ const device: Device = {
   uptime_ms: 187_000,
   cpu: "Test CPU",
   memory_bytes: 34_359_738_368,
+  tags: ["prod"],
   approved_at: AT,
   first_seen_at: AT,
   last_seen_at: AT,
@@ -209,6 +210,25 @@ describe("one device", () => {
       [`/devices/${GUID}/quarantine`, { reason: "odd traffic" }],
     ]);
     await waitFor(() => expect(names()).toEqual(["Release", "Revoke", "Decommission"]));
+  });
+
+  it("changes the tags by what is given and what is taken", async () => {
+    const { sent, container } = await renderApp(`/devices/${GUID}`, {
+      "GET /session": { ...session, rights: ["devices.read", "devices.tag"] },
+      [`GET /devices/${GUID}`]: known,
+      [`POST /devices/${GUID}/tags`]: { guid: GUID, hostname: "web-1", tags: ["db", "web"] },
+    });
+    const user = userEvent.setup();
+    await user.click(await screen.findByRole("button", { name: "Change tags" }, WAIT));
+    const input = within(await screen.findByRole("dialog")).getByLabelText<HTMLInputElement>("Tags");
+    expect(input.value).toBe("prod");
+    await user.clear(input);
+    await user.type(input, "web db");
+    expect(await violations(container)).toEqual([]);
+    await user.click(screen.getByRole("button", { name: "Save" }));
+    expect(await screen.findByText(/db web/, undefined, WAIT)).toBeTruthy();
+    const post = sent.filter((each) => each.method === "POST");
+    expect(post.map((each) => each.body)).toEqual([{ add: ["db", "web"], remove: ["prod"] }]);
   });
 
   it("keeps the dialog with the reason when the server refuses", async () => {

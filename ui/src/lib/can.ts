@@ -99,6 +99,8 @@ const LEADS_FROM: Readonly<Record<DeviceChange, readonly Device["status"][]>> = 
 };
 
 export const deviceCan = {
+  tag: (device: Device, session: Session | undefined): boolean =>
+    device.status !== "decommissioned" && holds(session, "devices.tag"),
   /** The changes of status that this operator can make of this device. */
   change: (device: Device, session: Session | undefined): DeviceChange[] =>
     DEVICE_CHANGES.filter(

@@ -42,6 +42,7 @@ export const paths = {
   devices: (query: { cursor?: string | null; limit?: number; q?: string }) => withQuery("/devices", query),
   device: (guid: string) => `/devices/${part(guid)}`,
   changeDevice: (guid: string, change: string) => `/devices/${part(guid)}/${part(change)}`,
+  tagDevice: (guid: string) => `/devices/${part(guid)}/tags`,
   submitJob: "/jobs",
   jobs: (query: { cursor?: string | null; limit?: number }) => withQuery("/jobs", query),
   job: (id: string) => `/jobs/${part(id)}`,

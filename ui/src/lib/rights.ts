@@ -16,6 +16,7 @@ interface RightInfo {
 export const RIGHTS = [
   { right: "devices.read", does: "See devices and their facts" },
   { right: "devices.quarantine", does: "Quarantine devices and release them" },
+  { right: "devices.tag", does: "Give devices tags and take them away" },
   { right: "devices.revoke", does: "Revoke and decommission devices" },
   { right: "jobs.read", does: "See jobs, runs and output" },
   { right: "jobs.run", does: "Run something on devices" },

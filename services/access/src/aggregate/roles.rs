@@ -115,6 +115,7 @@ const DEFAULTS: [(&str, &str, &[Right]); 3] = [
         &[
             Right::DevicesRead,
             Right::DevicesQuarantine,
+            Right::DevicesTag,
             Right::JobsRead,
             Right::JobsRun,
             Right::JobsCancel,

@@ -1,6 +1,6 @@
 //! How the values of options are read.
 
-use borealis_bus_schema::ids::SiteName;
+use borealis_bus_schema::ids::{SiteName, TagName};
 use borealis_bus_schema::messages::access::RightOnSites;
 use borealis_bus_schema::order::Context;
 use borealis_bus_schema::order::Language;
@@ -51,6 +51,11 @@ pub fn instant(text: &str) -> Result<Timestamp, String> {
 /// Reads a site's name.
 pub fn site(text: &str) -> Result<SiteName, String> {
     SiteName::new(text).map_err(|e| e.to_string())
+}
+
+/// Reads a tag.
+pub fn tag(text: &str) -> Result<TagName, String> {
+    TagName::new(text).map_err(|e| e.to_string())
 }
 
 /// Reads a language.

@@ -1,6 +1,6 @@
 //! `borealis approvals`.
 
-use borealis_bus_schema::ids::{ApprovalId, SiteName};
+use borealis_bus_schema::ids::{ApprovalId, SiteName, TagName};
 use borealis_bus_schema::messages::enrollment::{ApprovalView, Approve, Deny, Resolution};
 use borealis_bus_schema::messages::scheduler::Page;
 use clap::Subcommand;
@@ -32,6 +32,9 @@ pub enum ApprovalsCommand {
         /// (it goes on under the new key, its old one is worthless) or co-exist (the new key is another device)
         #[arg(long, value_name = "HOW")]
         conflict: Option<Resolution>,
+        /// Tag that the devices get; may be repeated
+        #[arg(long = "tag", value_name = "TAG", value_parser = values::tag)]
+        tags: Vec<TagName>,
     },
     /// Denies requests
     Deny {
@@ -70,8 +73,14 @@ pub async fn run(api: &Api, printer: &Printer, command: ApprovalsCommand) -> Res
                 ]
             })
         }
-        ApprovalsCommand::Approve { ids, site, conflict } => {
-            let how = Approve { site, conflict };
+        ApprovalsCommand::Approve {
+            ids,
+            site,
+            conflict,
+            tags,
+        } => {
+            let tags = tags.into_iter().collect();
+            let how = Approve { site, conflict, tags };
             let approve = async |id: &ApprovalId| decide(api, printer, id, "approve", &how, "approved").await;
             super::each(printer, &ids, approve).await
         }

@@ -1,8 +1,8 @@
 //! `borealis devices`, and how a device's name becomes its GUID.
 
 use borealis_bus_schema::codes::Code;
-use borealis_bus_schema::ids::Guid;
-use borealis_bus_schema::messages::enrollment::{ChangeStatus, DeviceStanding};
+use borealis_bus_schema::ids::{Guid, TagName};
+use borealis_bus_schema::messages::enrollment::{ChangeStatus, ChangeTags, DeviceStanding, DeviceTags};
 use borealis_bus_schema::messages::inventory::{DeviceDetail, DeviceView, Presence};
 use borealis_bus_schema::messages::scheduler::Page;
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
@@ -22,6 +22,9 @@ pub enum DevicesCommand {
         /// Only those whose name or address has this text
         #[arg(long, value_name = "TEXT")]
         search: Option<String>,
+        /// Only those that have this tag
+        #[arg(long, value_name = "TAG", value_parser = values::tag)]
+        tag: Option<TagName>,
     },
     /// Shows a device with its facts
     Show {
@@ -35,6 +38,8 @@ pub enum DevicesCommand {
     Release(ReleaseArgs),
     /// Revokes devices: they are cut off until an operator approves a new enrolment of them
     Revoke(StatusArgs),
+    /// Gives devices tags, and takes some away
+    Tag(TagArgs),
     /// Has devices draw new identity keys, soon when they are on the bus; their old ones are worthless then
     RotateKey(StatusArgs),
     /// Decommissions devices for good: their keys never make a device again
@@ -50,6 +55,20 @@ pub struct StatusArgs {
     /// Why, for the log and whoever looks at the device
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
+}
+
+/// Says which devices, and which tags.
+#[derive(Debug, Args)]
+pub struct TagArgs {
+    /// GUID or name; may be repeated
+    #[arg(value_name = "DEVICE", required = true)]
+    pub devices: Vec<String>,
+    /// Tag that they get; may be repeated
+    #[arg(long, value_name = "TAG", value_parser = values::tag, required_unless_present = "remove")]
+    pub add: Vec<TagName>,
+    /// Tag that they lose; may be repeated
+    #[arg(long, value_name = "TAG", value_parser = values::tag)]
+    pub remove: Vec<TagName>,
 }
 
 /// Says which devices are released, and why.
@@ -78,9 +97,9 @@ const PATH: &str = "/api/v1/devices";
 /// Lists, shows, or changes a status.
 pub async fn run(api: &Api, printer: &Printer, command: DevicesCommand) -> Result<(), CliError> {
     match command {
-        DevicesCommand::List { search } => {
-            let devices = all(api, search.as_deref()).await?;
-            let head = ["GUID", "NAME", "SITE", "STATUS", "PRESENCE", "OS", "AGENT"];
+        DevicesCommand::List { search, tag } => {
+            let devices = all(api, search.as_deref(), tag.as_ref()).await?;
+            let head = ["GUID", "NAME", "SITE", "STATUS", "PRESENCE", "OS", "AGENT", "TAGS"];
             printer.list(&devices, "No devices.", &head, |device| {
                 vec![
                     device.guid.to_string(),
@@ -90,6 +109,7 @@ pub async fn run(api: &Api, printer: &Printer, command: DevicesCommand) -> Resul
                     presence(device.presence).to_owned(),
                     format!("{} {}", device.os_version, device.arch),
                     device.agent_version.clone(),
+                    words(&device.tags),
                 ]
             })
         }
@@ -100,6 +120,7 @@ pub async fn run(api: &Api, printer: &Printer, command: DevicesCommand) -> Resul
         }
         DevicesCommand::Quarantine(args) => change(api, printer, "quarantine", args).await,
         DevicesCommand::Release(args) => release(api, printer, args).await,
+        DevicesCommand::Tag(args) => tag(api, printer, args).await,
         DevicesCommand::RotateKey(args) => change(api, printer, "rotate-key", args).await,
         DevicesCommand::Revoke(args) => change(api, printer, "revoke", args).await,
         DevicesCommand::Decommission(args) => change(api, printer, "decommission", args).await,
@@ -108,14 +129,47 @@ pub async fn run(api: &Api, printer: &Printer, command: DevicesCommand) -> Resul
 
 /// Changes the status of each device; nothing is changed when one of the names means none.
 async fn change(api: &Api, printer: &Printer, act: &str, args: StatusArgs) -> Result<(), CliError> {
-    let mut guids = Vec::with_capacity(args.devices.len());
-    for device in &args.devices {
+    let guids = resolve_all(api, &args.devices).await?;
+    change_all(api, printer, act, &guids, args.reason).await
+}
+
+/// Changes the tags of each device; nothing is changed when one of the names means none.
+async fn tag(api: &Api, printer: &Printer, args: TagArgs) -> Result<(), CliError> {
+    let guids = resolve_all(api, &args.devices).await?;
+    let body = ChangeTags {
+        add: args.add.into_iter().collect(),
+        remove: args.remove.into_iter().collect(),
+    };
+    let tag = async |guid: &Guid| {
+        let now: DeviceTags = api.change(&format!("{PATH}/{guid}/tags"), &body).await?;
+        let tags = now.tags.iter().cloned().collect::<Vec<_>>();
+        printer.value(&now, || {
+            format!("{} has the tags: {}.", print::plain(&now.hostname), words(&tags))
+        })
+    };
+    super::each(printer, &guids, tag).await
+}
+
+/// Finds the devices that GUIDs or names mean, each once.
+async fn resolve_all(api: &Api, devices: &[String]) -> Result<Vec<Guid>, CliError> {
+    let mut guids = Vec::with_capacity(devices.len());
+    for device in devices {
         let guid = resolve(api, device).await?;
         if !guids.contains(&guid) {
             guids.push(guid);
         }
     }
-    change_all(api, printer, act, &guids, args.reason).await
+    Ok(guids)
+}
+
+/// Writes tags one behind the other; a dash for none.
+fn words(tags: &[TagName]) -> String {
+    let words: Vec<&str> = tags.iter().map(TagName::as_str).collect();
+    if words.is_empty() {
+        "-".to_owned()
+    } else {
+        words.join(" ")
+    }
 }
 
 /// Releases the devices that are named, or all that were quarantined since some time.
@@ -129,7 +183,7 @@ async fn release(api: &Api, printer: &Printer, args: ReleaseArgs) -> Result<(), 
     let Some(since) = quarantined_since else {
         return change(api, printer, "release", StatusArgs { devices, reason }).await;
     };
-    let all = all(api, None).await?;
+    let all = all(api, None, None).await?;
     let guids: Vec<Guid> = all
         .iter()
         .filter(|device| is_quarantined_since(device, since, by_server))
@@ -183,6 +237,7 @@ fn sheet(detail: &DeviceDetail) -> String {
         ("system", format!("{} {}", device.os_version, device.arch)),
         ("agent", format!("{} as {}", device.agent_version, device.context)),
         ("addresses", device.addresses.join(", ")),
+        ("tags", words(&device.tags)),
         ("last user", or_dash(device.last_user.clone())),
         ("up for", or_dash(device.uptime_ms.map(print::duration))),
         ("processor", or_dash(device.cpu.clone())),
@@ -218,12 +273,15 @@ fn status(device: &DeviceView) -> String {
 }
 
 /// Reads every page of devices.
-async fn all(api: &Api, search: Option<&str>) -> Result<Vec<DeviceView>, CliError> {
+async fn all(api: &Api, search: Option<&str>, tag: Option<&TagName>) -> Result<Vec<DeviceView>, CliError> {
     let (mut devices, mut cursor) = (Vec::new(), None::<String>);
     loop {
         let mut path = format!("{PATH}?limit=500");
         if let Some(search) = search {
             path.push_str(&format!("&q={}", api::escape(search)));
+        }
+        if let Some(tag) = tag {
+            path.push_str(&format!("&tag={tag}"));
         }
         if let Some(cursor) = &cursor {
             path.push_str(&format!("&cursor={}", api::escape(cursor)));
@@ -244,7 +302,7 @@ pub async fn resolve(api: &Api, text: &str) -> Result<Guid, CliError> {
     if let Ok(guid) = text.parse() {
         return Ok(guid);
     }
-    choose(text, &all(api, Some(text)).await?)
+    choose(text, &all(api, Some(text), None).await?)
 }
 
 fn choose(name: &str, devices: &[DeviceView]) -> Result<Guid, CliError> {

@@ -1,9 +1,12 @@
 //! The device: its key, its status, and the family of refresh tokens that it holds.
 
+use std::collections::BTreeSet;
+
 use borealis_bus_schema::forms::PublicKey;
-use borealis_bus_schema::ids::{ApprovalId, Guid};
+use borealis_bus_schema::ids::{ApprovalId, Guid, TagName};
+use borealis_bus_schema::messages::enrollment::MAX_TAGS;
 use borealis_bus_schema::messages::shared_events::{
-    Actor, DeviceEnrolled, DeviceKeyRotated, DeviceStatus, DeviceStatusChanged,
+    Actor, DeviceEnrolled, DeviceKeyRotated, DeviceStatus, DeviceStatusChanged, DeviceTagged,
 };
 use borealis_bus_schema::time::Timestamp;
 use thiserror::Error;
@@ -13,6 +16,7 @@ use super::approval::MAX_REASON_CHARS;
 mod identity;
 mod renewal;
 mod status;
+mod tags;
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +45,8 @@ pub struct Device {
     pub previous_key: Option<(PublicKey, Timestamp)>,
     /// Since when an operator wants it to draw a new key; none once it did.
     pub rotation_asked_at: Option<Timestamp>,
+    /// By which operators group it.
+    pub tags: BTreeSet<TagName>,
 }
 
 /// Says what happened to a device.
@@ -50,6 +56,8 @@ pub enum DeviceEvent {
     Enrolled(Box<DeviceEnrolled>),
     /// Its status changed.
     StatusChanged(DeviceStatusChanged),
+    /// It has other tags.
+    Tagged(DeviceTagged),
     /// It got its first credentials; older families are over.
     CredentialsIssued {
         /// The device.
@@ -132,6 +140,9 @@ pub enum DeviceRejection {
     /// The reason is too long.
     #[error("a reason has at most {MAX_REASON_CHARS} characters")]
     ReasonTooLong,
+    /// The tags are too many.
+    #[error("a device has at most {MAX_TAGS} tags")]
+    TooManyTags,
 }
 
 impl Device {
@@ -145,6 +156,7 @@ impl Device {
             hello_counter: None,
             previous_key: None,
             rotation_asked_at: None,
+            tags: BTreeSet::new(),
         }
     }
 
@@ -214,6 +226,7 @@ impl Device {
                     at: changed.at,
                 });
             }
+            DeviceEvent::Tagged(tagged) => self.tags.clone_from(&tagged.tags),
             DeviceEvent::SaidHello { counter, .. } => self.hello_counter = Some(*counter),
             DeviceEvent::KeyRotationAsked { at, .. } => self.rotation_asked_at = Some(*at),
             DeviceEvent::KeyRotated(rotated) => {

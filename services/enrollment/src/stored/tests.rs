@@ -80,6 +80,15 @@ fn every_event() -> Vec<Event> {
         device(DeviceEvent::Enrolled(Box::new(enrolled))),
         device(DeviceEvent::StatusChanged(status)),
         device(DeviceEvent::StatusChanged(status_by_operator)),
+        device(DeviceEvent::Tagged(DeviceTagged {
+            guid,
+            tags: ["prod", "web"].map(|tag| tag.parse().unwrap()).into(),
+            by: Actor {
+                operator: OperatorId::from_bytes([9; 16]),
+                username: "ada".into(),
+            },
+            at: NOW,
+        })),
         device(DeviceEvent::CredentialsIssued {
             guid,
             approval,
@@ -171,6 +180,13 @@ impl<'de> Deserialize<'de> for Readable {
             }
             fn visit_none<E>(self) -> Result<Readable, E> {
                 Ok(Readable(Value::Null))
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Readable, A::Error> {
+                let mut out = Vec::new();
+                while let Some(Readable(value)) = seq.next_element()? {
+                    out.push(value);
+                }
+                Ok(Readable(Value::Array(out)))
             }
             fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Readable, A::Error> {
                 let mut out = serde_json::Map::new();

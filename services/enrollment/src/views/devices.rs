@@ -1,6 +1,6 @@
 //! Where devices stand, as operators see it.
 
-use borealis_bus_schema::messages::enrollment::DeviceStanding;
+use borealis_bus_schema::messages::enrollment::{DeviceStanding, DeviceTags};
 
 use crate::aggregate::device::Device;
 
@@ -16,5 +16,14 @@ pub fn standing(device: &Device) -> DeviceStanding {
         status_reason: reason.filter(|reason| !reason.is_empty()),
         status_by: standing.and_then(|standing| Some(standing.by.as_ref()?.username.clone())),
         status_at: standing.map(|standing| standing.at),
+    }
+}
+
+/// Shows a device's tags.
+pub fn tags(device: &Device) -> DeviceTags {
+    DeviceTags {
+        guid: device.guid(),
+        hostname: device.enrolled.facts.hostname.clone(),
+        tags: device.tags.clone(),
     }
 }

@@ -3,8 +3,8 @@
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::CommandId;
-use borealis_bus_schema::messages::enrollment::{ApprovalView, ConflictKind, DeviceStanding, Identity};
-use borealis_bus_schema::messages::shared_events::{DeviceStatus, DeviceStatusChanged, SharedEvent as _};
+use borealis_bus_schema::messages::enrollment::{ApprovalView, ConflictKind, DeviceStanding, DeviceTags, Identity};
+use borealis_bus_schema::messages::shared_events::{DeviceStatus, DeviceStatusChanged, DeviceTagged, SharedEvent as _};
 use borealis_bus_schema::reply::Reply;
 use borealis_service_kit::random;
 use borealis_test_support::eventually;
@@ -26,6 +26,62 @@ fn status_events(rig: &Rig) -> Vec<DeviceStatusChanged> {
     let read =
         |event: borealis_event_store::EventRecord| borealis_bus_schema::codec::decode(&event.body.unwrap()).unwrap();
     events.map(read).collect()
+}
+
+fn tags_told(rig: &Rig) -> Vec<Vec<String>> {
+    let events = rig
+        .events()
+        .into_iter()
+        .filter(|event| event.kind == DeviceTagged::KIND);
+    let read = |event: borealis_event_store::EventRecord| {
+        let tagged: DeviceTagged = borealis_bus_schema::codec::decode(&event.body.unwrap()).unwrap();
+        assert_eq!(tagged.by.username, "ada");
+        tagged.tags.iter().map(ToString::to_string).collect()
+    };
+    events.map(read).collect()
+}
+
+#[tokio::test]
+async fn a_device_gets_tags_with_its_approval_and_later() {
+    let rig = Rig::start().await;
+    let mut machine = Machine::draw("web-1");
+    let code = rig.mint(json!({"uses": 9})).await.code.unwrap();
+    let challenge = machine.request(&rig, &code).await.unwrap();
+    let id = challenge.reference.to_string();
+    let refused: Reply<ApprovalView> = rig.ask("approvals-approve", &id, &json!({"tags": ["Not A Tag"]})).await;
+    assert_eq!(refused.unwrap_err().code, Code::Malformed);
+    let approved: ApprovalView = rig
+        .ask("approvals-approve", &id, &json!({"tags": ["web", "prod"]}))
+        .await
+        .unwrap();
+    let guid = approved.guid.unwrap().to_string();
+    let command: CommandId = random::id();
+    let body = json!({"add": ["db"], "remove": ["web"]});
+    let now: DeviceTags = rig.command("devices-tag", &guid, &body, command).await.unwrap();
+    let again: DeviceTags = rig.command("devices-tag", &guid, &body, command).await.unwrap();
+    assert_eq!(now, again, "the same command has the same answer");
+    assert_eq!((now.hostname.as_str(), now.tags.len()), ("web-1", 2));
+
+    let many: Vec<String> = (0..40).map(|n| format!("t{n}")).collect();
+    let refused: Reply<DeviceTags> = rig.ask("devices-tag", &guid, &json!({ "add": many })).await;
+    assert_eq!(refused.unwrap_err().code, Code::InvalidField);
+    assert_eq!(tags_told(&rig), [["prod", "web"], ["db", "prod"]]);
+
+    // Who enrols the machine anew keeps its tags, and adds some.
+    machine = Machine {
+        facts: machine.facts,
+        ..Machine::draw("web-1")
+    };
+    let challenge = machine.request(&rig, &code).await.unwrap();
+    let _: ApprovalView = rig
+        .ask(
+            "approvals-approve",
+            &challenge.reference.to_string(),
+            &json!({"conflict": "overwrite", "tags": ["new"]}),
+        )
+        .await
+        .unwrap();
+    assert_eq!(tags_told(&rig)[2..], [["db", "new", "prod"]]);
 }
 
 #[tokio::test]

@@ -110,7 +110,7 @@ async fn every_verb_refuses_whoever_may_not() {
             assert_eq!(refused(foreign, good()).await, Code::SignatureInvalid, "{}", route.verb);
         }
     }
-    assert_eq!(seen, 11);
+    assert_eq!(seen, 12);
     assert_eq!(rig.service.events().unwrap(), before, "nothing was written");
 }
 
@@ -185,6 +185,7 @@ async fn an_operator_of_another_site_reaches_nothing() {
         "devices-revoke",
         "devices-decommission",
         "devices-rotate-key",
+        "devices-tag",
     ] {
         let mut said = Vec::new();
         for id in [device, strange] {

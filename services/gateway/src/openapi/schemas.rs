@@ -60,6 +60,7 @@ const DEVICE: Fields = &[
     ("status_reason", "text?"),
     ("status_by", "text?"),
     ("status_at", "instant?"),
+    ("tags", "[text]"),
     ("presence", "online|offline|stale"),
     ("os", "text"),
     ("os_version", "text"),
@@ -432,12 +433,21 @@ const SHAPES: &[(&str, Fields)] = &[
     ("Conflict", CONFLICT),
     (
         "Approve",
-        &[("~site", "text"), ("~conflict", "overwrite|merge|co_exist")],
+        &[
+            ("~site", "text"),
+            ("~conflict", "overwrite|merge|co_exist"),
+            ("~tags", "[text]"),
+        ],
     ),
     ("Deny", &[("~reason", "text")]),
     ("Device", DEVICE),
     ("ChangeStatus", &[("~reason", "text")]),
     ("DeviceStanding", STANDING),
+    ("ChangeTags", &[("~add", "[text]"), ("~remove", "[text]")]),
+    (
+        "DeviceTags",
+        &[("guid", "guid"), ("hostname", "text"), ("tags", "[text]")],
+    ),
     (
         "Devices",
         &[("items", "[Device]"), ("next_cursor", "text?"), ("~total", "number")],
@@ -585,6 +595,7 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
         "devices-quarantine" | "devices-release" | "devices-revoke" | "devices-decommission" | "devices-rotate-key" => {
             "ChangeStatus"
         }
+        "devices-tag" => "ChangeTags",
         "password" => "ChangePassword",
         "step-up" | "totp-enrol" | "recovery-codes" => "ProveAgain",
         "totp-confirm" => "ConfirmTotp",
@@ -636,6 +647,7 @@ pub(super) fn answer_of(verb: &str) -> Option<&'static str> {
         "devices-quarantine" | "devices-release" | "devices-revoke" | "devices-decommission" | "devices-rotate-key" => {
             "DeviceStanding"
         }
+        "devices-tag" => "DeviceTags",
         "jobs-create" => "JobCreated",
         "jobs-list" => "Jobs",
         "jobs-request" => "JobRequest",
@@ -661,6 +673,7 @@ pub(super) fn query_of(verb: &str) -> Fields {
             ("cursor", "Where the page begins: `next_cursor` of the page before"),
             ("limit", "How many items at most"),
             ("q", "Only those that hold this text"),
+            ("tag", "Only those that have this tag"),
         ],
         "jobs-list" | "jobs-runs" => PAGES,
         "jobs-output" => &[

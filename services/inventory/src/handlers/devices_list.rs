@@ -1,5 +1,6 @@
 //! `devices-list`: devices by host name, page by page.
 
+use borealis_bus_schema::ids::TagName;
 use borealis_bus_schema::messages::inventory::DeviceView;
 use borealis_bus_schema::routes::Right;
 use borealis_service_kit::operator::OperatorCtx;
@@ -24,15 +25,22 @@ pub struct DevicesPage {
     total: usize,
 }
 
-/// Lists the devices that the caller's right reaches; `q` filters by a text, `cursor` and `limit` page.
+/// Lists the devices that the caller's right reaches; `q` filters by a text, `tag` by a tag, `cursor` and `limit` page.
 ///
-/// Errors: `invalid_field` for a filter, cursor or limit that is none.
+/// Errors: `invalid_field` for a filter, tag, cursor or limit that is none.
 pub fn handle(app: &App, ctx: &OperatorCtx) -> Result<DevicesPage, Refusal> {
     let query = |name| ctx.call.query(name).filter(|text| !text.is_empty());
     let text = query("q").unwrap_or_default();
     if text.len() > MAX_TEXT_BYTES {
         return Err(Refusal::InvalidField { what: "q is too long" });
     }
+    let tag = match query("tag") {
+        None => None,
+        Some(text) => Some(
+            text.parse::<TagName>()
+                .map_err(|_| Refusal::InvalidField { what: "tag is none" })?,
+        ),
+    };
     let limit = match query("limit") {
         None => PAGE,
         Some(text) => text.parse::<usize>().map_err(|_| Refusal::InvalidField {
@@ -47,6 +55,7 @@ pub fn handle(app: &App, ctx: &OperatorCtx) -> Result<DevicesPage, Refusal> {
     };
     let ask = Ask {
         text: text.trim(),
+        tag: tag.as_ref(),
         after: cursor.as_ref(),
         limit: limit.clamp(1, MAX_PAGE),
         fresh: app.presence_is_fresh(),

@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use borealis_bus_schema::forms::PublicKey;
-use borealis_bus_schema::ids::{Guid, SiteName};
+use borealis_bus_schema::ids::{Guid, SiteName, TagName};
 use borealis_bus_schema::messages::inventory::{DeviceView, Facts, Presence};
 use borealis_bus_schema::messages::shared_events::{
     DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceKeyRotated, DeviceStatus, DeviceStatusChanged,
+    DeviceTagged,
 };
 use borealis_bus_schema::order::Context;
 use borealis_bus_schema::time::Timestamp;
@@ -26,6 +27,7 @@ pub struct Device {
     /// What it may do.
     pub status: DeviceStatus,
     standing: Option<Box<Standing>>,
+    tags: Box<[TagName]>,
     context: Context,
     hostname: Box<str>,
     os: Box<str>,
@@ -105,8 +107,10 @@ pub struct FleetPage {
 /// Asks for a page.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask<'a> {
-    /// Text that has to stand in host name, GUID, operating system, address or user; empty for all.
+    /// Text that has to stand in host name, GUID, operating system, address, user or a tag; empty for all.
     pub text: &'a str,
+    /// A tag that the device must have.
+    pub tag: Option<&'a TagName>,
     /// Behind which device to begin.
     pub after: Option<&'a Cursor>,
     /// How many devices at most.
@@ -156,20 +160,21 @@ impl Fleet {
     pub fn enrolled(&mut self, event: DeviceEnrolled) -> bool {
         let before = self.devices.remove(&event.guid);
         let is_new = before.is_none();
-        let (status, standing, connected, seen_at, told) = match before {
+        let (status, standing, tags, connected, seen_at, told) = match before {
             Some(before) => {
                 self.sorted.remove(&before.place());
                 let Device {
                     status,
                     standing,
+                    tags,
                     connected,
                     seen_at,
                     told,
                     ..
                 } = before;
-                (status, standing, connected, seen_at, told)
+                (status, standing, tags, connected, seen_at, told)
             }
-            None => (DeviceStatus::Active, None, false, None, None),
+            None => (DeviceStatus::Active, None, Box::default(), false, None, None),
         };
         let facts = event.facts;
         let device = Device {
@@ -178,6 +183,7 @@ impl Fleet {
             public_key: event.public_key,
             status,
             standing,
+            tags,
             context: facts.context,
             hostname: facts.hostname.into(),
             os: facts.os.into(),
@@ -204,6 +210,13 @@ impl Fleet {
                 by: event.by.as_ref().map(|by| by.username.as_str().into()),
                 at: event.at,
             }));
+        }
+    }
+
+    /// Takes in that a device has other tags.
+    pub fn tagged(&mut self, event: DeviceTagged) {
+        if let Some(device) = self.devices.get_mut(&event.guid) {
+            device.tags = event.tags.into_iter().collect();
         }
     }
 
@@ -266,7 +279,8 @@ impl Fleet {
     /// Cuts a page out of the devices that the caller may see and the text fits.
     pub fn page(&self, ask: Ask<'_>, may_see: impl Fn(&Device) -> bool) -> FleetPage {
         let text = ask.text.to_lowercase();
-        let fits = |device: &&Device| may_see(device) && (text.is_empty() || device.holds(&text));
+        let is_tagged = |device: &Device| ask.tag.is_none_or(|tag| device.tags.contains(tag));
+        let fits = |device: &&Device| may_see(device) && is_tagged(device) && (text.is_empty() || device.holds(&text));
         let all = || {
             self.sorted
                 .iter()
@@ -312,6 +326,7 @@ impl Device {
             || user.to_lowercase().contains(text)
             || self.address.contains(text)
             || addresses.iter().any(|address| address.contains(text))
+            || self.tags.iter().any(|tag| tag.as_str().contains(text))
     }
 
     fn os_text(&self) -> &str {
@@ -353,6 +368,7 @@ impl Device {
                 .filter(|reason| !reason.is_empty()),
             status_by: standing.and_then(|standing| standing.by.as_deref().map(ToOwned::to_owned)),
             status_at: standing.map(|standing| standing.at),
+            tags: self.tags.to_vec(),
             presence,
             os: self.os.to_string(),
             os_version: self.os_text().to_owned(),
@@ -408,6 +424,7 @@ mod tests {
     fn ask<'a>(text: &'a str, after: Option<&'a Cursor>, limit: usize) -> Ask<'a> {
         Ask {
             text,
+            tag: None,
             after,
             limit,
             fresh: true,
@@ -492,6 +509,33 @@ mod tests {
         assert_eq!(view.os_version, "Debian GNU/Linux 12");
         assert!(!fleet.enrolled(enrolled(1, "again")));
         assert_eq!(names(&fleet.page(ask("", None, 9), |_| true)), vec!["web-1"]);
+    }
+
+    #[test]
+    fn devices_are_found_by_their_tags_which_outlive_an_enrolment() {
+        let mut fleet = fleet(&["web-1", "web-2"]);
+        let (web, db): (TagName, TagName) = ("web".parse().unwrap(), "db".parse().unwrap());
+        fleet.tagged(DeviceTagged {
+            guid: guid(2),
+            tags: [db.clone()].into(),
+            by: Actor {
+                operator: OperatorId::from_bytes([6; 16]),
+                username: "ada".into(),
+            },
+            at: NOW,
+        });
+        assert!(
+            !fleet.enrolled(enrolled(2, "web-2")),
+            "it enrols again and keeps its tags"
+        );
+        let by = |tag| Ask {
+            tag: Some(tag),
+            ..ask("", None, 9)
+        };
+        assert_eq!(names(&fleet.page(by(&db), |_| true)), vec!["web-2"]);
+        assert_eq!(fleet.page(by(&web), |_| true).total, 0, "a name is no tag");
+        let page = fleet.page(ask("db", None, 9), |_| true);
+        assert_eq!((names(&page), &page.items[0].tags), (vec!["web-2"], &vec![db]));
     }
 
     #[test]

@@ -20,6 +20,7 @@ import { DeviceRuns } from "./DeviceRuns";
 import { FactList, FactParts } from "./Facts";
 import { deviceQuery } from "./queries";
 import { StatusActions } from "./StatusActions";
+import { Tags } from "./Tags";
 import { searchFor } from "./selection";
 import { words } from "./words";
 
@@ -116,6 +117,7 @@ function Summary({ device }: { device: DeviceDetail }) {
       rows={[
         ...(device.status_at ? [{ name: words.status, value: <Standing device={device} />, wide: true }] : []),
         { name: words.site, value: device.site },
+        { name: words.tags, value: <Tags device={device} /> },
         { name: words.system, value: systemOf(device) },
         { name: words.architecture, value: text(device.arch) },
         { name: words.cpu, value: text(device.cpu) },

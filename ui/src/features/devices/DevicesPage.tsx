@@ -70,6 +70,13 @@ function columnsOf(sortable: boolean): GridColumn<Device>[] {
       ...by((device) => device.site),
     },
     {
+      id: "tags",
+      header: words.columns.tags,
+      width: "minmax(90px, 1fr)",
+      cell: (device) => device.tags.join(" ") || NOTHING,
+      ...by((device) => device.tags.join(" ")),
+    },
+    {
       id: "os",
       header: words.columns.os,
       width: "minmax(180px, 1.5fr)",

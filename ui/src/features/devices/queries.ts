@@ -1,6 +1,6 @@
 import { infiniteQueryOptions, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
 import { change, get, getAll } from "../../api/client";
-import type { CountedPage, Device, DeviceChange, DeviceDetail, DeviceStanding } from "../../api/types";
+import type { CountedPage, Device, DeviceChange, DeviceDetail, DeviceStanding, DeviceTags } from "../../api/types";
 import { paths } from "../../lib/paths";
 
 const PAGE = 200;
@@ -75,5 +75,15 @@ export function useChangeStatus(guid: string) {
         queryKey: deviceKeys.all,
         predicate: ({ queryKey }) => error !== null || queryKey[1] !== deviceKeys.one(guid)[1],
       }),
+  });
+}
+
+/** Changes a device's tags; the answer is shown at once, as that of {@link useChangeStatus} is. */
+export function useChangeTags(guid: string) {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: (ask: { add: string[]; remove: string[] }) => change<DeviceTags>(paths.tagDevice(guid), ask),
+    onSuccess: ({ tags }) =>
+      client.setQueryData<DeviceDetail>(deviceKeys.one(guid), (device) => (device ? { ...device, tags } : device)),
   });
 }

@@ -106,6 +106,44 @@ fn given_a_device_that_is_not_active_when_it_has_a_new_key_then_it_keeps_the_old
     );
 }
 
+fn tags(names: &[&str]) -> BTreeSet<TagName> {
+    names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+#[test]
+fn given_a_device_when_its_tags_change_then_it_has_what_was_given_and_not_what_was_taken() {
+    let ada = Actor {
+        operator: OperatorId::from_bytes([9; 16]),
+        username: "ada".into(),
+    };
+    let mut device = given(&[]);
+    let steps: [(&[&str], &[&str], &[&str]); 4] = [
+        (&["web", "prod"], &[], &["prod", "web"]),
+        (&["db"], &["web", "absent"], &["db", "prod"]),
+        (&["prod"], &["prod"], &["db", "prod"]),
+        (&[], &["db", "prod"], &[]),
+    ];
+    for (add, remove, left) in steps {
+        let event = device.retag(&tags(add), &tags(remove), &ada, NOW).unwrap();
+        event.iter().for_each(|event| device.evolve(event));
+        assert_eq!(device.tags, tags(left));
+    }
+    assert_eq!(device.retag(&tags(&[]), &tags(&["db"]), &ada, NOW), Ok(None));
+
+    let names: Vec<String> = (0..=MAX_TAGS).map(|n| format!("t{n}")).collect();
+    let many: BTreeSet<TagName> = names.iter().map(|name| name.parse().unwrap()).collect();
+    assert_eq!(
+        device.retag(&many, &tags(&[]), &ada, NOW),
+        Err(DeviceRejection::TooManyTags)
+    );
+    let gone = given(&[changed(Change::Decommission)]);
+    let status = DeviceStatus::Decommissioned;
+    assert_eq!(
+        gone.retag(&tags(&["web"]), &tags(&[]), &ada, NOW),
+        Err(DeviceRejection::WrongStatus { status })
+    );
+}
+
 #[test]
 fn given_an_approval_when_credentials_are_issued_twice_then_they_are_the_same() {
     let device = given(&[issued()]);
