@@ -64,6 +64,30 @@ impl Right {
         Right::MetricsRead,
     ];
 
+    /// Tells whether the right can be given for some sites; the others reach the whole deployment or nothing.
+    pub const fn is_of_sites(self) -> bool {
+        match self {
+            Right::DevicesRead
+            | Right::DevicesQuarantine
+            | Right::DevicesRevoke
+            | Right::DevicesTag
+            | Right::JobsRead
+            | Right::JobsRun
+            | Right::JobsCancel
+            | Right::CodesRead
+            | Right::CodesCreate
+            | Right::CodesRevoke
+            | Right::ApprovalsRead
+            | Right::ApprovalsDecide => true,
+            Right::UsersRead
+            | Right::UsersManage
+            | Right::RolesManage
+            | Right::SitesManage
+            | Right::AuditRead
+            | Right::MetricsRead => false,
+        }
+    }
+
     /// Returns the right's stable text, as it stands in biscuits.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@ use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::clock::{Clock as _, SystemClock};
 use borealis_test_support::eventually_within;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::fleet::{Agent, Fleet, PATIENCE, file_says, instant, lines, said, shared};
@@ -45,6 +45,14 @@ async fn what_waits_for_a_quarantined_device_says_why_and_goes_out_when_it_is_re
     let held = fleet.submit(&devices[0], &format!("echo once >> {effect_text}"), &[]);
     let free = fleet.submit(&devices[1], "echo free", &[]);
     let guid = devices[0]["guid"].as_str().unwrap();
+    let tagged = fleet.json(&["devices", "tag", guid, "--add", "web", "--add", "prod", "--json"]);
+    assert_eq!(tagged["tags"], json!(["prod", "web"]));
+    eventually_within("the device among those of its tag", PATIENCE, async || {
+        let listed = lines(&fleet.cli(&["devices", "list", "--tag", "web", "--json"]).stdout);
+        (listed.len() == 1 && listed[0]["guid"] == guid).then_some(())
+    })
+    .await
+    .unwrap();
     let told = fleet.json(&["devices", "quarantine", guid, "--reason", "odd traffic", "--json"]);
     assert_eq!(
         (

@@ -21,21 +21,6 @@ use serde_json::{Value, json};
 use crate::fleet::{Fleet, PATIENCE, context_of, https, lines, said};
 use crate::operators::join;
 
-/// Are the rights that a site can bound.
-const OF_A_SITE: [Right; 11] = [
-    Right::DevicesRead,
-    Right::DevicesQuarantine,
-    Right::DevicesRevoke,
-    Right::JobsRead,
-    Right::JobsRun,
-    Right::JobsCancel,
-    Right::CodesRead,
-    Right::CodesCreate,
-    Right::CodesRevoke,
-    Right::ApprovalsRead,
-    Right::ApprovalsDecide,
-];
-
 /// Is who asks.
 struct Kind {
     name: &'static str,
@@ -255,8 +240,9 @@ async fn each_route_answers_each_token_for_own_foreign_and_missing_objects_as_th
     let devices = fleet.all_online().await;
     let second = devices.into_iter().find(|device| device["site"] == "berlin").unwrap();
     for (role, site) in [("north", "berlin"), ("south", "default")] {
-        let rights: Vec<String> = OF_A_SITE
-            .iter()
+        let rights: Vec<String> = Right::ALL
+            .into_iter()
+            .filter(|right| right.is_of_sites())
             .map(|right| format!("{}@{site}", right.as_str()))
             .collect();
         let mut args = vec!["roles", "create", role, "--json"];
