@@ -25,6 +25,10 @@ test:
 it crate *args:
     cargo nextest run --locked -p "$(test "$1" = cli && echo borealis || echo "borealis-$1")" "${@:2}"
 
+# one world of the simulation, told line by line: `just sim 41`; `just test` runs a thousand of them
+sim seed:
+    BOREALIS_SIM_SEED={{ quote(seed) }} cargo nextest run --locked -p borealis-server --test sim --no-capture one_seed_is_shown
+
 # the long tests of trust, some ten minutes: 100,000 tokens judged on a busy machine, a taken-over bus that storms for five
 # minutes. `just test` runs the same tests with smaller numbers; BOREALIS_SOAK=1 is what makes them long.
 trust-soak *args:
