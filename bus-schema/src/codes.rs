@@ -67,6 +67,8 @@ codes! {
     TooDeep = "too_deep", Caller, Never, 400;
     /// A field has a value that is not allowed.
     InvalidField = "invalid_field", Caller, Never, 422;
+    /// A filter over devices cannot be read; the message names the place.
+    FilterInvalid = "filter_invalid", Caller, Never, 422;
     /// A cron text cannot be read; the message names the field.
     CronInvalid = "cron_invalid", Caller, Never, 422;
     /// The schedule names no day that there is, or ends before it begins.
@@ -217,6 +219,8 @@ codes! {
     ApprovalRequired = "approval_required", Caller, Never, 403;
     /// Nobody approves what they asked for themselves.
     OwnApproval = "own_approval", Caller, Never, 403;
+    /// The approval does not hold for this job: it is of another request, of other devices, or nobody's own.
+    ApprovalMismatch = "approval_mismatch", Server, Never, 403;
     /// The grant does not cover this order.
     GrantMismatch = "grant_mismatch", Server, Never, 403;
     /// The author no longer holds the right.

@@ -487,7 +487,7 @@ const fn is_of_one(code: Code) -> bool {
     is_of_device(code)
         || matches!(
             code,
-            Code::OutOfScope | Code::GrantMismatch | Code::InvalidField | Code::AlreadySigned | Code::TooLarge
+            Code::OutOfScope | Code::GrantMismatch | Code::InvalidField | Code::TooLarge
         )
 }
 

@@ -99,6 +99,7 @@ fn code_of(error: &SigningError) -> Code {
     match error {
         SigningError::Refused(refusal) => match refusal {
             Refusal::OwnApproval => Code::OwnApproval,
+            Refusal::Approval { .. } => Code::ApprovalMismatch,
             Refusal::CallUnsigned => Code::SignatureMissing,
             Refusal::CallSignature(_) => Code::SignatureInvalid,
             Refusal::CallBody(_) => Code::Malformed,
@@ -107,14 +108,13 @@ fn code_of(error: &SigningError) -> Code {
             | Refusal::NotAJob
             | Refusal::UnknownAct { .. }
             | Refusal::Differs { .. }
-            | Refusal::Approval { .. }
             | Refusal::NotApproved { .. }
             | Refusal::NotATarget { .. }
             | Refusal::Outlives { .. } => Code::GrantMismatch,
         },
-        SigningError::Rejected(Rejection::AlreadySigned | Rejection::OtherApproval) => Code::AlreadySigned,
+        SigningError::Rejected(Rejection::AlreadySigned) => Code::AlreadySigned,
+        SigningError::Rejected(Rejection::OtherApproval) | SigningError::ApproverNoGrant => Code::ApprovalMismatch,
         SigningError::Rejected(Rejection::BeyondLimit { .. }) => Code::ApprovalRequired,
-        SigningError::ApproverNoGrant => Code::GrantMismatch,
         SigningError::NoGrant => Code::TokenInvalid,
         SigningError::Stale => Code::Stale,
         // Runs wait, and say why, until somebody has renewed it.

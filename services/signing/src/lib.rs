@@ -17,6 +17,7 @@
 
 pub mod aggregate;
 pub mod approval;
+pub mod counted;
 pub mod coverage;
 pub mod stored;
 

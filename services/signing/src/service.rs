@@ -1,6 +1,5 @@
 //! What signing's handlers share: the key, the log, and what other services' logs say.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use borealis_bus_schema::ids::JobId;
@@ -12,15 +11,13 @@ use borealis_service_kit::random;
 use ed25519_dalek::SigningKey;
 
 use crate::aggregate::{Event, Facts, SignBatch, State, decide, evolve};
+use crate::counted::Counted;
 use crate::devices::Devices;
 use crate::error::SigningError;
 use crate::stored;
 
 /// Is how often a batch is decided anew when another batch of its job was written first.
 const MAX_CONFLICTS: u32 = 16;
-
-/// Is how many jobs are kept in memory whose devices are counted; of others the log is read again.
-const MAX_COUNTED: usize = 256;
 
 /// Is how many events are read at once.
 const PAGE: usize = 256;
@@ -41,8 +38,8 @@ pub struct Signing {
     pub devices: Arc<Devices>,
     /// Keeps the devices fresh.
     pub enrollment: Follower,
-    /// What is known of jobs whose devices are counted, and up to which version of their streams.
-    pub counted: Mutex<HashMap<JobId, (Version, State)>>,
+    /// What is known of jobs whose devices are counted.
+    pub counted: Mutex<Counted>,
 }
 
 impl Signing {
@@ -84,13 +81,14 @@ impl Signing {
     }
 
     /// Reads all that is known of a job: what it is bound to, for which devices it was signed, which were approved.
-    fn counted(&self, job: &JobId) -> Result<(State, StreamId, Version), SigningError> {
+    fn counted(&self, job: &JobId) -> Result<(Arc<State>, StreamId, Version), SigningError> {
         let stream = stored::of_job(job)?;
         let version = self.log.stream_version(&stream)?;
-        let (mut read, mut state) = {
-            let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-            counted.get(job).cloned().unwrap_or_default()
+        let (mut read, state) = {
+            let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+            counted.take(job)
         };
+        let mut state = Arc::unwrap_or_clone(state);
         while read < version {
             let page = self.log.read_stream(&stream, read, PAGE)?;
             let Some(last) = page.last() else { break };
@@ -103,16 +101,14 @@ impl Signing {
                 };
             }
         }
+        let state = Arc::new(state);
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        if counted.len() >= MAX_COUNTED {
-            counted.clear();
-        }
-        counted.insert(*job, (read, state.clone()));
+        counted.keep(*job, read, Arc::clone(&state));
         Ok((state, stream, read))
     }
 
     /// Reads what a job is bound to: its first event says it.
-    fn job(&self, job: &JobId) -> Result<(State, StreamId, Version), SigningError> {
+    fn job(&self, job: &JobId) -> Result<(Arc<State>, StreamId, Version), SigningError> {
         let stream = stored::of_job(job)?;
         let version = self.log.stream_version(&stream)?;
         let first = self.log.read_stream(&stream, 0, 1)?;
@@ -123,7 +119,7 @@ impl Signing {
                 None => State::Closed,
             },
         };
-        Ok((state, stream, version))
+        Ok((Arc::new(state), stream, version))
     }
 }
 

@@ -12,16 +12,13 @@ use borealis_bus_schema::messages::scheduler::{ApproveJob, JobView, devices_dige
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::routes::Right;
-use borealis_event_store::{AppendError, StreamWrite};
 use borealis_service_kit::bus::RequestOptions;
-use borealis_service_kit::operator::{OperatorCtx, wire_error};
+use borealis_service_kit::operator::OperatorCtx;
 
 use crate::book::Job;
-use crate::commit::job_stream;
 use crate::job::{self, Approved};
 use crate::orders::{Ends, SecondWarrant};
 use crate::scheduler::Scheduler;
-use crate::stored::Stored;
 
 impl Scheduler {
     /// Approves a job.
@@ -75,33 +72,13 @@ impl Scheduler {
             grant: grant.token,
         };
         let file = self.files.put(codec::encode(&second)?).await?;
-        let events = decide(file)?
-            .into_iter()
-            .map(|event| Stored::Job(event).encode())
-            .collect::<Result<Vec<_>, _>>()?;
-        let stream = job_stream(&job.created.job)?;
-        let write = StreamWrite {
-            stream: stream.clone(),
-            expected: *version,
-            events,
-        };
         let view = JobView {
             state: "active".to_owned(),
             approved_by: Some(ctx.caller.username.clone()),
             ..job.view()
         };
-        let answer = serde_json::to_vec(&view).map_err(|_| WireError::new(Code::Internal, "no JSON"))?;
-        let appended = ctx.append_bytes(self.log.as_ref(), vec![write], answer).await;
-        match appended {
-            Ok(appended) => *version = appended.last,
-            Err(error) => {
-                if matches!(error, AppendError::Conflict { .. }) {
-                    let now_at = self.log.stream_version(&stream);
-                    *version = now_at.map_err(|_| WireError::new(Code::StorageFailed, "the store failed"))?;
-                }
-                return Err(wire_error(&error));
-            }
-        }
+        self.append_of_job(&ctx, &job, &mut version, decide(file)?, &view)
+            .await?;
         job.approved.get_or_init(|| approved(file));
         drop(version);
         tracing::info!(job = %job.created.job, by = %ctx.caller.operator, "a job was approved");

@@ -7,14 +7,11 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::messages::scheduler::JobView;
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::routes::Right;
-use borealis_event_store::{AppendError, StreamWrite};
-use borealis_service_kit::operator::{OperatorCtx, wire_error};
+use borealis_service_kit::operator::OperatorCtx;
 
 use crate::book::Job;
-use crate::commit::job_stream;
 use crate::job;
 use crate::scheduler::Scheduler;
-use crate::stored::Stored;
 
 impl Scheduler {
     /// Cancels a job.
@@ -33,33 +30,11 @@ impl Scheduler {
         let cancelled = job.cancelled.load(Ordering::Relaxed);
         let events = job::decide_cancel(cancelled, &ctx.caller.username, ctx.now)
             .map_err(|refused| WireError::new(refused.code(), refused.to_string()))?;
-        let events = events
-            .into_iter()
-            .map(|event| Stored::Job(event).encode())
-            .collect::<Result<Vec<_>, _>>()?;
-        let stream = job_stream(&job.created.job)?;
-        let write = StreamWrite {
-            stream: stream.clone(),
-            expected: *version,
-            events,
-        };
         let view = JobView {
             cancelled: true,
             ..job.view()
         };
-        let answer = serde_json::to_vec(&view).map_err(|_| WireError::new(Code::Internal, "no JSON"))?;
-        let appended = ctx.append_bytes(self.log.as_ref(), vec![write], answer).await;
-        match appended {
-            Ok(appended) => *version = appended.last,
-            Err(error) => {
-                // An approval or a cancellation came first: the next request decides on what is there now.
-                if matches!(error, AppendError::Conflict { .. }) {
-                    let now_at = self.log.stream_version(&stream);
-                    *version = now_at.map_err(|_| WireError::new(Code::StorageFailed, "the store failed"))?;
-                }
-                return Err(wire_error(&error));
-            }
-        }
+        self.append_of_job(&ctx, &job, &mut version, events, &view).await?;
         job.cancelled.store(true, Ordering::Relaxed);
         drop(version);
         // Each open run is looked at and ends, here or on its device; so it is after a restart, too.

@@ -57,6 +57,12 @@ impl Scene {
         serde_json::from_slice(&out.stdout).unwrap()
     }
 
+    fn people(&mut self, who: &str, args: &[&str]) -> String {
+        let out = self.by(who, args);
+        assert!(out.status.success(), "{args:?}: {}", said(&out));
+        String::from_utf8(out.stdout).unwrap()
+    }
+
     fn refused(&mut self, who: &str, args: &[&str]) -> String {
         let out = self.by(who, args);
         assert!(!out.status.success(), "{args:?}: {}", said(&out));
@@ -119,6 +125,18 @@ async fn a_job_beyond_its_authors_limit_waits_for_another_operator() {
     let review = at.json("eve", &["jobs", "review", &job, "--json"]);
     assert_eq!(review["asks"]["script"], format!("echo ran >> {effect_text}"));
     assert_eq!(review["devices"].as_array().unwrap().len(), 3);
+    // People read the same, with how the devices were named and until when it may wait.
+    let sheet = at.people("eve", &["jobs", "review", &job]);
+    for words in [
+        "every active device",
+        "24 h 0 min after it was made",
+        "sh\n",
+        "echo ran >> ",
+    ] {
+        assert!(sheet.contains(words), "{words}: {sheet}");
+    }
+    let shown = at.people("bob", &["jobs", "show", &job]);
+    assert!(shown.contains("awaiting approval\n"), "{shown}");
     let other = "0".repeat(64);
     let out = at.by("eve", &["jobs", "approve", &job, "--review", &other, "--json"]);
     assert_eq!(out.status.code(), Some(64), "{}", said(&out));
@@ -178,6 +196,11 @@ async fn a_job_that_waits_is_there_after_a_restart_and_ends_by_a_cancel_or_with_
     let shown = at.fleet.json(&["jobs", "show", &kept, "--json"]);
     assert_eq!(shown["state"], "awaiting_approval");
     at.json("bob", &["jobs", "cancel", &cancelled, "--json"]);
+    let state = at.people("bob", &["jobs", "show", &cancelled]);
+    assert!(
+        state.contains(", cancelled\n") && !state.contains("awaiting_approval"),
+        "{state}"
+    );
     assert_eq!(at.done(&cancelled).await["counts"]["cancelled"], 3);
     assert_eq!(ran(&effect), 0, "it ran although nobody who may had approved it");
 

@@ -199,11 +199,11 @@ async fn an_approval_opens_exactly_its_devices_of_exactly_its_request() {
     let own = own.approves(&at.fleet, &at.call, &at.devices);
     let before = at.fleet.signing.events().unwrap();
     for (what, approval, expected) in [
-        ("a swapped device", swapped, Code::GrantMismatch),
+        ("a swapped device", swapped, Code::ApprovalMismatch),
         ("a device less", fewer, Code::GrantMismatch),
-        ("another request", of_another, Code::GrantMismatch),
-        ("another grant", other_grant, Code::GrantMismatch),
-        ("a program", by_program, Code::GrantMismatch),
+        ("another request", of_another, Code::ApprovalMismatch),
+        ("another grant", other_grant, Code::ApprovalMismatch),
+        ("a program", by_program, Code::ApprovalMismatch),
         ("the author", own, Code::OwnApproval),
     ] {
         assert_eq!(code(at.sign(&[0, 1, 2], Some(approval)).await), expected, "{what}");
@@ -222,7 +222,7 @@ async fn an_approval_opens_exactly_its_devices_of_exactly_its_request() {
     let wider = eve.approves(&at.fleet, &at.call, &with_stranger);
     at.fleet = at.fleet.with_signing_restarted().await;
     let refused = at.fleet.sign_approved(&at.grant, &at.call, late, Some(wider));
-    assert_eq!(code(refused.await), Code::AlreadySigned);
+    assert_eq!(code(refused.await), Code::ApprovalMismatch);
     // It is shown each time.
     assert_eq!(code(at.sign(&[2], None).await), Code::ApprovalRequired);
     assert!(at.sign(&[2], Some(good)).await.is_ok());
