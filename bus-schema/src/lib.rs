@@ -37,6 +37,8 @@ pub mod installer_code;
 
 pub mod operator;
 
+pub mod filter;
+
 pub mod factor;
 
 pub mod routes;

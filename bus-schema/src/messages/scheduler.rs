@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::codes::Code;
-use crate::ids::{Guid, JobId, RoleName, RunId, VerbName};
+use crate::ids::{Guid, JobId, RoleName, RunId, SiteName, VerbName};
 use crate::operator::OperatorCall;
 use crate::order::{Context, Digest, Language};
 use crate::time::Timestamp;
@@ -75,7 +75,9 @@ impl RunState {
     }
 }
 
-/// Names the devices of a job.
+/// Names the devices of a job: some by their names, all of some sites, or all; a filter picks among the latter two.
+///
+/// Which devices these are is decided once, when the job is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Targets {
@@ -85,6 +87,15 @@ pub struct Targets {
     /// These devices.
     #[serde(default)]
     pub guids: Vec<Guid>,
+    /// Every active device of these sites that the author's rights reach.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<SiteName>,
+    /// Only those that a [`Filter`](crate::filter::Filter) lets through; by itself it picks among all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// None of these, whatever else names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<Guid>,
 }
 
 /// Is the body of `POST /api/v1/jobs`.
@@ -460,4 +471,47 @@ pub struct SchedulePreviewed {
     pub change: Option<String>,
     /// That, in a sentence.
     pub note: Option<String>,
+}
+
+/// Answers `GET /api/v1/jobs/preview`: on which devices a job would be, before there is one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobPreview {
+    /// How many devices are meant.
+    pub devices_total: u64,
+    /// How many of them are on the bus now.
+    pub online: u64,
+    /// How many of them cannot run it, as far as is known.
+    pub unable: u64,
+    /// Whether another operator would have to approve it.
+    pub awaiting_approval: bool,
+    /// Why the job would be refused as a whole, if it would.
+    pub refused: Option<Unable>,
+    /// The devices, first those that cannot run it, each by its name.
+    pub items: Vec<PreviewedDevice>,
+    /// Where the next page begins; null on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// Is a device on which a job would be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PreviewedDevice {
+    /// The device.
+    pub guid: Guid,
+    /// Its name; empty where it is not known.
+    pub hostname: String,
+    /// Where it belongs; null where it is not known.
+    pub site: Option<SiteName>,
+    /// Whether it is on the bus now.
+    pub online: bool,
+    /// Why it cannot run it; null where nothing is known against it.
+    pub unable: Option<Unable>,
+}
+
+/// Says why something cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Unable {
+    /// The code that it would end with.
+    pub code: Code,
+    /// Why, in a sentence.
+    pub reason: String,
 }

@@ -446,6 +446,16 @@ pub const ROUTES: &[Route] = &[
     ),
     route(
         "GET",
+        "/api/v1/jobs/preview",
+        Scheduler,
+        "jobs-preview",
+        right(R::JobsRun),
+        Site,
+        "Shows on which devices a job would be, before there is one",
+    )
+    .for_devices(),
+    route(
+        "GET",
         "/api/v1/jobs/{id}",
         Scheduler,
         "jobs-show",

@@ -17,6 +17,7 @@ use crate::commands::run::RunArgs;
 use crate::commands::schedules::SchedulesCommand;
 use crate::commands::token::TokenCommand;
 
+pub mod targets;
 pub mod values;
 
 /// Runs a fleet of machines with Borealis from the command line.

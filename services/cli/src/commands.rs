@@ -14,6 +14,7 @@ pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod codes;
 pub(crate) mod devices;
+mod dry_run;
 pub(crate) mod factor;
 pub(crate) mod jobs;
 pub(crate) mod people;

@@ -47,7 +47,9 @@ pub fn of_run(line: &FinalLine) -> u8 {
 pub fn of_code(code: Code) -> u8 {
     match code {
         Code::Unavailable | Code::ShuttingDown | Code::DeadlineExceeded | Code::BusUnusable => UNREACHABLE,
-        Code::InvalidField | Code::CronInvalid | Code::ScheduleNeverFires | Code::ZoneUnknown => USAGE,
+        Code::InvalidField | Code::FilterInvalid | Code::CronInvalid | Code::ScheduleNeverFires | Code::ZoneUnknown => {
+            USAGE
+        }
         Code::CodeInvalid | Code::CodeExpired | Code::CodeUsed | Code::CodeRevoked => FAILED,
         other if matches!(other.http_status(), 401 | 403) => NOT_PERMITTED,
         _ => FAILED,
@@ -112,6 +114,7 @@ mod tests {
             (Code::SetupClosed, 77),
             (Code::SignatureInvalid, 77),
             (Code::InvalidField, 64),
+            (Code::FilterInvalid, 64),
             (Code::CronInvalid, 64),
             (Code::ScheduleNeverFires, 64),
             (Code::ZoneUnknown, 64),

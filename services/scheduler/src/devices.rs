@@ -4,12 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use borealis_bus_schema::codec;
+use borealis_bus_schema::filter::Facts;
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{Guid, SiteName, TagName};
 use borealis_bus_schema::messages::shared_events::{
     DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceKeyRotated, DeviceStatus, DeviceStatusChanged,
     DeviceTagged, SharedEvent,
 };
+use borealis_bus_schema::order::Context;
 use borealis_bus_schema::time::Timestamp;
 use parking_lot::RwLock;
 
@@ -22,6 +24,14 @@ pub struct Device {
     pub site: SiteName,
     /// By which operators group it.
     pub tags: BTreeSet<TagName>,
+    /// The operating system.
+    pub os: String,
+    /// Its version, for people.
+    pub os_version: String,
+    /// The processor's architecture.
+    pub arch: String,
+    /// With which rights the agent acts.
+    pub context: Context,
     /// What it may be.
     pub status: DeviceStatus,
     /// Why it has this status; empty while nobody said.
@@ -55,6 +65,21 @@ pub enum Changed {
     ShutOut(Guid),
 }
 
+impl Device {
+    /// Returns what a filter judges by.
+    pub fn facts(&self) -> Facts<'_> {
+        Facts {
+            hostname: &self.hostname,
+            site: &self.site,
+            os: &self.os,
+            os_version: &self.os_version,
+            arch: &self.arch,
+            context: self.context,
+            online: self.online,
+        }
+    }
+}
+
 impl Devices {
     /// Folds one of enrollment's events; kinds that say nothing here are passed over.
     ///
@@ -75,6 +100,10 @@ impl Devices {
                 let device = Device {
                     replaced_at,
                     hostname: event.facts.hostname,
+                    os: event.facts.os,
+                    os_version: event.facts.os_version,
+                    arch: event.facts.arch,
+                    context: event.facts.context,
                     site: event.site,
                     tags: before.as_ref().map(|d| d.tags.clone()).unwrap_or_default(),
                     status: before.as_ref().map_or(DeviceStatus::Active, |d| d.status),
@@ -145,15 +174,12 @@ impl Devices {
         guids.all(|guid| all.get(guid).is_some_and(|device| reaches(&device.site, guid)))
     }
 
-    /// Lists the active devices that a filter lets through, as (GUID, hostname), sorted by GUID.
-    pub fn active(&self, reaches: impl Fn(&SiteName, &Guid) -> bool) -> Vec<(Guid, String)> {
+    /// Lists the devices that are let through, all at one moment, sorted by GUID.
+    pub fn find(&self, wanted: impl Fn(&Guid, &Device) -> bool) -> Vec<(Guid, Arc<Device>)> {
         let all = self.all.read();
-        let mut found: Vec<_> = all
-            .iter()
-            .filter(|(guid, device)| device.status == DeviceStatus::Active && reaches(&device.site, guid))
-            .map(|(guid, device)| (*guid, device.hostname.clone()))
-            .collect();
-        found.sort_unstable();
+        let found = all.iter().filter(|(guid, device)| wanted(guid, device));
+        let mut found: Vec<_> = found.map(|(guid, device)| (*guid, Arc::clone(device))).collect();
+        found.sort_unstable_by_key(|(guid, _)| *guid);
         found
     }
 }
@@ -166,6 +192,9 @@ mod tests {
     use borealis_bus_schema::messages::shared_events::Actor;
     use borealis_test_support::host_facts;
 
+    fn active(devices: &Devices) -> Vec<(Guid, Arc<Device>)> {
+        devices.find(|_, device| device.status == DeviceStatus::Active)
+    }
     fn guid() -> Guid {
         Guid::from_random([1; 16])
     }
@@ -219,8 +248,8 @@ mod tests {
     #[test]
     fn a_revoked_device_is_no_target() {
         let devices = enrolled();
-        assert_eq!(devices.active(|_, _| true).len(), 1);
-        assert_eq!(devices.active(|_, _| false).len(), 0);
+        assert_eq!(active(&devices).len(), 1);
+        assert_eq!(devices.find(|_, _| false).len(), 0);
         let unknown = Guid::from_random([2; 16]);
         assert!(devices.are_all([guid()].iter(), |site, _| *site == SiteName::default_site()));
         assert!(!devices.are_all([guid()].iter(), |_, _| false));
@@ -233,7 +262,7 @@ mod tests {
             by: None,
         };
         assert_eq!(apply(&devices, &revoked), Changed::ShutOut(guid()));
-        assert_eq!(devices.active(|_, _| true).len(), 0);
+        assert_eq!(active(&devices).len(), 0);
     }
 
     #[test]
@@ -303,8 +332,8 @@ mod tests {
             (device.status, device.status_reason.as_str()),
             (DeviceStatus::Quarantined, "odd")
         );
-        assert_eq!(devices.active(|_, _| true).len(), 0);
+        assert_eq!(active(&devices).len(), 0);
         assert_eq!(apply(&devices, &change(DeviceStatus::Active)), Changed::Online(guid()));
-        assert_eq!(devices.active(|_, _| true).len(), 1);
+        assert_eq!(active(&devices).len(), 1);
     }
 }

@@ -5,6 +5,7 @@ pub mod jobs_cancel;
 pub mod jobs_create;
 pub mod jobs_list;
 pub mod jobs_output;
+pub mod jobs_preview;
 pub mod jobs_request;
 pub mod jobs_runs;
 pub mod jobs_show;
@@ -19,12 +20,17 @@ use std::sync::Arc;
 
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::{JobId, RunId};
+use borealis_bus_schema::messages::scheduler::JobView;
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::routes::Right;
-use borealis_service_kit::operator::OperatorCtx;
+use borealis_event_store::{AppendError, StreamWrite};
+use borealis_service_kit::operator::{OperatorCtx, wire_error};
 
 use crate::book::Job;
+use crate::commit::job_stream;
+use crate::job;
 use crate::scheduler::Scheduler;
+use crate::stored::Stored;
 
 /// Is how many items a page holds unless told otherwise.
 const PAGE: usize = 100;
@@ -74,6 +80,41 @@ impl Scheduler {
         let guids = job.targets.iter().map(|target| &target.guid);
         self.devices
             .are_all(guids, |site, guid| ctx.caller.may_on(right, site, guid))
+    }
+
+    /// Appends what an operator's command does to a job, with the job's own stream locked by the caller; `view` is the answer.
+    ///
+    /// Errors: `conflict` when something else of the job came first, so that the next request decides on what is there now;
+    /// `storage_failed`.
+    async fn append_of_job(
+        &self,
+        ctx: &OperatorCtx,
+        job: &Job,
+        version: &mut u64,
+        events: Vec<job::Event>,
+        view: &JobView,
+    ) -> Reply<()> {
+        let stream = job_stream(&job.created.job)?;
+        let events = events.into_iter().map(|event| Stored::Job(event).encode());
+        let write = StreamWrite {
+            stream: stream.clone(),
+            expected: *version,
+            events: events.collect::<Result<Vec<_>, _>>()?,
+        };
+        let answer = serde_json::to_vec(view).map_err(|_| WireError::new(Code::Internal, "no JSON"))?;
+        match ctx.append_bytes(self.log.as_ref(), vec![write], answer).await {
+            Ok(appended) => {
+                *version = appended.last;
+                Ok(())
+            }
+            Err(error) => {
+                if matches!(error, AppendError::Conflict { .. }) {
+                    let now_at = self.log.stream_version(&stream);
+                    *version = now_at.map_err(|_| WireError::new(Code::StorageFailed, "the store failed"))?;
+                }
+                Err(wire_error(&error))
+            }
+        }
     }
 
     fn known_run(&self, id: &RunId) -> Reply<(Arc<Job>, u32)> {

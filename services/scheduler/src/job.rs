@@ -4,8 +4,9 @@
 //! runs ([`crate::run`]), so that ten thousand devices never wait for one version.
 
 use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::filter::{Filter, FilterError};
 use borealis_bus_schema::ids::{GrantId, JobId, OperatorId, RoleName, VerbName};
-use borealis_bus_schema::messages::scheduler::{CreateJob, MAX_EXPIRES_IN_MS, MAX_SCRIPT_BYTES};
+use borealis_bus_schema::messages::scheduler::{CreateJob, MAX_EXPIRES_IN_MS, MAX_SCRIPT_BYTES, Targets};
 use borealis_bus_schema::order::{Context, Digest, Language};
 use borealis_bus_schema::time::Timestamp;
 use thiserror::Error;
@@ -85,11 +86,17 @@ pub enum Event {
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum Rejection {
     /// Nothing is named.
-    #[error("the job names no device: give targets.guids, or targets.all")]
+    #[error("the job names no device: give targets.guids, targets.sites, targets.filter or targets.all")]
     NoTargets,
     /// Both are named.
-    #[error("the job names devices and all of them: give one or the other")]
+    #[error("the job names devices or sites, and all of them: give one or the other")]
     BothTargets,
+    /// A filter stands beside devices that are named.
+    #[error("a filter picks among all devices or those of sites; leave targets.guids out, or the filter")]
+    FilterOnNames,
+    /// The filter is none.
+    #[error("{0}")]
+    Filter(#[from] FilterError),
     /// Nothing can run.
     #[error("role {role} has no verb {verb}")]
     UnknownVerb {
@@ -138,6 +145,7 @@ impl Rejection {
             Rejection::UnknownVerb { .. } => Code::UnknownVerb,
             Rejection::Cancelled | Rejection::NotAwaited | Rejection::Over => Code::WrongState,
             Rejection::OwnApproval => Code::OwnApproval,
+            Rejection::Filter(_) => Code::FilterInvalid,
             _ => Code::InvalidField,
         }
     }
@@ -149,11 +157,7 @@ const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3_600_000;
 ///
 /// Errors: the first rule of [`Rejection`] that it breaks.
 pub fn check(wanted: &CreateJob) -> Result<What, Rejection> {
-    match (wanted.targets.all, wanted.targets.guids.is_empty()) {
-        (false, true) => return Err(Rejection::NoTargets),
-        (true, false) => return Err(Rejection::BothTargets),
-        _ => {}
-    }
+    check_targets(&wanted.targets)?;
     let digest = match (wanted.role.as_str(), wanted.verb.as_str()) {
         ("agent", "ping") if wanted.script.is_some() => return Err(Rejection::Script("a ping takes no script")),
         ("agent", "ping") => None,
@@ -188,6 +192,20 @@ pub fn check(wanted: &CreateJob) -> Result<What, Rejection> {
         script_digest: digest,
         timeout_ms: wanted.timeout_ms,
     })
+}
+
+/// Checks how devices are named, before it is looked up which they are.
+///
+/// Errors: [`Rejection::NoTargets`], [`Rejection::BothTargets`], [`Rejection::FilterOnNames`], [`Rejection::Filter`].
+pub fn check_targets(targets: &Targets) -> Result<Option<Filter>, Rejection> {
+    let is_named = !targets.guids.is_empty() || !targets.sites.is_empty();
+    match (&targets.filter, is_named, targets.all) {
+        (None, false, false) => Err(Rejection::NoTargets),
+        (_, true, true) => Err(Rejection::BothTargets),
+        (Some(_), ..) if !targets.guids.is_empty() => Err(Rejection::FilterOnNames),
+        (None, ..) => Ok(None),
+        (Some(text), ..) => Ok(Some(Filter::parse(text)?)),
+    }
 }
 
 fn script_digest(wanted: &CreateJob) -> Result<Digest, Rejection> {
@@ -251,13 +269,11 @@ pub fn decide_approve(created: &Created, standing: Standing, approved: Approved)
 mod tests {
     use super::*;
     use borealis_bus_schema::ids::Guid;
-    use borealis_bus_schema::messages::scheduler::Targets;
-
     fn wanted() -> CreateJob {
         CreateJob {
             targets: Targets {
-                all: false,
                 guids: vec![Guid::from_random([1; 16])],
+                ..Targets::default()
             },
             role: RoleName::script(),
             verb: VerbName::run(),
@@ -307,7 +323,11 @@ mod tests {
             ),
             (
                 CreateJob {
-                    targets: Targets { all: true, guids },
+                    targets: Targets {
+                        all: true,
+                        guids,
+                        ..Targets::default()
+                    },
                     ..wanted()
                 },
                 Rejection::BothTargets,
@@ -397,6 +417,80 @@ mod tests {
         for (wanted, rejection) in cases {
             assert_eq!(check(&wanted), Err(rejection));
         }
+    }
+
+    #[test]
+    fn devices_are_named_in_one_way() {
+        let guids = wanted().targets.guids;
+        let site = || vec![borealis_bus_schema::ids::SiteName::default_site()];
+        let filter = || Some("online".to_owned());
+        let none = Targets::default;
+        let fine = [
+            Targets {
+                guids: guids.clone(),
+                sites: site(),
+                except: guids.clone(),
+                ..none()
+            },
+            Targets {
+                sites: site(),
+                filter: filter(),
+                ..none()
+            },
+            Targets {
+                filter: filter(),
+                ..none()
+            },
+            Targets {
+                all: true,
+                filter: filter(),
+                ..none()
+            },
+        ];
+        for targets in fine {
+            assert_eq!(
+                check_targets(&targets).map(|filter| filter.is_some()),
+                Ok(targets.filter.is_some())
+            );
+        }
+        let bad = [
+            (
+                Targets {
+                    except: guids.clone(),
+                    ..none()
+                },
+                Rejection::NoTargets,
+            ),
+            (
+                Targets {
+                    all: true,
+                    sites: site(),
+                    ..none()
+                },
+                Rejection::BothTargets,
+            ),
+            (
+                Targets {
+                    guids,
+                    filter: filter(),
+                    ..none()
+                },
+                Rejection::FilterOnNames,
+            ),
+        ];
+        for (targets, rejection) in bad {
+            assert_eq!(check_targets(&targets), Err(rejection));
+        }
+        let unreadable = Targets {
+            filter: Some("online and".to_owned()),
+            ..none()
+        };
+        let refused = check_targets(&unreadable).unwrap_err();
+        assert_eq!(refused.code(), Code::FilterInvalid);
+        assert!(
+            refused.to_string().starts_with("at character 11 of the filter"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod run;
 pub mod stored;
 
 pub mod agenda;
+pub mod aim;
 pub mod book;
 pub mod commit;
 pub mod devices;
@@ -121,6 +122,7 @@ macro_rules! on {
 fn register(builder: ServiceBuilder, me: &Arc<Scheduler>) -> ServiceBuilder {
     builder
         .operator("jobs-create", on!(me, jobs_create))
+        .operator("jobs-preview", on!(me, jobs_preview))
         .operator("jobs-list", on!(me, jobs_list))
         .operator("jobs-show", on!(me, jobs_show))
         .operator("jobs-runs", on!(me, jobs_runs))

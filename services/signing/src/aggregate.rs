@@ -66,8 +66,8 @@ pub struct SignBatch {
     pub key_id: String,
     /// The orders, as they are to be signed.
     pub orders: Vec<Order>,
-    /// The devices that the request names; none where it is for all that there are.
-    pub named: Option<BTreeSet<Guid>>,
+    /// The devices that the request names one by one.
+    pub named: BTreeSet<Guid>,
     /// Another operator's approval.
     pub approved: Option<Approved>,
 }
@@ -81,7 +81,7 @@ impl SignBatch {
 
     /// Lists the devices of the job, as far as they are known: those of the request, of this batch, and of those before.
     pub fn devices(&self, state: &State) -> BTreeSet<Guid> {
-        let mut devices: BTreeSet<Guid> = self.named.iter().flatten().copied().collect();
+        let mut devices: BTreeSet<Guid> = self.named.clone();
         devices.extend(self.begins_on());
         if let State::Bound(bound) = state {
             devices.extend(&bound.devices);
@@ -277,7 +277,7 @@ mod tests {
             author: OperatorId::from_bytes([4; 16]),
             key_id: "k".into(),
             orders: (0..size).map(|n| order_for(guid(n))).collect(),
-            named: None,
+            named: BTreeSet::new(),
             approved: None,
         }
     }
@@ -371,7 +371,7 @@ mod tests {
     #[test]
     fn a_request_that_names_too_many_devices_is_signed_for_none_of_them() {
         let mut job = batch(b"call", 1);
-        job.named = Some((0..3).map(guid).collect());
+        job.named = (0..3).map(guid).collect();
         let beyond = Rejection::BeyondLimit { devices: 3, limit: 2 };
         assert_eq!(decide(&State::New, &job, &limited(2)), Err(beyond));
         assert!(decide(&State::New, &job, &limited(3)).is_ok());

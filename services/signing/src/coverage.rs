@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 
 use borealis_bus_schema::codec::{self, CodecError};
 use borealis_bus_schema::forms::{PublicKey, VerifyError};
-use borealis_bus_schema::ids::{CommandId, GrantId, Guid, JobId, OperatorId, RoleName, RunId, VerbName};
-use borealis_bus_schema::messages::scheduler::{CreateJob, MAX_EXPIRES_IN_MS, OUTPUT_LIMIT_BYTES};
+use borealis_bus_schema::ids::{CommandId, GrantId, Guid, JobId, OperatorId, RoleName, RunId, SiteName, VerbName};
+use borealis_bus_schema::messages::scheduler::{self, CreateJob, MAX_EXPIRES_IN_MS, OUTPUT_LIMIT_BYTES};
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::order::{CLOCK_SKEW_MS, Context, Digest, MAX_VALIDITY_MS, Order, OrderBody, ScriptBody};
 use borealis_bus_schema::routes;
@@ -141,9 +141,28 @@ pub struct Coverage {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Targets {
-    All,
-    These(BTreeSet<Guid>),
+struct Targets {
+    /// The devices that are named; with `sites`, none where it is whatever the author's rights reach.
+    guids: BTreeSet<Guid>,
+    /// The sites that are named.
+    sites: BTreeSet<SiteName>,
+    /// The devices that are left out.
+    except: BTreeSet<Guid>,
+}
+
+impl Targets {
+    fn of(asked: scheduler::Targets) -> Self {
+        // A filter reaches what its author reaches; what it let through is frozen by whoever asks.
+        Self {
+            guids: asked.guids.into_iter().collect(),
+            sites: asked.sites.into_iter().collect(),
+            except: asked.except.into_iter().collect(),
+        }
+    }
+
+    fn are_named(&self) -> bool {
+        !self.guids.is_empty() || !self.sites.is_empty()
+    }
 }
 
 impl Coverage {
@@ -174,11 +193,7 @@ impl Coverage {
             job: JobId::of_command(&proof.command),
             call: Digest(call_digest),
             body: body_of(&asked)?,
-            targets: if asked.targets.all {
-                Targets::All
-            } else {
-                Targets::These(asked.targets.guids.into_iter().collect())
-            },
+            targets: Targets::of(asked.targets),
             role: asked.role,
             verb: asked.verb,
             context: asked.context,
@@ -188,19 +203,31 @@ impl Coverage {
         })
     }
 
-    /// Returns the devices that the request names; none where it is for all that there are.
-    pub fn named(&self) -> Option<&BTreeSet<Guid>> {
-        match &self.targets {
-            Targets::All => None,
-            Targets::These(these) => Some(these),
+    /// Returns the devices that the request names one by one and does not leave out.
+    pub fn named(&self) -> BTreeSet<Guid> {
+        self.targets.guids.difference(&self.targets.except).copied().collect()
+    }
+
+    /// Checks that the request means a device of a site.
+    ///
+    /// Errors: [`Refusal::NotATarget`].
+    pub fn reaches(&self, guid: Guid, site: &SiteName) -> Result<(), Refusal> {
+        let Targets { guids, sites, except } = &self.targets;
+        let is_meant = !self.targets.are_named() || guids.contains(&guid) || sites.contains(site);
+        if is_meant && !except.contains(&guid) {
+            Ok(())
+        } else {
+            Err(Refusal::NotATarget { guid })
         }
     }
 
-    /// Compares an order with the request and returns it as it is to be signed, under the signing key's name.
+    /// Compares an order for a device of a site with the request and returns it as it is to be signed, under the signing key's
+    /// name.
     ///
     /// Errors: the first rule of [`Refusal`] that it breaks.
-    pub fn cover(&self, order: Order, key_id: &str, now: Timestamp) -> Result<Order, Refusal> {
+    pub fn cover(&self, order: Order, site: &SiteName, key_id: &str, now: Timestamp) -> Result<Order, Refusal> {
         let guid = order.guid;
+        self.reaches(guid, site)?;
         let same = |equal: bool, what| {
             if equal {
                 Ok(())
@@ -208,11 +235,6 @@ impl Coverage {
                 Err(Refusal::Differs { guid, what })
             }
         };
-        if let Targets::These(these) = &self.targets
-            && !these.contains(&guid)
-        {
-            return Err(Refusal::NotATarget { guid });
-        }
         same(order.run == RunId::of_job(&self.job, &guid), "its run")?;
         same(order.attempt == FIRST_ATTEMPT, "its attempt")?;
         same(order.context == self.context, "its context")?;

@@ -1,9 +1,9 @@
 //! `borealis jobs`.
 
 use borealis_bus_schema::codec;
-use borealis_bus_schema::ids::{Guid, JobId};
+use borealis_bus_schema::ids::{Guid, JobId, SiteName};
 use borealis_bus_schema::messages::scheduler::{
-    ApproveJob, CreateJob, JobRequest, JobView, Page, RunView, devices_digest,
+    ApproveJob, CreateJob, JobRequest, JobView, Page, RunView, Targets, devices_digest,
 };
 use borealis_bus_schema::order::Digest;
 use clap::Subcommand;
@@ -162,6 +162,11 @@ impl Review {
             ("arguments", args.collect::<Vec<_>>().join(" ")),
             ("environment", env.collect::<Vec<_>>().join(" ")),
             ("timeout", print::duration(asks.timeout_ms)),
+            (
+                "expires",
+                format!("{} after it was made", print::duration(asks.expires_in_ms)),
+            ),
+            ("targets", targets(&asks.targets)),
             ("devices", self.devices.len().to_string()),
             ("review", self.review.to_string()),
         ]))?;
@@ -178,6 +183,28 @@ impl Review {
         }
         Ok(())
     }
+}
+
+/// Says in words how a job names its devices.
+fn targets(targets: &Targets) -> String {
+    let mut words = Vec::new();
+    if !targets.guids.is_empty() {
+        words.push(format!("{} by name", targets.guids.len()));
+    }
+    if !targets.sites.is_empty() {
+        let sites: Vec<&str> = targets.sites.iter().map(SiteName::as_str).collect();
+        words.push(format!("every active device of {}", sites.join(", ")));
+    }
+    if words.is_empty() {
+        words.push("every active device that its author's rights reached when it was made".to_owned());
+    }
+    if let Some(filter) = &targets.filter {
+        words.push(format!("as far as {filter}"));
+    }
+    if !targets.except.is_empty() {
+        words.push(format!("without {} by name", targets.except.len()));
+    }
+    words.join("; ")
 }
 
 async fn approve(api: &Api, printer: &Printer, id: JobId, expected: Option<Digest>) -> Result<(), CliError> {
@@ -221,11 +248,8 @@ async fn show(api: &Api, printer: &Printer, id: JobId) -> Result<(), CliError> {
         return printer.value(&shown, String::new);
     }
     let job = &shown.job;
-    let state = if job.cancelled {
-        format!("{}, cancelled", job.state)
-    } else {
-        job.state.replace('_', " ")
-    };
+    let cancelled = if job.cancelled { ", cancelled" } else { "" };
+    let state = job.state.replace('_', " ") + cancelled;
     printer.line(&print::sheet(&[
         ("job", job.job.to_string()),
         ("made", format!("{} by {}", job.created_at, job.created_by)),

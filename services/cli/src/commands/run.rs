@@ -5,12 +5,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use borealis_bus_schema::ids::{RoleName, VerbName};
-use borealis_bus_schema::messages::scheduler::{CreateJob, JobCreated, MAX_SCRIPT_BYTES, Targets};
+use borealis_bus_schema::messages::scheduler::{CreateJob, JobCreated, MAX_SCRIPT_BYTES};
 use borealis_bus_schema::order::{Context, Language};
 use clap::Args;
 
-use super::devices;
+use super::dry_run;
 use crate::api::{self, Api};
+use crate::args::targets::TargetArgs;
 use crate::args::values;
 use crate::error::CliError;
 use crate::exit;
@@ -21,12 +22,12 @@ use crate::print::Printer;
 #[derive(Debug, Args)]
 #[group(skip)]
 pub struct RunArgs {
-    /// GUID or name of a device; may be repeated
-    #[arg(long, value_name = "DEVICE", required_unless_present = "all", conflicts_with = "all")]
-    pub device: Vec<String>,
-    /// All devices
-    #[arg(long)]
-    pub all: bool,
+    /// Where.
+    #[command(flatten)]
+    pub targets: TargetArgs,
+    /// Shows on which devices it would be, how many are on line and which cannot run it; nothing is sent to any of them
+    #[arg(long, conflicts_with = "follow")]
+    pub dry_run: bool,
     /// Language: sh, bash, python or powershell [default: by the file's name, else sh]
     #[arg(long, value_name = "LANG", value_parser = values::language)]
     pub lang: Option<Language>,
@@ -61,15 +62,12 @@ pub async fn run(api: &Api, printer: &Printer, args: RunArgs) -> Result<u8, CliE
     if args.follow {
         api.be_patient(api::FOLLOWING);
     }
-    let mut guids = Vec::new();
-    for device in &args.device {
-        let guid = devices::resolve(api, device).await?;
-        if !guids.contains(&guid) {
-            guids.push(guid);
-        }
+    let targets = args.targets.targets(api).await?;
+    if args.dry_run {
+        return dry_run::run(api, printer, &targets, args.context).await;
     }
     let body = CreateJob {
-        targets: Targets { all: args.all, guids },
+        targets,
         role: RoleName::script(),
         verb: VerbName::run(),
         language: Some(language),

@@ -452,7 +452,39 @@ const SHAPES: &[(&str, Fields)] = &[
         "Devices",
         &[("items", "[Device]"), ("next_cursor", "text?"), ("~total", "number")],
     ),
-    ("Targets", &[("~all", "flag"), ("~guids", "[guid]")]),
+    (
+        "Targets",
+        &[
+            ("~all", "flag"),
+            ("~guids", "[guid]"),
+            ("~sites", "[text]"),
+            ("~filter", "text"),
+            ("~except", "[guid]"),
+        ],
+    ),
+    (
+        "JobPreview",
+        &[
+            ("devices_total", "number"),
+            ("online", "number"),
+            ("unable", "number"),
+            ("awaiting_approval", "flag"),
+            ("refused", "Unable?"),
+            ("items", "[PreviewedDevice]"),
+            ("next_cursor", "text?"),
+        ],
+    ),
+    (
+        "PreviewedDevice",
+        &[
+            ("guid", "guid"),
+            ("hostname", "text"),
+            ("site", "text?"),
+            ("online", "flag"),
+            ("unable", "Unable?"),
+        ],
+    ),
+    ("Unable", &[("code", "text"), ("reason", "text")]),
     ("CreateJob", CREATE_JOB),
     (
         "JobCreated",
@@ -649,6 +681,7 @@ pub(super) fn answer_of(verb: &str) -> Option<&'static str> {
         }
         "devices-tag" => "DeviceTags",
         "jobs-create" => "JobCreated",
+        "jobs-preview" => "JobPreview",
         "jobs-list" => "Jobs",
         "jobs-request" => "JobRequest",
         "jobs-show" | "jobs-cancel" | "jobs-approve" => "Job",
@@ -676,6 +709,19 @@ pub(super) fn query_of(verb: &str) -> Fields {
             ("tag", "Only those that have this tag"),
         ],
         "jobs-list" | "jobs-runs" => PAGES,
+        "jobs-preview" => &[
+            ("all", "`true`: every active device that the caller's rights reach"),
+            ("devices", "Devices by their GUIDs, with commas between them"),
+            ("sites", "All of these sites, with commas between them"),
+            ("filter", "Only those that this filter lets through"),
+            ("except", "None of these, by their GUIDs, with commas between them"),
+            (
+                "context",
+                "With which rights it would run: `SYSTEM` unless told, or `CURRENTUSER`",
+            ),
+            ("cursor", "Where the page begins: `next_cursor` of the page before"),
+            ("limit", "How many devices at most: 1 to 500, 100 unless told"),
+        ],
         "jobs-output" => &[
             ("cursor", "Where to go on: `cursor` of the page before"),
             ("wait_ms", "How long to wait when there is nothing new"),

@@ -9,7 +9,6 @@ use borealis_bus_schema::ids::{JobId, SiteName};
 use borealis_bus_schema::messages::access::MintGrant;
 use borealis_bus_schema::messages::library::PutScript;
 use borealis_bus_schema::messages::scheduler::{CreateJob, JobCreated, MAX_APPROVED_BYTES, MAX_APPROVED_DEVICES};
-use borealis_bus_schema::messages::shared_events::DeviceStatus;
 use borealis_bus_schema::order::Language;
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::routes::{Need, Right};
@@ -21,6 +20,7 @@ use borealis_service_kit::auth::{self, HOP_LIFE_MS};
 use borealis_service_kit::bus::RequestOptions;
 use borealis_service_kit::operator::OperatorCtx;
 
+use crate::aim;
 use crate::book::{Job, Target};
 use crate::commit::job_stream;
 use crate::job::{self, Created, What};
@@ -40,11 +40,17 @@ impl Scheduler {
     pub async fn jobs_create(self: Arc<Self>, ctx: OperatorCtx) -> Reply<JobCreated> {
         let wanted: CreateJob = ctx.body()?;
         let what = job::check(&wanted).map_err(|refused| WireError::new(refused.code(), refused.to_string()))?;
-        let targets = self.targets_wanted(&ctx, &wanted)?;
+        let reaches = |site: &_, guid: &_| ctx.caller.may_on(Right::JobsRun, site, guid);
+        let aimed = aim::aim(&self.devices, &wanted.targets, reaches)
+            .map_err(|refused| WireError::new(refused.code(), refused.to_string()))?;
+        let targets = aim::targets_of(&aimed)?;
         for guid in wanted.targets.guids.iter().take(NAMED_IN_AUDIT) {
             audit::note_object("device", guid);
         }
         let needs_approval = self.needs_approval(&ctx, &targets)?;
+        if needs_approval && ctx.call.body.len() > MAX_APPROVED_BYTES {
+            return Err(too_large_to_approve());
+        }
         let now = ctx.now;
         let lives_ms = i64::try_from(wanted.expires_in_ms).unwrap_or(i64::MAX);
         let expires_at = now.plus_ms(lives_ms);
@@ -121,62 +127,15 @@ impl Scheduler {
     /// Tells whether a job is on more devices than its author may have it without another operator's approval.
     ///
     /// Errors: `too_large` for one that no approval could be shown for.
-    fn needs_approval(&self, ctx: &OperatorCtx, targets: &[Target]) -> Reply<bool> {
+    pub(super) fn needs_approval(&self, ctx: &OperatorCtx, targets: &[Target]) -> Reply<bool> {
         let devices = targets.iter().filter_map(|target| self.devices.get(&target.guid));
         let sites: BTreeSet<SiteName> = devices.map(|device| device.site.clone()).collect();
         let limit = ctx.caller.reach.job_limit_on(&sites);
         let is_beyond = limit.is_some_and(|limit| targets.len() as u64 > limit);
-        if is_beyond && (targets.len() > MAX_APPROVED_DEVICES || ctx.call.body.len() > MAX_APPROVED_BYTES) {
-            let text = format!(
-                "a job that takes another operator's approval is on {MAX_APPROVED_DEVICES} devices at most, and its request has {MAX_APPROVED_BYTES} bytes at most"
-            );
-            return Err(WireError::new(Code::TooLarge, text));
+        if is_beyond && targets.len() > MAX_APPROVED_DEVICES {
+            return Err(too_large_to_approve());
         }
         Ok(is_beyond)
-    }
-
-    fn targets_wanted(&self, ctx: &OperatorCtx, wanted: &CreateJob) -> Reply<Vec<Target>> {
-        let may = |site: &_, guid: &_| ctx.caller.may_on(Right::JobsRun, site, guid);
-        if wanted.targets.all {
-            let all = self.devices.active(may);
-            if all.is_empty() {
-                return Err(WireError::new(
-                    Code::InvalidField,
-                    "there is no active device that your rights reach",
-                ));
-            }
-            return Ok(all
-                .into_iter()
-                .map(|(guid, hostname)| Target { guid, hostname })
-                .collect());
-        }
-        let mut guids = wanted.targets.guids.clone();
-        guids.sort_unstable();
-        guids.dedup();
-        let target = |guid| {
-            // A device beyond the caller's sites answers like one that does not exist.
-            let device = self.devices.get(&guid).filter(|device| may(&device.site, &guid));
-            let device = device.ok_or_else(|| WireError::new(Code::NotFound, format!("there is no device {guid}")))?;
-            match device.status {
-                DeviceStatus::Active => Ok(Target {
-                    guid,
-                    hostname: device.hostname.clone(),
-                }),
-                DeviceStatus::Quarantined => Err(WireError::new(
-                    Code::DeviceQuarantined,
-                    format!("device {guid} is quarantined"),
-                )),
-                DeviceStatus::Revoked => Err(WireError::new(
-                    Code::DeviceRevoked,
-                    format!("device {guid} was revoked"),
-                )),
-                DeviceStatus::Decommissioned => Err(WireError::new(
-                    Code::DeviceDecommissioned,
-                    format!("device {guid} was decommissioned"),
-                )),
-            }
-        };
-        guids.into_iter().map(target).collect()
     }
 
     async fn put_script(
@@ -211,4 +170,11 @@ impl Scheduler {
             ))
         }
     }
+}
+
+fn too_large_to_approve() -> WireError {
+    let text = format!(
+        "a job that takes another operator's approval is on {MAX_APPROVED_DEVICES} devices at most, and its request has {MAX_APPROVED_BYTES} bytes at most"
+    );
+    WireError::new(Code::TooLarge, text)
 }

@@ -5,6 +5,7 @@ mod harness;
 mod late;
 
 mod cancel;
+mod preview;
 mod reading;
 mod restart;
 mod schedules;

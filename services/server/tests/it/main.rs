@@ -26,6 +26,7 @@ mod factors;
 mod fleet;
 mod hints;
 mod kills;
+mod many;
 mod matrix;
 mod operators;
 mod own_users;

@@ -124,6 +124,7 @@ impl Walk {
         path.push_str(match route.verb {
             "runs-output" => "?stream=stdout",
             "schedules-preview" => "?cron=@daily",
+            "jobs-preview" => "?all=true",
             _ => "",
         });
         (path, body)

@@ -73,6 +73,9 @@ pub(crate) fn order_for(guid: Guid) -> Order {
         key_id: "whatever the caller says".into(),
     }
 }
+fn oslo() -> SiteName {
+    SiteName::new("oslo").unwrap()
+}
 fn with_script(change: impl FnOnce(&mut ScriptBody)) -> Order {
     let mut order = order_for(guid(1));
     if let OrderBody::Script(script) = &mut order.body {
@@ -81,7 +84,7 @@ fn with_script(change: impl FnOnce(&mut ScriptBody)) -> Order {
     order
 }
 fn refusal(order: Order) -> Refusal {
-    coverage().cover(order, "k", now()).unwrap_err()
+    coverage().cover(order, &oslo(), "k", now()).unwrap_err()
 }
 fn differs(order: Order) -> &'static str {
     match refusal(order) {
@@ -92,7 +95,7 @@ fn differs(order: Order) -> &'static str {
 
 #[test]
 fn an_order_that_does_what_was_asked_is_signed_under_our_key() {
-    let covered = coverage().cover(order_for(guid(1)), "ours", now()).unwrap();
+    let covered = coverage().cover(order_for(guid(1)), &oslo(), "ours", now()).unwrap();
     assert_eq!(
         (covered.key_id.as_str(), covered.body),
         ("ours", order_for(guid(1)).body)
@@ -102,7 +105,7 @@ fn an_order_that_does_what_was_asked_is_signed_under_our_key() {
 #[test]
 fn a_script_left_out_is_filled_in_from_the_request() {
     let covered = coverage()
-        .cover(with_script(|s| s.script.clear()), "ours", now())
+        .cover(with_script(|s| s.script.clear()), &oslo(), "ours", now())
         .unwrap();
     assert_eq!(covered.body, order_for(guid(1)).body);
 }
@@ -169,7 +172,34 @@ fn all_devices_are_targets_when_asked_for() {
     everywhere["targets"] = json!({"all": true});
     let call = call_of(&everywhere);
     let coverage = Coverage::read(&call, &granted_for(&call)).unwrap();
-    assert!(coverage.cover(order_for(guid(9)), "k", now()).is_ok());
+    assert!(coverage.cover(order_for(guid(9)), &oslo(), "k", now()).is_ok());
+}
+
+#[test]
+fn sites_and_exclusions_bind_and_a_filter_reaches_what_its_author_reaches() {
+    let bergen = SiteName::new("bergen").unwrap();
+    let covers = |targets: serde_json::Value, n: u8, site: &SiteName| {
+        let mut body = asked();
+        body["targets"] = targets;
+        let call = call_of(&body);
+        let coverage = Coverage::read(&call, &granted_for(&call)).unwrap();
+        coverage.cover(order_for(guid(n)), site, "k", now()).is_ok()
+    };
+    for (targets, expected) in [
+        (json!({"sites": ["oslo"]}), [true, true, false]),
+        (json!({"sites": ["oslo"], "guids": [guid(3)]}), [true, true, true]),
+        (json!({"sites": ["oslo"], "except": [guid(2)]}), [true, false, false]),
+        (
+            json!({"guids": [guid(1), guid(2)], "except": [guid(2)]}),
+            [true, false, false],
+        ),
+        (json!({"all": true, "except": [guid(1)]}), [false, true, true]),
+        (json!({"filter": "online", "except": [guid(3)]}), [true, true, false]),
+        (json!({"filter": "online", "sites": ["bergen"]}), [false, false, true]),
+    ] {
+        let found = [(1, oslo()), (2, oslo()), (3, bergen.clone())].map(|(n, site)| covers(targets.clone(), n, &site));
+        assert_eq!(found, expected, "{targets}");
+    }
 }
 
 #[test]
@@ -197,9 +227,13 @@ fn times_are_now_short_and_within_grant_and_run() {
         ..granted_for(&call)
     };
     let longer = Coverage::read(&call, &granted).unwrap();
-    assert!(longer.cover(until(3_600_000 + CLOCK_SKEW_MS), "k", now()).is_ok());
+    assert!(
+        longer
+            .cover(until(3_600_000 + CLOCK_SKEW_MS), &oslo(), "k", now())
+            .is_ok()
+    );
     assert_eq!(
-        longer.cover(until(3_600_001 + CLOCK_SKEW_MS), "k", now()),
+        longer.cover(until(3_600_001 + CLOCK_SKEW_MS), &oslo(), "k", now()),
         Err(outlives("run"))
     );
     let cancel = Order {
@@ -207,7 +241,7 @@ fn times_are_now_short_and_within_grant_and_run() {
         body: OrderBody::Cancel { run: order().run },
         ..until(3_600_001 + CLOCK_SKEW_MS)
     };
-    assert!(longer.cover(cancel, "k", now()).is_ok());
+    assert!(longer.cover(cancel, &oslo(), "k", now()).is_ok());
 }
 
 #[test]
@@ -217,7 +251,11 @@ fn a_run_is_ended_only_by_naming_itself() {
         body: OrderBody::Cancel { run },
         ..order_for(guid(1))
     };
-    assert!(coverage().cover(cancel(order_for(guid(1)).run), "k", now()).is_ok());
+    assert!(
+        coverage()
+            .cover(cancel(order_for(guid(1)).run), &oslo(), "k", now())
+            .is_ok()
+    );
     assert_eq!(differs(cancel(order_for(guid(2)).run)), "the run to end");
     let as_run = Order {
         verb: VerbName::run(),
@@ -316,11 +354,14 @@ fn a_ping_has_no_body() {
         body: OrderBody::Ping,
         ..order_for(guid(7))
     };
-    assert_eq!(coverage.cover(ping.clone(), "k", now()).unwrap().body, OrderBody::Ping);
+    assert_eq!(
+        coverage.cover(ping.clone(), &oslo(), "k", now()).unwrap().body,
+        OrderBody::Ping
+    );
     let cancel = Order {
         verb: VerbName::cancel(),
         body: OrderBody::Cancel { run: ping.run },
         ..ping
     };
-    assert!(coverage.cover(cancel, "k", now()).is_err());
+    assert!(coverage.cover(cancel, &oslo(), "k", now()).is_err());
 }

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use borealis_bus_schema::ids::Guid;
+use borealis_bus_schema::ids::{Guid, SiteName};
 use borealis_bus_schema::merkle::MAX_LEAVES;
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
 use borealis_bus_schema::messages::signing::{Approval, OrdersSigned, SignOrders};
@@ -37,7 +37,7 @@ const ENVELOPE_BYTES: usize = 160;
 /// Errors: those of the authoriser for the grant; `stale`; `unavailable` once the key set has ended; `signature_missing`, `signature_invalid`, `malformed` for the
 /// request; `grant_mismatch` for an order that does something else; `invalid_field` for its times; `not_found`,
 /// `device_quarantined`, `device_revoked`, `device_decommissioned`, `out_of_scope` for its device; `already_signed`;
-/// `approval_required` beyond the author's limit, `grant_mismatch` or `own_approval` for an approval that does not hold;
+/// `approval_required` beyond the author's limit, `approval_mismatch` or `own_approval` for an approval that does not hold;
 /// `too_large` for an answer that would not fit.
 pub async fn handle(signing: Arc<Signing>, ctx: InternalCtx, ask: SignOrders) -> Reply<OrdersSigned> {
     let token = Some(ask.grant.as_str()).filter(|token| !token.is_empty());
@@ -81,7 +81,7 @@ async fn sign(
         return Err(Refusal::BatchSize { size }.into());
     }
     let coverage = Coverage::read(&ask.call, &granted)?;
-    check_devices(signing, caller, &ask.orders)?;
+    let sites = check_devices(signing, caller, &ask.orders)?;
     let approved = match (approver, &ask.approval) {
         (Some(approver), Some(approval)) => {
             let approved = approved(approver, approval, &coverage, &granted)?;
@@ -90,11 +90,11 @@ async fn sign(
         }
         _ => None,
     };
-    let cover = |order| coverage.cover(order, &signing.key_id, now);
     let orders = ask
         .orders
         .into_iter()
-        .map(cover)
+        .zip(&sites)
+        .map(|(order, site)| coverage.cover(order, site, &signing.key_id, now))
         .collect::<Result<Vec<Order>, Refusal>>()?;
     // Nobody sees these before they are durable.
     let signed = sign_batch(&signing.key, &orders)?;
@@ -107,7 +107,7 @@ async fn sign(
         author: granted.author,
         key_id: signing.key_id.clone(),
         orders,
-        named: coverage.named().cloned(),
+        named: coverage.named(),
         approved,
     };
     signing.record(&batch, &caller.reach, now).await?;
@@ -166,9 +166,10 @@ fn check_approved(
     Ok(())
 }
 
-/// Checks that every device may get orders, and from this author.
-fn check_devices(signing: &Signing, caller: &Caller, orders: &[Order]) -> Result<(), SigningError> {
+/// Checks that every device may get orders, and from this author; returns the site of each.
+fn check_devices(signing: &Signing, caller: &Caller, orders: &[Order]) -> Result<Vec<SiteName>, SigningError> {
     let found = signing.devices.look(orders.iter().map(|order| &order.guid));
+    let mut sites = Vec::with_capacity(orders.len());
     for (order, device) in orders.iter().zip(found) {
         let guid = order.guid;
         let device = device.ok_or(SigningError::NoDevice { guid })?;
@@ -179,8 +180,9 @@ fn check_devices(signing: &Signing, caller: &Caller, orders: &[Order]) -> Result
             let status = device.status;
             return Err(SigningError::NotActive { guid, status });
         }
+        sites.push(device.site);
     }
-    Ok(())
+    Ok(sites)
 }
 
 fn check_size(signed: &[SignedOrder]) -> Result<(), SigningError> {
