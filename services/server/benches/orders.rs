@@ -6,7 +6,7 @@ use std::time::Instant;
 use borealis_bus_schema::codec;
 use borealis_bus_schema::forms::{Form, PublicKey, SignatureBytes, sign};
 use borealis_bus_schema::ids::{
-    CommandId, GrantId, Guid, JobId, OperatorId, OrderId, RoleName, RunId, SessionId, VerbName,
+    CommandId, GrantId, Guid, JobId, OperatorId, OrderId, RoleName, RunId, SessionId, SiteName, VerbName,
 };
 use borealis_bus_schema::merkle::MAX_LEAVES;
 use borealis_bus_schema::messages::scheduler::OUTPUT_LIMIT_BYTES;
@@ -94,12 +94,15 @@ pub fn measure() -> Rates {
         expires_at: now().plus_ms(86_400_000),
     };
     let name = key_id(&PublicKey::of(&signer));
+    let site = SiteName::default_site();
     let (mut signing, mut last) = (0.0, Vec::new());
     for _ in 0..BATCHES {
         let asked = orders(command);
         let began = Instant::now();
         let coverage = Coverage::read(&call, &granted).unwrap();
-        let covered = asked.into_iter().map(|order| coverage.cover(order, &name, now()));
+        let covered = asked
+            .into_iter()
+            .map(|order| coverage.cover(order, &site, &name, now()));
         let orders: Vec<Order> = covered.collect::<Result<_, _>>().unwrap();
         last = sign_batch(&signer, &orders).unwrap();
         let batch = SignBatch {
@@ -110,7 +113,7 @@ pub fn measure() -> Rates {
             author: granted.author,
             key_id: name.clone(),
             orders,
-            named: coverage.named().cloned(),
+            named: coverage.named(),
             approved: None,
         };
         let facts = Facts {
