@@ -172,6 +172,19 @@ impl JobId {
     }
 }
 
+impl CommandId {
+    /// Derives the command that does some runs of a job again, so that asking twice makes one job.
+    ///
+    /// Shape: the first 16 bytes of `SHA-256("borealis rerun" ‖ job id ‖ the runs' ids, in ascending order)`.
+    pub fn of_rerun(job: &JobId, runs: &[RunId]) -> Self {
+        let mut runs: Vec<&[u8]> = runs.iter().map(|run| run.as_bytes().as_slice()).collect();
+        runs.sort_unstable();
+        let mut parts: Vec<&[u8]> = vec![b"borealis rerun", job.as_bytes()];
+        parts.extend(runs);
+        Self(derived(&parts))
+    }
+}
+
 impl RunId {
     /// Derives the run of a job on a device, so that it happens once whoever computes it.
     ///
@@ -303,6 +316,18 @@ mod tests {
         let guid = Guid::from_random([0xab; 16]);
         assert_eq!(guid.to_string(), "abababab-abab-4bab-abab-abababababab");
         assert_eq!(guid.to_string().parse(), Ok(guid));
+    }
+
+    #[test]
+    fn a_rerun_is_one_command_whatever_order_its_runs_come_in() {
+        let (job, run) = (JobId::from_bytes([1; 16]), |n| RunId::from_bytes([n; 16]));
+        let command = CommandId::of_rerun(&job, &[run(1), run(2)]);
+        assert_eq!(CommandId::of_rerun(&job, &[run(2), run(1)]), command);
+        assert_ne!(CommandId::of_rerun(&job, &[run(1)]), command);
+        assert_ne!(
+            CommandId::of_rerun(&JobId::from_bytes([2; 16]), &[run(1), run(2)]),
+            command
+        );
     }
 
     #[test]

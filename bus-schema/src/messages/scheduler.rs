@@ -515,3 +515,47 @@ pub struct Unable {
     /// Why, in a sentence.
     pub reason: String,
 }
+
+/// Answers `GET /api/v1/jobs/{id}/outputs`: what the runs of a job printed, those that printed the same as one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobOutputs {
+    /// The job.
+    pub job: JobId,
+    /// How many runs are not over.
+    pub open: u64,
+    /// How many runs are over whose output is still being digested: ask again.
+    pub pending: u64,
+    /// How many groups there are.
+    pub groups_total: u64,
+    /// The groups, the largest first.
+    pub items: Vec<OutputGroup>,
+    /// Where the next page begins; null on the last.
+    pub next_cursor: Option<String>,
+}
+
+/// Is the runs of a job that ended alike and printed the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputGroup {
+    /// How many runs.
+    pub runs: u64,
+    /// How they ended.
+    pub state: RunState,
+    /// Their exit code, where their process ended by itself.
+    pub exit_code: Option<i32>,
+    /// The code of a refusal.
+    pub code: Option<Code>,
+    /// SHA-256 of what they printed on stdout; null for nothing.
+    pub stdout: Option<Digest>,
+    /// SHA-256 of what they printed on stderr; null for nothing.
+    pub stderr: Option<Digest>,
+    /// How much they printed on stdout.
+    pub stdout_bytes: u64,
+    /// How much they printed on stderr.
+    pub stderr_bytes: u64,
+    /// Whether their output was cut.
+    pub truncated: bool,
+    /// One of them: what it printed all of them did.
+    pub run: RunId,
+    /// The names of some of their devices.
+    pub hostnames: Vec<String>,
+}

@@ -485,6 +485,16 @@ pub const ROUTES: &[Route] = &[
     )
     .for_devices(),
     route(
+        "GET",
+        "/api/v1/jobs/{id}/outputs",
+        Scheduler,
+        "jobs-outputs",
+        right(R::JobsRead),
+        Site,
+        "Shows what a job's runs printed, those that printed the same as one",
+    )
+    .for_devices(),
+    route(
         "POST",
         "/api/v1/jobs/{id}/cancel",
         Scheduler,
@@ -501,7 +511,7 @@ pub const ROUTES: &[Route] = &[
         "jobs-request",
         right(R::JobsRun),
         Site,
-        "Shows what a job asks for, as its author signed it, to whoever may approve it",
+        "Shows what a job asks for, as its author signed it, to its author and to whoever may approve it",
     )
     .for_devices(),
     route(

@@ -137,13 +137,25 @@ impl Api {
     pub async fn change<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, CliError> {
         let mut id = [0u8; 16];
         rand::rngs::OsRng.fill_bytes(&mut id);
+        self.change_as(CommandId::from_bytes(id), path, body).await
+    }
+
+    /// Changes something under a command id that is known: the same one again gets the first answer.
+    ///
+    /// Errors: [`CliError`].
+    pub async fn change_as<B: Serialize, T: DeserializeOwned>(
+        &self,
+        command: CommandId,
+        path: &str,
+        body: &B,
+    ) -> Result<T, CliError> {
         let body = encode(body)?;
         self.session().await?;
         let call = Call {
             method: Method::POST,
             path,
             body: &body,
-            change: Some(CommandId::from_bytes(id)),
+            change: Some(command),
             public: false,
         };
         decode(&self.send(&call).await?)

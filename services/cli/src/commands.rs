@@ -18,6 +18,7 @@ mod dry_run;
 pub(crate) mod factor;
 pub(crate) mod jobs;
 pub(crate) mod people;
+pub(crate) mod rerun;
 pub(crate) mod run;
 pub(crate) mod schedules;
 pub(crate) mod token;

@@ -28,9 +28,14 @@ pub const TIMED_OUT: u8 = 124;
 ///
 /// A script that was ended by a signal has no code of its own and counts as 70; one beyond 255 counts as 255.
 pub fn of_run(line: &FinalLine) -> u8 {
-    match line.state {
+    of_end(line.state, line.exit_code)
+}
+
+/// Returns the exit code of runs that ended in a state with a code; see [`of_run`].
+pub fn of_end(state: RunState, exit_code: Option<i32>) -> u8 {
+    match state {
         RunState::Succeeded => OK,
-        RunState::Failed => match line.exit_code {
+        RunState::Failed => match exit_code {
             None | Some(0) => FAILED,
             Some(code) => u8::try_from(code).unwrap_or(u8::MAX),
         },

@@ -15,7 +15,9 @@ use borealis_bus_schema::messages::scheduler::{
 use crate::api::{self, Api};
 use crate::error::CliError;
 use crate::exit;
+use crate::folded;
 use crate::print::{self, Printer};
+use crate::progress::Progress;
 
 /// Is how long the server may hold a read that has nothing to tell; an answer that is lost costs as much.
 const WAIT_MS: u64 = 5_000;
@@ -88,7 +90,7 @@ impl Assembly {
     }
 
     fn chunk(&mut self, chunk: &ChunkLine) -> Result<Vec<Output>, CliError> {
-        let bytes = bytes_of(chunk)?;
+        let bytes = bytes_of(chunk.data.as_deref(), chunk.data_base64.as_deref())?;
         let run = self.runs.entry(chunk.run).or_default();
         let next = slot(&mut run.next, chunk.stream);
         if chunk.seq < *next {
@@ -169,9 +171,12 @@ fn encode<T: serde::Serialize>(line: &T) -> Result<String, CliError> {
     serde_json::to_string(line).map_err(|e| CliError::Answer(e.to_string()))
 }
 
-fn bytes_of(chunk: &ChunkLine) -> Result<Vec<u8>, CliError> {
-    match (&chunk.data, &chunk.data_base64) {
-        (Some(text), _) => Ok(text.clone().into_bytes()),
+/// Returns the bytes of output that came as text, or in base64.
+///
+/// Errors: [`CliError::Answer`] for base64 that is none.
+pub fn bytes_of(text: Option<&str>, base64: Option<&str>) -> Result<Vec<u8>, CliError> {
+    match (text, base64) {
+        (Some(text), _) => Ok(text.as_bytes().to_vec()),
         (None, Some(text)) => STANDARD
             .decode(text)
             .map_err(|_| CliError::Answer("a chunk's data_base64 is no base64".to_owned())),
@@ -201,26 +206,63 @@ fn summary(last: &FinalLine) -> String {
     text
 }
 
-/// Follows a job to its end and returns the worst exit code; while nothing comes, people are told where its runs stand.
+/// Is on how many devices a job may be whose output people read line by line as it comes; of more it is folded at the end.
+const READ_AS_IT_COMES: u64 = 10;
+
+/// Follows a job to its end and returns the worst exit code. Output is printed as it comes; for people that of many devices is
+/// folded at the end instead, and until then one line tells where the runs stand.
 ///
 /// Errors: [`CliError`] when the server stays away for longer than [`api::FOLLOWING`], or stdout fails.
 pub async fn job(api: &Api, printer: &Printer, job: JobId, runs_total: u64) -> Result<u8, CliError> {
+    if !printer.json() && runs_total > READ_AS_IT_COMES {
+        return folded::follow(api, printer, job).await;
+    }
+    lines(api, printer, job, runs_total).await
+}
+
+/// Prints what the runs of a job printed until now, line by line, and returns the worst exit code of those that are over.
+///
+/// Errors: [`CliError`].
+pub async fn printed(api: &Api, printer: &Printer, job: JobId, runs_total: u64) -> Result<u8, CliError> {
+    let mut assembly = Assembly::new(printer.json(), runs_total > 1, std::io::stdout().is_terminal());
+    let mut cursor = None::<String>;
+    loop {
+        let mut path = format!("/api/v1/jobs/{job}/output?wait_ms=0");
+        if let Some(cursor) = &cursor {
+            path.push_str(&format!("&cursor={}", api::escape(cursor)));
+        }
+        let page: FollowPage = api.get(&path).await?;
+        let is_end = page.done || page.lines.is_empty();
+        for line in page.lines {
+            for output in assembly.take(line)? {
+                printer.output(&output)?;
+            }
+        }
+        if is_end {
+            return Ok(assembly.exit_code());
+        }
+        cursor = Some(page.cursor);
+    }
+}
+
+/// Follows a job to its end by its output as it comes.
+///
+/// Errors: [`CliError`].
+async fn lines(api: &Api, printer: &Printer, job: JobId, runs_total: u64) -> Result<u8, CliError> {
     api.be_patient(api::FOLLOWING);
     let mut assembly = Assembly::new(printer.json(), runs_total > 1, std::io::stdout().is_terminal());
-    let (mut cursor, mut told) = (None::<String>, String::new());
+    let (mut cursor, mut progress) = (None::<String>, Progress::begin());
     loop {
         let mut path = format!("/api/v1/jobs/{job}/output?wait_ms={WAIT_MS}");
         if let Some(cursor) = &cursor {
             path.push_str(&format!("&cursor={}", api::escape(cursor)));
         }
         let page: FollowPage = api.get(&path).await?;
-        if page.lines.is_empty() && !page.done && !printer.json() {
+        if !page.lines.is_empty() || page.done {
+            progress.clear(printer)?;
+        } else if !printer.json() {
             let view: JobView = api.get(&format!("/api/v1/jobs/{job}")).await?;
-            let stands = print::counts(&view.counts);
-            if stands != told {
-                printer.aside(&format!("job {job}: {stands}"))?;
-                told = stands;
-            }
+            progress.show(printer, &view.counts)?;
         }
         for line in page.lines {
             for output in assembly.take(line)? {

@@ -20,9 +20,11 @@ pub mod api;
 
 pub mod opaque;
 
+pub mod folded;
 pub mod follow;
 
 pub mod print;
+pub mod progress;
 
 pub mod audit;
 

@@ -81,6 +81,13 @@ impl Printer {
         write(&mut io::stderr().lock(), format!("{text}\n").as_bytes())
     }
 
+    /// Rewrites the last line of stderr, which has to be a terminal; nothing takes the line away.
+    ///
+    /// Errors: [`CliError::Stream`].
+    pub fn rewrite(&self, text: &str) -> Result<(), CliError> {
+        write(&mut io::stderr().lock(), format!("\r\x1b[2K{text}").as_bytes())
+    }
+
     /// Prints a line.
     ///
     /// Errors: [`CliError::Stream`].

@@ -15,6 +15,7 @@ use borealis_bus_schema::time::Timestamp;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use crate::fold::Print;
 use crate::job::{Approved, Created, Standing};
 use crate::run;
 
@@ -64,6 +65,30 @@ pub struct Slot {
     pub hint: Option<String>,
     /// Why its device gets nothing at present, although it may be there.
     pub held: Option<String>,
+    /// What is known of the digests of stdout and stderr.
+    pub prints: [Print; 2],
+}
+
+impl Slot {
+    /// Returns what is known of a stream's digest.
+    pub fn print(&mut self, stream: OutputStream) -> &mut Print {
+        let [stdout, stderr] = &mut self.prints;
+        match stream {
+            OutputStream::Stdout => stdout,
+            OutputStream::Stderr => stderr,
+        }
+    }
+
+    /// Takes in what an event says of output.
+    fn digest(&mut self, event: &run::Event) {
+        match event {
+            run::Event::Output { stream, inline, .. } => self.print(*stream).take(inline.as_deref()),
+            run::Event::Ended(end) | run::Event::EndedAfterAll(end) if !end.is_without_process() => {
+                self.prints.iter_mut().for_each(Print::close);
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Is what happened in a job, for whoever follows it.
@@ -143,6 +168,7 @@ impl Job {
                 output_waits: (0, 0),
                 hint: None,
                 held: None,
+                prints: Default::default(),
             })
         });
         let slots: Vec<_> = slots.collect();
@@ -186,6 +212,7 @@ impl Job {
     pub fn evolve(&self, slot: &mut Slot, events: &[run::Event], version: u64) {
         let before = slot.state.state;
         for event in events {
+            slot.digest(event);
             slot.state = run::evolve(std::mem::replace(&mut slot.state, run::State::queued()), event);
         }
         slot.version = version;

@@ -5,6 +5,7 @@ pub mod jobs_cancel;
 pub mod jobs_create;
 pub mod jobs_list;
 pub mod jobs_output;
+pub mod jobs_outputs;
 pub mod jobs_preview;
 pub mod jobs_request;
 pub mod jobs_runs;

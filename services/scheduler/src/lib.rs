@@ -24,6 +24,7 @@ pub mod book;
 pub mod commit;
 pub mod devices;
 pub mod files;
+pub mod fold;
 pub mod orders;
 pub mod output;
 pub mod steps;
@@ -127,6 +128,7 @@ fn register(builder: ServiceBuilder, me: &Arc<Scheduler>) -> ServiceBuilder {
         .operator("jobs-show", on!(me, jobs_show))
         .operator("jobs-runs", on!(me, jobs_runs))
         .operator("jobs-output", on!(me, jobs_output))
+        .operator("jobs-outputs", on!(me, jobs_outputs))
         .operator("jobs-cancel", on!(me, jobs_cancel))
         .operator("jobs-request", on!(me, jobs_request))
         .operator("jobs-approve", on!(me, jobs_approve))

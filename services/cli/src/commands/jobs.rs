@@ -9,9 +9,11 @@ use borealis_bus_schema::order::Digest;
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::rerun::{self, RerunArgs};
 use crate::api::{self, Api};
 use crate::error::CliError;
 use crate::exit;
+use crate::folded;
 use crate::follow;
 use crate::print::{self, Printer};
 
@@ -36,6 +38,20 @@ pub enum JobsCommand {
         #[arg(value_name = "ID")]
         id: JobId,
     },
+    /// Prints what a job's runs printed, those that printed the same as one, and ends with the worst exit code
+    Output {
+        /// Id of the job
+        #[arg(value_name = "ID")]
+        id: JobId,
+        /// Prints what many printed alike once, with how many they are; without it each line carries its device's name
+        #[arg(long)]
+        fold: bool,
+    },
+    /// Does a job again on the devices where it failed, as a request of its own
+    ///
+    /// Asking again while the same runs have failed gives the same new job. Only the job's author can, since nobody else is
+    /// shown what it asks for.
+    Rerun(RerunArgs),
     /// Shows what a job asks for that waits for another operator's approval, with its devices
     Review {
         /// Id of the job
@@ -62,7 +78,8 @@ pub enum JobsCommand {
     },
 }
 
-const PATH: &str = "/api/v1/jobs";
+/// Is where jobs are.
+pub(super) const PATH: &str = "/api/v1/jobs";
 
 /// Is what `jobs show` prints.
 #[derive(Serialize)]
@@ -81,6 +98,12 @@ pub async fn run(api: &Api, printer: &Printer, command: JobsCommand) -> Result<u
             let job: JobView = api.get(&format!("{PATH}/{id}")).await?;
             return follow::job(api, printer, id, job.runs_total).await;
         }
+        JobsCommand::Output { id, fold: true } => return folded::print(api, printer, id).await,
+        JobsCommand::Output { id, fold: false } => {
+            let job: JobView = api.get(&format!("{PATH}/{id}")).await?;
+            return follow::printed(api, printer, id, job.runs_total).await;
+        }
+        JobsCommand::Rerun(args) => return rerun::run(api, printer, &args).await,
         JobsCommand::Review { id } => {
             let review = Review::read(api, id).await?;
             review.print(printer)?;
@@ -280,7 +303,11 @@ async fn show(api: &Api, printer: &Printer, id: JobId) -> Result<(), CliError> {
 }
 
 /// Reads pages until there are enough items or no more.
-async fn pages<T: serde::de::DeserializeOwned>(api: &Api, path: &str, enough: usize) -> Result<Vec<T>, CliError> {
+pub(super) async fn pages<T: serde::de::DeserializeOwned>(
+    api: &Api,
+    path: &str,
+    enough: usize,
+) -> Result<Vec<T>, CliError> {
     let (mut items, mut cursor) = (Vec::new(), None::<String>);
     loop {
         let mut full = format!("{path}?limit={}", enough.min(200));

@@ -90,3 +90,70 @@ async fn a_dry_run_names_the_devices_and_the_job_is_on_exactly_these() {
     }
     assert_eq!(lines(&fleet.cli(&["jobs", "list", "--json"]).stdout).len(), 1);
 }
+
+/// Lists the runs of a job by their states.
+fn states(fleet: &Fleet, job: &str) -> Vec<String> {
+    let shown = fleet.json(&["jobs", "show", job, "--json"]);
+    let runs = shown["runs"].as_array().unwrap();
+    runs.iter()
+        .map(|run| run["state"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn what_many_print_alike_is_printed_once_and_what_failed_is_done_again() {
+    let fleet = Fleet::start(3).await;
+    let dir = TempDir::with_prefix("borealis-effect-").unwrap();
+    let (first, first_text) = shared(&dir, "first");
+    let (done, done_text) = shared(&dir, "done");
+    // One of the three, whichever comes first, prints something else and fails; the long output goes to files.
+    let script =
+        format!("if mkdir {first_text} 2>/dev/null; then echo odd; exit 7; fi; seq 1 4000; echo done >> {done_text}");
+    let out = run(&fleet, &["--all"], &["--follow"], &script);
+    assert_eq!(out.status.code(), Some(7), "{}", said(&out));
+    assert!(first.exists());
+    let job = lines(&out.stdout)[0]["job"].as_str().unwrap().to_owned();
+
+    let groups = lines(&fleet.cli(&["jobs", "output", &job, "--fold", "--json"]).stdout);
+    let sizes: Vec<_> = groups
+        .iter()
+        .map(|group| (group["runs"].as_u64(), group["exit_code"].as_i64()))
+        .collect();
+    assert_eq!(sizes, [(Some(2), Some(0)), (Some(1), Some(7))], "{groups:?}");
+    let long: String = (1..=4000).map(|n| format!("{n}\n")).collect();
+    let digest = borealis_bus_schema::order::Digest::of(long.as_bytes()).to_string();
+    assert_eq!(groups[0]["stdout"], digest, "the digest of what was printed");
+    let folded = fleet.cli(&["jobs", "output", &job, "--fold"]);
+    assert_eq!(folded.status.code(), Some(7));
+    let text = String::from_utf8(folded.stdout).unwrap();
+    assert!(text.starts_with("2 same: succeeded, exit code 0 ("), "{text}");
+    assert!(
+        text.contains("1 variant B: failed, exit code 7 (") && text.contains("  | odd\n"),
+        "{text}"
+    );
+    assert_eq!(text.matches("  | 4000\n").count(), 1, "printed once");
+    let each = String::from_utf8(fleet.cli(&["jobs", "output", &job]).stdout).unwrap();
+    assert_eq!(each.matches(": 4000\n").count(), 2, "each by its name");
+
+    let again = |more: &[&str]| fleet.json(&[&["jobs", "rerun", &job, "--failed", "--json"], more].concat());
+    let made = again(&[]);
+    assert_eq!(made["runs_total"], 1, "{made}");
+    let rerun = made["job"].as_str().unwrap().to_owned();
+    assert_eq!(again(&[])["job"], rerun.as_str(), "asking twice makes one job");
+    let out = fleet.cli(&["jobs", "follow", &rerun, "--json"]);
+    assert!(out.status.success(), "{}", said(&out));
+    assert_eq!(states(&fleet, &rerun), ["succeeded"]);
+    assert_eq!(
+        std::fs::read_to_string(&done).unwrap().lines().count(),
+        3,
+        "once on each device"
+    );
+    let another = again(&["--again"]);
+    assert_ne!(another["job"], rerun.as_str(), "unless it is wanted");
+    let nothing = fleet.cli(&["jobs", "rerun", &rerun, "--failed", "--json"]);
+    assert_eq!(nothing.status.code(), Some(64), "{}", said(&nothing));
+
+    // Its request is shown to nobody else, so nobody else does it again.
+    let shown = fleet.json(&["jobs", "show", &job, "--json"]);
+    assert_eq!(shown["counts"]["failed"], 1, "the first job is what it was: {shown}");
+}
