@@ -4,19 +4,20 @@
 //! filter = all { "or" all }
 //! all    = one { "and" one }
 //! one    = "not" one | "(" filter ")" | "online" | "offline" | field test
-//! field  = "hostname" | "site" | "os" | "os_version" | "arch" | "context"
+//! field  = "hostname" | "site" | "tag" | "os" | "os_version" | "arch" | "context"
 //! test   = ( "=" | "!=" ) value | "in" "(" value { "," value } ")"
 //! value  = a word, or any text in double quotes with \" and \\ inside
 //! ```
 //!
-//! Words are compared without regard to upper and lower case (of ASCII); `*` in a value stands for any characters, also for
+//! A device has any number of tags: `tag = web` is true where one of them is `web`, `tag != web` where none is. Words are compared without regard to upper and lower case (of ASCII); `*` in a value stands for any characters, also for
 //! none. `and` binds closer than `or`. A filter is a text of at most 2 KiB, nested at most 16 deep.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use thiserror::Error;
 
-use crate::ids::SiteName;
+use crate::ids::{SiteName, TagName};
 use crate::order::Context;
 
 /// Is how long a filter may be, in bytes.
@@ -58,6 +59,8 @@ pub struct Facts<'d> {
     pub hostname: &'d str,
     /// Where it belongs.
     pub site: &'d SiteName,
+    /// By which operators group it.
+    pub tags: &'d BTreeSet<TagName>,
     /// The operating system.
     pub os: &'d str,
     /// Its version, for people.
@@ -75,6 +78,7 @@ pub struct Facts<'d> {
 enum Field {
     Hostname,
     Site,
+    Tag,
     Os,
     OsVersion,
     Arch,
@@ -82,24 +86,31 @@ enum Field {
 }
 
 impl Field {
-    const ALL: [(&'static str, Field); 6] = [
+    const ALL: [(&'static str, Field); 7] = [
         ("hostname", Field::Hostname),
         ("site", Field::Site),
+        ("tag", Field::Tag),
         ("os", Field::Os),
         ("os_version", Field::OsVersion),
         ("arch", Field::Arch),
         ("context", Field::Context),
     ];
 
-    fn of<'d>(self, facts: &Facts<'d>) -> &'d str {
-        match self {
+    /// Tells whether one of the values fits, which are in lower case.
+    fn is_one_of(self, values: &[String], facts: &Facts<'_>) -> bool {
+        let one = |known: &str| {
+            let known = known.to_ascii_lowercase();
+            values.iter().any(|value| fits(value, &known))
+        };
+        one(match self {
+            Field::Tag => return facts.tags.iter().any(|tag| one(tag.as_str())),
             Field::Hostname => facts.hostname,
             Field::Site => facts.site.as_str(),
             Field::Os => facts.os,
             Field::OsVersion => facts.os_version,
             Field::Arch => facts.arch,
             Field::Context => facts.context.as_str(),
-        }
+        })
     }
 }
 
@@ -149,10 +160,7 @@ impl Node {
             Node::All(nodes) => nodes.iter().all(|node| node.matches(facts)),
             Node::Not(node) => !node.matches(facts),
             Node::Online => facts.online,
-            Node::Test(field, values) => {
-                let known = field.of(facts).to_ascii_lowercase();
-                values.iter().any(|value| fits(value, &known))
-            }
+            Node::Test(field, values) => field.is_one_of(values, facts),
         }
     }
 }
@@ -322,7 +330,7 @@ impl Reader {
         let field = Field::ALL.into_iter().find(|(name, _)| self.takes_word(name));
         let Some((_, field)) = field else {
             return Err(
-                self.expected("hostname, site, os, os_version, arch, context, online, offline, \"not\" or \"(\"")
+                self.expected("hostname, site, tag, os, os_version, arch, context, online, offline, \"not\" or \"(\"")
             );
         };
         if self.takes(&Token::Equal) {
@@ -379,6 +387,7 @@ mod tests {
         let facts = Facts {
             hostname: "Web-17",
             site: &site,
+            tags: &["web".parse().unwrap(), "front".parse().unwrap()].into(),
             os: "linux",
             os_version: "Debian GNU/Linux 12",
             arch: "x86_64",
@@ -414,6 +423,11 @@ mod tests {
             ("os_version = \"debian gnu/linux 1*\"", true),
             ("os_version = \"a\\\"b\"", false),
             ("context = system", true),
+            ("tag = web and tag = f*", true),
+            ("tag = db", false),
+            ("tag != web", false),
+            ("tag != db", true),
+            ("tag in (db, web)", true),
             ("NOT os = windows AND Online", true),
         ] {
             assert_eq!(meant(filter), expected, "{filter}");
@@ -427,7 +441,7 @@ mod tests {
             ("os", 3, "\"=\", \"!=\" or \"in\""),
             ("os =", 5, "a value"),
             ("os = linux site = oslo", 12, "\"and\", \"or\""),
-            ("colour = red", 1, "hostname, site, os"),
+            ("colour = red", 1, "hostname, site, tag"),
             ("(online", 8, "\")\""),
             ("online)", 7, "\"and\", \"or\""),
             ("site in ()", 10, "a value"),

@@ -71,6 +71,7 @@ impl Device {
         Facts {
             hostname: &self.hostname,
             site: &self.site,
+            tags: &self.tags,
             os: &self.os,
             os_version: &self.os_version,
             arch: &self.arch,

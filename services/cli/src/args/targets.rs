@@ -25,7 +25,7 @@ pub struct TargetArgs {
     pub site: Vec<SiteName>,
     /// Only devices that the filter lets through, as: "os = linux and hostname = web-* and online"
     ///
-    /// Fields: hostname, site, os, os_version, arch, context; tests: =, !=, in (a, b); * stands for any characters; online and
+    /// Fields: hostname, site, tag, os, os_version, arch, context; tests: =, !=, in (a, b); * stands for any characters; online and
     /// offline stand alone; and, or, not and brackets join them. It is judged once, when the job is accepted.
     #[arg(long, value_name = "FILTER", value_parser = filter)]
     pub filter: Option<String>,
