@@ -90,6 +90,18 @@ pub fn decode_limited<T: DeserializeOwned>(bytes: &[u8], limit_bytes: usize) -> 
     serde_cbor::from_slice(bytes).map_err(|e| CodecError::Malformed { reason: reason(&e) })
 }
 
+/// Decodes the CBOR value at the beginning of bytes, and returns what stands behind it.
+///
+/// Errors: as [`decode_limited`], but for trailing bytes.
+pub fn decode_first<T: DeserializeOwned>(bytes: &[u8], limit_bytes: usize) -> Result<(T, &[u8]), CodecError> {
+    within(bytes.len(), limit_bytes)?;
+    check_depth(bytes)?;
+    let mut decoder = serde_cbor::Deserializer::from_slice(bytes);
+    let malformed = |e: serde_cbor::Error| CodecError::Malformed { reason: reason(&e) };
+    let value = T::deserialize(&mut decoder).map_err(malformed)?;
+    Ok((value, bytes.get(decoder.byte_offset()..).unwrap_or_default()))
+}
+
 /// Decodes a body that was signed: the value must encode to exactly these bytes.
 ///
 /// Errors: as [`decode`], and [`CodecError::NotCanonical`].

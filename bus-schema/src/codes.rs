@@ -124,6 +124,20 @@ codes! {
     FactorInvalid = "factor_invalid", Caller, Never, 401;
     /// The act needs a proof of the password that is not older than ten minutes.
     StepUpRequired = "step_up_required", Caller, Never, 403;
+    /// The address by which the server was reached is no name that a passkey can be for.
+    PasskeyUnavailable = "passkey_unavailable", Caller, Never, 422;
+    /// What the authenticator answered cannot be read, is of another kind, or its signature does not fit.
+    PasskeyInvalid = "passkey_invalid", Caller, Never, 401;
+    /// The passkey answered another challenge: another session key, session or act, or an answer that was used before.
+    PasskeyChallenge = "passkey_challenge", Caller, Never, 401;
+    /// The passkey was used on another page than this server's, or is for another server.
+    PasskeyOrigin = "passkey_origin", Caller, Never, 401;
+    /// The authenticator did not check who uses it.
+    PasskeyUnverified = "passkey_unverified", Caller, Never, 401;
+    /// There is no such passkey, or it is another operator's.
+    PasskeyUnknown = "passkey_unknown", Caller, Never, 401;
+    /// The passkey's counter went back, so that there may be a copy of it.
+    PasskeyCopied = "passkey_copied", Caller, Never, 401;
     /// Too many attempts from here or for this user.
     Throttled = "throttled", Caller, Later, 429;
     /// The set-up link is not the current one, or set-up is over.

@@ -30,6 +30,14 @@ pub enum Form {
     RecoveryCode,
     /// A device's proof at enrolment, by its identity key.
     Enroll,
+    /// The challenge of a passkey that is made (a digest, signed by nobody).
+    PasskeyRegister,
+    /// The challenge of a log-in with a passkey (a digest that the passkey signs).
+    PasskeyLogin,
+    /// The challenge of a passkey within a session (a digest that the passkey signs).
+    PasskeyStepUp,
+    /// One request, for which alone a passkey was asked (a digest).
+    Act,
     /// The use of an installer code, by the key of its secret.
     CodeUse,
     /// The use of a link that sets a password, by the key of its secret.
@@ -54,7 +62,7 @@ pub enum Form {
 
 impl Form {
     /// Lists every form.
-    pub const ALL: [Form; 18] = [
+    pub const ALL: [Form; 22] = [
         Form::OrderBatch,
         Form::KeySet,
         Form::Request,
@@ -63,6 +71,10 @@ impl Form {
         Form::TotpSecret,
         Form::RecoveryCode,
         Form::Enroll,
+        Form::PasskeyRegister,
+        Form::PasskeyLogin,
+        Form::PasskeyStepUp,
+        Form::Act,
         Form::CodeUse,
         Form::LinkUse,
         Form::ExchangeKey,
@@ -86,6 +98,10 @@ impl Form {
             Form::TotpSecret => "borealis/totp-secret/v1",
             Form::RecoveryCode => "borealis/recovery-code/v1",
             Form::Enroll => "borealis/enroll/v1",
+            Form::PasskeyRegister => "borealis/passkey-register/v1",
+            Form::PasskeyLogin => "borealis/passkey-login/v1",
+            Form::PasskeyStepUp => "borealis/passkey-step-up/v1",
+            Form::Act => "borealis/act/v1",
             Form::CodeUse => "borealis/code-use/v1",
             Form::LinkUse => "borealis/link-use/v1",
             Form::ExchangeKey => "borealis/exchange-key/v1",

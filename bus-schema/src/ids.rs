@@ -86,6 +86,8 @@ hex_id! {
     OperatorId,
     /// Names a log-in.
     SessionId,
+    /// Names an operator's passkey; the authenticator's own name for it is another.
+    PasskeyId,
     /// Names a grant: the right to act later than the request that asked for it.
     GrantId,
     /// Names an installer code without revealing it.

@@ -41,6 +41,8 @@ pub mod filter;
 
 pub mod factor;
 
+pub mod passkey;
+
 pub mod routes;
 
 pub mod narrowing;

@@ -152,6 +152,22 @@ impl OperatorCall {
         granted_digest(&self.digest(), command)
     }
 
+    /// Digests this one request, for which alone a passkey may be asked; none where nothing is signed.
+    ///
+    /// Shape: `SHA-256` of the form `act` over method, path, the body's digest, session id and command id.
+    pub fn act(&self) -> Option<[u8; 32]> {
+        let proof = self.proof.as_ref()?;
+        let (session, command) = (proof.session.to_string(), proof.command.to_string());
+        let fields: [&[u8]; 5] = [
+            self.method.as_bytes(),
+            self.path.as_bytes(),
+            &sha256(&self.body),
+            session.as_bytes(),
+            command.as_bytes(),
+        ];
+        Some(sha256(&Form::Act.bytes(&fields)))
+    }
+
     /// Returns the path without its query.
     pub fn path_only(&self) -> &str {
         self.path.split('?').next().unwrap_or_default()

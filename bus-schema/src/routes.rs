@@ -219,6 +219,8 @@ mod tests {
             "roles-update",
             "tokens-create",
             "totp-remove",
+            "passkeys-register",
+            "passkeys-remove",
         ];
         for verb in dangerous {
             assert!(of_verb(Service::Access, verb).unwrap().step_up, "{verb}");

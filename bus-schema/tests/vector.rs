@@ -10,6 +10,7 @@ use borealis_bus_schema::installer_code::InstallerCode;
 use borealis_bus_schema::messages::scheduler::devices_digest;
 use borealis_bus_schema::operator::{OperatorCall, Proof};
 use borealis_bus_schema::order::Digest;
+use borealis_bus_schema::passkey::Asked;
 use borealis_bus_schema::seeds::{LinkSecret, LinkUse, Registered};
 use borealis_bus_schema::time::Timestamp;
 use ed25519_dalek::SigningKey;
@@ -25,6 +26,18 @@ struct Vectors {
     factor: SecondFactor,
     installer_code: Minted,
     link: Link,
+    passkey: Passkey,
+}
+
+/// Is about the first request, its session and its key.
+#[derive(Deserialize)]
+struct Passkey {
+    nonce: String,
+    act: String,
+    register: String,
+    log_in: String,
+    step_up: String,
+    step_up_for_act: String,
 }
 
 #[derive(Deserialize)]
@@ -241,4 +254,30 @@ fn both_sides_prove_a_link_alike() {
         (start.sign(&link), finish.sign(&link)),
         (given.start_proof, given.finish_proof)
     );
+}
+
+#[test]
+fn both_sides_ask_a_passkey_for_the_same() {
+    let Vectors { requests, passkey, .. } = vectors();
+    let request = requests.first().unwrap();
+    let (session, session_key) = (request.session_id, PublicKey::of(&key_of(request)));
+    let nonce: [u8; 32] = hex::decode(passkey.nonce).unwrap().try_into().unwrap();
+    let mut call = call_of(request);
+    assert_eq!(call.act(), None, "what nobody signed is no act");
+    call.proof = Some(Proof::parse(&request.header, request.command_id).unwrap());
+    let act = call.act();
+    assert_eq!(act.map(hex::encode), Some(passkey.act));
+    let step_up = |act| Asked::StepUp {
+        session,
+        session_key,
+        act,
+    };
+    for (asked, challenge) in [
+        (Asked::Register { session, session_key }, passkey.register),
+        (Asked::LogIn { session_key }, passkey.log_in),
+        (step_up(None), passkey.step_up),
+        (step_up(act), passkey.step_up_for_act),
+    ] {
+        assert_eq!(hex::encode(asked.challenge(&nonce)), challenge, "{asked:?}");
+    }
 }

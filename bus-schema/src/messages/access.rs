@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Request;
 use crate::factor::{FactorKind, FactorProof};
 use crate::forms::{PublicKey, SignatureBytes};
-use crate::ids::{GrantId, Guid, OperatorId, OperatorRoleName, SessionId, SiteName};
+use crate::ids::{GrantId, Guid, OperatorId, OperatorRoleName, PasskeyId, SessionId, SiteName};
 use crate::operator::OperatorCall;
 use crate::subjects::Service;
 use crate::time::Timestamp;
@@ -88,6 +88,167 @@ pub enum Login {
         /// The code's proof.
         factor: FactorProof,
     },
+    /// Begins a log-in with a passkey; whose it is, the passkey says.
+    PasskeyStart {
+        /// The name by which the page was reached.
+        host: String,
+        /// The public key that the session is to be bound to.
+        session_public_key: PublicKey,
+    },
+    /// Ends it.
+    PasskeyFinish {
+        /// What the start answered.
+        login_id: SessionId,
+        /// What the authenticator answered.
+        assertion: PasskeyAssertion,
+    },
+}
+
+/// Is an authenticator's answer by a passkey that exists (`AuthenticatorAssertionResponse`), all of it base64url.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PasskeyAssertion {
+    /// The authenticator's name for the passkey (`rawId`).
+    pub credential_id: String,
+    /// What the browser says of page and challenge.
+    pub client_data_json: String,
+    /// What the authenticator says of server and user.
+    pub authenticator_data: String,
+    /// The passkey's signature over both.
+    pub signature: String,
+    /// Whose the passkey is; every passkey that can begin a log-in says so.
+    pub user_handle: String,
+}
+
+/// Is an authenticator's answer when it made a passkey (`AuthenticatorAttestationResponse`), all of it base64url.
+///
+/// No attestation is asked for, and none is looked at.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PasskeyMade {
+    /// What the browser says of page and challenge.
+    pub client_data_json: String,
+    /// What the authenticator says of server, user and the new key (`getAuthenticatorData()`).
+    pub authenticator_data: String,
+}
+
+/// Is the body of `POST /api/v1/passkeys`.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum RegisterPasskey {
+    /// Begins it.
+    Start {
+        /// The name by which the page was reached.
+        host: String,
+    },
+    /// Ends it.
+    Finish {
+        /// What the start answered.
+        ceremony_id: SessionId,
+        /// What the operator calls it.
+        name: String,
+        /// What the authenticator answered.
+        made: PasskeyMade,
+    },
+}
+
+/// Answers [`RegisterPasskey`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RegisterPasskeyAnswer {
+    /// The authenticator is to make it.
+    Started {
+        /// Names what was begun.
+        ceremony_id: SessionId,
+        /// 32 random bytes, base64url; the challenge is made of them, see [`Asked`](crate::passkey::Asked).
+        nonce: String,
+        /// The name that the passkey is for.
+        rp_id: String,
+        /// Whose it is to be, base64url.
+        user_handle: String,
+        /// The operator's name.
+        username: String,
+        /// The operator's passkeys for this name, base64url: an authenticator that holds one of them makes no other.
+        exclude: Vec<String>,
+    },
+    /// It exists.
+    Made(PasskeyView),
+}
+
+/// Is a passkey as its owner sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PasskeyView {
+    /// The passkey; by this id it is named and removed.
+    pub id: PasskeyId,
+    /// What the operator calls it.
+    pub name: String,
+    /// The name of this server that it is for.
+    pub host: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last used; null before that.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// Is the body of `POST /api/v1/passkeys/{id}/rename`.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RenamePasskey {
+    /// What the operator calls it from now on.
+    pub name: String,
+}
+
+/// Is the body of `POST /api/v1/step-up/passkey`.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum PasskeyStepUp {
+    /// Begins it.
+    Start {
+        /// The name by which the page was reached.
+        host: String,
+        /// The digest of the one request that it is for, base64url, see
+        /// [`OperatorCall::act`](crate::operator::OperatorCall::act); left out where it is for whatever is done in the next
+        /// ten minutes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        act: Option<String>,
+    },
+    /// Ends it.
+    Finish {
+        /// What the start answered.
+        ceremony_id: SessionId,
+        /// What the authenticator answered.
+        assertion: PasskeyAssertion,
+    },
+}
+
+/// Answers [`PasskeyStepUp`].
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PasskeyStepUpAnswer {
+    /// The authenticator is asked.
+    Started {
+        /// Names what was begun.
+        ceremony_id: SessionId,
+        /// 32 random bytes, base64url; the challenge is made of them, see [`Asked`](crate::passkey::Asked).
+        nonce: String,
+        /// The name that the passkey has to be for.
+        rp_id: String,
+        /// The operator's passkeys for this name, base64url.
+        allow: Vec<String>,
+    },
+    /// The session goes on with a biscuit that says so.
+    Done {
+        /// The session's new biscuit, base64url; the old one stays what it is.
+        token: String,
+        /// The session.
+        session_id: SessionId,
+        /// The operator's name.
+        username: String,
+        /// When the session ends at the latest.
+        expires_at: Timestamp,
+        /// When it was proved.
+        proved_at: Timestamp,
+    },
 }
 
 /// Answers [`Login`].
@@ -107,6 +268,15 @@ pub enum LoginAnswer {
         login_id: SessionId,
         /// What serves.
         factors: Vec<FactorKind>,
+    },
+    /// The passkey is to answer.
+    PasskeyAsked {
+        /// Names the log-in.
+        login_id: SessionId,
+        /// 32 random bytes, base64url; the challenge is made of them, see [`Asked`](crate::passkey::Asked).
+        nonce: String,
+        /// The name that the passkey has to be for.
+        rp_id: String,
     },
     /// The session exists.
     Finished {
@@ -148,7 +318,10 @@ pub struct SessionInfo {
     /// How many recovery codes are left.
     #[serde(default)]
     pub recovery_codes_left: usize,
-    /// When the password was last proved in this session, as the biscuit says; null for an API token.
+    /// How many passkeys the operator has.
+    #[serde(default)]
+    pub passkeys: usize,
+    /// When password or passkey was last proved in this session, as the biscuit says; null for an API token.
     #[serde(default)]
     pub proved_at: Option<Timestamp>,
 }
@@ -394,6 +567,9 @@ pub struct UserView {
     /// Whether the operator's log-ins take a second factor.
     #[serde(default)]
     pub second_factor: bool,
+    /// How many passkeys the operator has.
+    #[serde(default)]
+    pub passkeys: usize,
 }
 
 /// Is the body of `POST /api/v1/users`.

@@ -22,6 +22,7 @@ mod event;
 mod factors;
 mod grants;
 mod operator;
+mod passkeys;
 mod people;
 mod rejection;
 mod sessions;
@@ -36,6 +37,7 @@ pub use event::Event;
 pub use factors::{FactorCommand, FactorUse, Factors, OFFER_LIFE_MS, Proved};
 pub use grants::{GRANT_LIFE_MS, GrantFacts};
 pub use operator::{Operator, Standing, Username};
+pub use passkeys::{MAX_PASSKEY_NAME_CHARS, MAX_PASSKEYS, Passkey, PasskeyCommand};
 pub use people::{LINK_LIFE_MS, Link, LinkFor, Status, UserCommand};
 pub use rejection::Rejection;
 pub use roles::{Role, RoleCommand, Site};
@@ -102,6 +104,8 @@ pub enum Command {
     Token(TokenCommand),
     /// Changes second factors.
     Factor(FactorCommand),
+    /// Makes, uses and removes passkeys.
+    Passkey(PasskeyCommand),
     /// Begins the session of an operator who proved the password.
     StartSession {
         /// The operator.
@@ -168,6 +172,7 @@ pub fn decide(state: &State, command: Command, facts: &Facts) -> Result<Vec<Even
         Command::Role(command) => roles::decide(state, command, facts),
         Command::Token(command) => tokens::decide(state, command, facts),
         Command::Factor(command) => factors::decide(state, command, facts),
+        Command::Passkey(command) => passkeys::decide(state, command, facts),
         Command::StartSession {
             operator,
             proved,
@@ -212,6 +217,10 @@ pub fn evolve(mut state: State, event: &Event) -> State {
         | Event::FactorRemoved { .. }
         | Event::RecoveryCodesMade { .. }
         | Event::RecoveryCodeUsed { .. } => factors::evolve(&mut state, event),
+        Event::PasskeyAdded { .. }
+        | Event::PasskeyNamed { .. }
+        | Event::PasskeyUsed { .. }
+        | Event::PasskeyRemoved { .. } => passkeys::evolve(&mut state, event),
         Event::SessionStarted { .. } | Event::BootstrapSessionStarted { .. } | Event::SessionEnded { .. } => {
             sessions::evolve(&mut state, event);
         }

@@ -90,7 +90,7 @@ async fn first_session(access: &Access, asked: &BootstrapSession) -> Reply<Boots
             BOOTSTRAP_OPERATOR,
             asked.session_public_key,
             *expires_at,
-            None,
+            (None, None),
         )
         .await?;
     tracing::info!(session = %begun.session, expires_at = %begun.expires_at, "the first start was given a session");
@@ -141,6 +141,7 @@ mod tests {
                 log: Arc::clone(&log),
                 clock: Arc::clone(&clock),
                 opaque: crate::opaque::Opaque::generate(&mut rand::rngs::OsRng),
+                places: crate::webauthn::Places::new(&[], 0),
                 link: SetupLink::new(&paths),
                 root,
                 revoked: Arc::clone(&revoked),

@@ -81,7 +81,10 @@ const fn code_of(rejection: Rejection) -> Code {
         | Rejection::RoleMissing
         | Rejection::SiteMissing
         | Rejection::SessionMissing
-        | Rejection::TokenMissing => Code::NotFound,
+        | Rejection::TokenMissing
+        | Rejection::PasskeyMissing => Code::NotFound,
+        Rejection::PasskeyUnknown => Code::PasskeyUnknown,
+        Rejection::PasskeyCopied => Code::PasskeyCopied,
         Rejection::UsernameTaken => Code::UsernameTaken,
         Rejection::TooWide => Code::TooLarge,
         Rejection::WrongStatus(_) => Code::WrongState,
@@ -108,6 +111,7 @@ const fn code_of(rejection: Rejection) -> Code {
         | Rejection::TokenLifetime
         | Rejection::LinkOfAnother
         | Rejection::NothingToLimit
+        | Rejection::PasskeyName
         | Rejection::TextTooLong => Code::InvalidField,
     }
 }

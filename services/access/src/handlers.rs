@@ -1,4 +1,4 @@
-//! One file per verb, and one for the verbs of operators, of second factors, of roles and of sites each: decode, check, command, reply.
+//! One file per verb, and one for the verbs of operators, of second factors, of passkeys, of roles and of sites each: decode, check, command, reply.
 
 mod change;
 mod proof;
@@ -7,6 +7,7 @@ pub mod factors;
 pub mod grant_mint;
 pub mod login;
 pub mod logout;
+pub mod passkeys;
 pub mod password;
 pub mod roles;
 pub mod session;

@@ -4,7 +4,7 @@
 //! API tokens, grants, and the key under which every biscuit of the deployment is minted. Other services verify biscuits themselves and
 //! learn from access's log what ended, who is disabled and which rights were taken away.
 //!
-//! **Subjects.** In: the operators' verbs `setup`, `login`, `logout`, `session`, `sessions-…`, `password`, `step-up`, `totp-…`, `recovery-codes`, `tokens-…`, `users-…`, `roles-…`, `sites-…`;
+//! **Subjects.** In: the operators' verbs `setup`, `login`, `logout`, `session`, `sessions-…`, `password`, `step-up`, `step-up-passkey`, `totp-…`, `recovery-codes`, `passkeys-…`, `tokens-…`, `users-…`, `roles-…`, `sites-…`;
 //! `grant-mint`, asked by the scheduler; `events-read`. Out: its signed head. Besides, questions of its supervisor over an inherited pipe ([`bootstrap`]).
 //!
 //! **On disk.** `Server/State/access/`: the event store, and `setup_secret` while there is no operator (0600).
@@ -21,6 +21,7 @@ pub mod stored;
 pub mod opaque;
 pub mod throttle;
 pub mod totp;
+pub mod webauthn;
 
 mod error;
 mod logins;
@@ -46,6 +47,7 @@ pub use error::AccessError;
 use opaque::Opaque;
 use service::{Access, Parts};
 use setup_link::SetupLink;
+use webauthn::Places;
 
 /// Runs access until it is told to stop.
 ///
@@ -99,6 +101,11 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         .operator("sessions-end", in_use!(handlers::sessions::end))
         .operator("password", in_use!(handlers::password::handle))
         .operator("step-up", in_use!(handlers::factors::step_up))
+        .operator("step-up-passkey", in_use!(handlers::passkeys::step_up))
+        .operator("passkeys-list", in_use!(handlers::passkeys::list))
+        .operator("passkeys-register", in_use!(handlers::passkeys::register))
+        .operator("passkeys-rename", in_use!(handlers::passkeys::rename))
+        .operator("passkeys-remove", in_use!(handlers::passkeys::remove))
         .operator("totp-enrol", in_use!(handlers::factors::enrol))
         .operator("totp-confirm", in_use!(handlers::factors::confirm))
         .operator("totp-remove", in_use!(handlers::factors::remove))
@@ -130,6 +137,7 @@ async fn open(deps: &Deps) -> Result<Access, AccessError> {
         log: Arc::clone(&deps.log),
         clock: Arc::clone(&deps.base.clock),
         opaque: opaque_setup(paths)?,
+        places: Places::new(&deps.base.trust.public_names, deps.base.args.listen.port()),
         link: SetupLink::new(paths),
         root: BiscuitRoot::new(&root)?,
         revoked: Arc::clone(&deps.revoked),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{OperatorId, SessionId};
 use borealis_bus_schema::order::Digest;
+use borealis_bus_schema::passkey::{Asked, NONCE_BYTES};
 use borealis_bus_schema::time::Timestamp;
 
 use crate::opaque::{Pending, SessionSecret};
@@ -21,6 +22,9 @@ const CODE_LIFE_MS: i64 = 5 * 60_000;
 
 /// Is how many codes may be tried before the password has to be proved again.
 const CODE_TRIES: u8 = 5;
+
+/// Is how long an authenticator may take, in milliseconds: its owner has to find it, and to be recognised.
+const CEREMONY_LIFE_MS: i64 = 5 * 60_000;
 
 /// Says what a password is proved for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +77,20 @@ pub struct Waiting {
     pub began_at: Timestamp,
 }
 
+/// Is an authenticator that is asked for an answer.
+pub struct Ceremony {
+    /// What for.
+    pub asked: Asked,
+    /// The name that the passkey has to be for.
+    pub rp_id: String,
+    /// The server's half of the challenge.
+    pub nonce: [u8; NONCE_BYTES],
+    /// The attempt it costs.
+    pub attempt: Attempt,
+    /// When it began.
+    pub began_at: Timestamp,
+}
+
 /// Holds what log-ins need between requests; lost at a restart, which costs a user one more try.
 #[derive(Default)]
 pub struct Logins {
@@ -80,6 +98,9 @@ pub struct Logins {
     pub throttle: Throttle,
     /// Counts attempts at codes of second factors.
     pub codes: Throttle,
+    /// Counts answers of authenticators.
+    pub passkeys: Throttle,
+    ceremonies: BTreeMap<SessionId, Ceremony>,
     pending: BTreeMap<SessionId, Login>,
     waiting: BTreeMap<SessionId, Waiting>,
 }
@@ -130,6 +151,27 @@ impl Logins {
         self.waiting
             .remove(id)
             .filter(|waiting| now.since_ms(waiting.began_at) < CODE_LIFE_MS)
+    }
+
+    /// Keeps what an authenticator is asked until it answers.
+    ///
+    /// Errors: [`Full`].
+    pub fn keep_ceremony(&mut self, id: SessionId, ceremony: Ceremony) -> Result<(), Full> {
+        let now = ceremony.began_at;
+        self.ceremonies
+            .retain(|_, other| now.since_ms(other.began_at) < CEREMONY_LIFE_MS);
+        if self.ceremonies.len() >= MAX_PENDING {
+            return Err(Full);
+        }
+        self.ceremonies.insert(id, ceremony);
+        Ok(())
+    }
+
+    /// Takes what was asked out, once; none when it is unknown or took too long.
+    pub fn take_ceremony(&mut self, id: &SessionId, now: Timestamp) -> Option<Ceremony> {
+        self.ceremonies
+            .remove(id)
+            .filter(|ceremony| now.since_ms(ceremony.began_at) < CEREMONY_LIFE_MS)
     }
 
     /// Puts such a log-in back after a code that did not fit, unless there were too many.
@@ -243,6 +285,30 @@ mod tests {
             logins.keep_waiting(id(9_999), waiting(at(CODE_LIFE_MS)), at(CODE_LIFE_MS)),
             Ok(())
         );
+    }
+
+    #[test]
+    fn an_authenticator_is_asked_once_within_five_minutes() {
+        let mut logins = Logins::default();
+        let ceremony = |began_at| Ceremony {
+            asked: Asked::LogIn {
+                session_key: PublicKey::from_bytes([1; 32]),
+            },
+            rp_id: "localhost".into(),
+            nonce: [2; NONCE_BYTES],
+            attempt: Throttle::default().admit_peer("192.0.2.1", began_at).unwrap(),
+            began_at,
+        };
+        logins.keep_ceremony(id(1), ceremony(at(0))).unwrap();
+        assert!(logins.take_ceremony(&id(1), at(CEREMONY_LIFE_MS - 1)).is_some());
+        assert!(logins.take_ceremony(&id(1), at(1)).is_none());
+        logins.keep_ceremony(id(2), ceremony(at(0))).unwrap();
+        assert!(logins.take_ceremony(&id(2), at(CEREMONY_LIFE_MS)).is_none());
+        for n in 0..u32::try_from(MAX_PENDING).unwrap() {
+            logins.keep_ceremony(id(n), ceremony(at(0))).unwrap();
+        }
+        assert_eq!(logins.keep_ceremony(id(9_999), ceremony(at(1))), Err(Full));
+        assert_eq!(logins.keep_ceremony(id(9_999), ceremony(at(CEREMONY_LIFE_MS))), Ok(()));
     }
 
     #[test]

@@ -161,6 +161,7 @@ mod tests {
             log: Arc::new(log),
             clock: Arc::clone(&clock) as _,
             opaque: Opaque::generate(&mut rand::rngs::OsRng),
+            places: crate::webauthn::Places::new(&[], 0),
             link: SetupLink::new(&paths),
             root: BiscuitRoot::new(&random::signing_key()).unwrap(),
             revoked: Arc::new(RevocationSet::new()),

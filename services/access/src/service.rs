@@ -10,7 +10,7 @@ use borealis_bus_schema::operator::granted_digest;
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::{Append, AppendError, Appended, EventLog, NewEvent, Position, StreamId, StreamWrite};
 use borealis_service_kit::audit;
-use borealis_service_kit::auth::{self, BiscuitRoot, Bounds, SessionClaims};
+use borealis_service_kit::auth::{self, BiscuitRoot, Bounds, ProvedFor, SessionClaims};
 use borealis_service_kit::clock::Clock;
 use borealis_service_kit::random;
 use borealis_service_kit::revocation::RevocationSet;
@@ -25,6 +25,7 @@ use crate::presence::Presence;
 use crate::setup_link::SetupLink;
 use crate::stored::{self, StoredError};
 use crate::totp::Sealer;
+use crate::webauthn::Places;
 
 /// Is how many events are read at once when the state is rebuilt.
 const PAGE_EVENTS: usize = 1_000;
@@ -81,6 +82,8 @@ pub struct Access {
     pub presence: Presence,
     /// Seals the secrets of authenticator apps.
     pub sealer: Sealer,
+    /// The names and pages that passkeys can be for.
+    pub places: Places,
     link: SetupLink,
     root: BiscuitRoot,
     revoked: Arc<RevocationSet>,
@@ -96,6 +99,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Proves passwords.
     pub opaque: Opaque,
+    /// The names and pages that passkeys can be for.
+    pub places: Places,
     /// Where the secret of the set-up link stands.
     pub link: SetupLink,
     /// The key that signs biscuits.
@@ -117,6 +122,7 @@ impl Access {
             clock: parts.clock,
             sealer: parts.opaque.sealer(),
             opaque: parts.opaque,
+            places: parts.places,
             link: parts.link,
             root: parts.root,
             revoked: parts.revoked,
@@ -274,7 +280,7 @@ impl Access {
         Ok(writes)
     }
 
-    /// Mints the biscuit of a session, which says when the password was last proved in it.
+    /// Mints the biscuit of a session, which says when password or passkey was last proved in it, and for what.
     ///
     /// Errors: [`AccessError::Mint`], [`AccessError::Rejected`].
     pub async fn mint_session(
@@ -283,7 +289,7 @@ impl Access {
         operator: OperatorId,
         session_key: PublicKey,
         expires_at: Timestamp,
-        proved_at: Option<Timestamp>,
+        (proved_at, proved_for): (Option<Timestamp>, Option<ProvedFor>),
     ) -> Result<NewSession, AccessError> {
         let Standing { username, reach, epoch } = self.state().await.standing(&operator)?;
         let claims = SessionClaims {
@@ -297,6 +303,7 @@ impl Access {
         let bounds = Bounds {
             epoch,
             proved_at,
+            proved_for,
             ..Bounds::default()
         };
         let token = auth::mint_session_within(&self.root, &claims, &bounds)?;
@@ -325,6 +332,7 @@ impl Access {
             devices: token.devices.clone(),
             is_token: true,
             proved_at: None,
+            proved_for: None,
         };
         Ok(auth::mint_session_within(&self.root, &claims, &bounds)?)
     }
@@ -346,6 +354,7 @@ impl Access {
             devices: grant.devices.clone(),
             is_token: grant.by_token,
             proved_at: None,
+            proved_for: None,
         };
         let digest = &granted_digest(&grant.call_digest.0, &grant.command);
         Ok(auth::mint_grant_within(
@@ -476,6 +485,7 @@ mod tests {
             log: Arc::new(log),
             clock: Arc::new(SystemClock),
             opaque: Opaque::generate(&mut rand::rngs::OsRng),
+            places: crate::webauthn::Places::new(&[], 0),
             link: SetupLink::new(&paths),
             root: BiscuitRoot::new(&random::signing_key()).unwrap(),
             revoked: Arc::new(RevocationSet::new()),

@@ -21,10 +21,17 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::aggregate::{Event, GrantFacts, Username};
 
 mod factors;
+mod passkeys;
 mod people;
 
 /// Lists the kinds whose bodies never leave access.
-pub const SECRET_KINDS: &[&str] = &["PasswordSet", "TotpOffered", "RecoveryCodesMade", "RecoveryCodeUsed"];
+pub const SECRET_KINDS: &[&str] = &[
+    "PasswordSet",
+    "TotpOffered",
+    "RecoveryCodesMade",
+    "RecoveryCodeUsed",
+    "PasskeyAdded",
+];
 
 /// Says why a stored event cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -272,6 +279,10 @@ pub fn encode(event: &Event) -> Result<(StreamId, NewEvent), StoredError> {
         | Event::FactorRemoved { .. }
         | Event::RecoveryCodesMade { .. }
         | Event::RecoveryCodeUsed { .. }) => factors::encode(of_factors),
+        of_passkeys @ (Event::PasskeyAdded { .. }
+        | Event::PasskeyNamed { .. }
+        | Event::PasskeyUsed { .. }
+        | Event::PasskeyRemoved { .. }) => passkeys::encode(of_passkeys),
         of_people => people::encode(of_people),
     };
     let body = body.map_err(|source| StoredError::Body {
@@ -361,6 +372,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, StoredError> {
         "TotpOffered" | "TotpConfirmed" | "TotpUsed" | "FactorRemoved" | "RecoveryCodesMade" | "RecoveryCodeUsed" => {
             factors::decode(kind, body)?
         }
+        "PasskeyAdded" | "PasskeyNamed" | "PasskeyUsed" | "PasskeyRemoved" => passkeys::decode(kind, body)?,
         _ => people::decode(kind, body)?,
     })
 }
@@ -467,6 +479,7 @@ pub(crate) mod tests {
         .into_iter()
         .chain(people::tests::one_of_each())
         .chain(factors::tests::one_of_each())
+        .chain(passkeys::tests::one_of_each())
         .collect()
     }
 
@@ -495,6 +508,9 @@ pub(crate) mod tests {
             "GrantMinted" => json_of::<GrantMintedV1>(body),
             kind @ ("TotpOffered" | "TotpConfirmed" | "TotpUsed" | "FactorRemoved" | "RecoveryCodesMade"
             | "RecoveryCodeUsed") => factors::tests::fields(kind, body),
+            kind @ ("PasskeyAdded" | "PasskeyNamed" | "PasskeyUsed" | "PasskeyRemoved") => {
+                passkeys::tests::fields(kind, body)
+            }
             other => people::tests::fields(other, body),
         }
     }

@@ -83,6 +83,21 @@ impl Throttle {
         })
     }
 
+    /// Admits an attempt of which nobody knows whose it is: it counts for the address alone.
+    ///
+    /// Errors: [`Throttled`].
+    pub fn admit_peer(&mut self, peer: &str, now: Timestamp) -> Result<Attempt, Throttled> {
+        let peer = peer_key(peer);
+        self.peers.check(&peer, PER_PEER, now)?;
+        self.peers.count(&peer, now);
+        Ok(Attempt {
+            user: String::new(),
+            peer,
+            known: true,
+            at: now,
+        })
+    }
+
     /// Gives the attempt of a log-in that succeeded back.
     pub fn give_back(&mut self, attempt: &Attempt) {
         self.users.give_back(&attempt.user, attempt.at);
@@ -245,6 +260,19 @@ mod tests {
         assert_eq!(peer_key("10.0.0.1:4711"), peer_key("10.0.0.1"));
         assert_eq!(peer_key("[2001:db8::1]:4711"), peer_key("2001:db8::2"));
         assert_ne!(peer_key("2001:db8:0:1::1"), peer_key("2001:db8::1"));
+    }
+
+    #[test]
+    fn an_attempt_of_nobody_counts_for_its_address_alone() {
+        let mut throttle = Throttle::default();
+        let admitted = (0..1_000).filter(|n| throttle.admit_peer("10.0.0.1", at(*n)).is_ok());
+        assert_eq!(admitted.count(), PER_PEER);
+        assert!(throttle.admit_peer("10.0.0.2", at(0)).is_ok());
+        let mut throttle = Throttle::default();
+        for n in 0..1_000 {
+            let attempt = throttle.admit_peer("10.0.0.1", at(n)).unwrap();
+            throttle.give_back(&attempt);
+        }
     }
 
     #[test]

@@ -218,7 +218,7 @@ pub(crate) fn narrow(gateway: &Gateway, route: &Route, biscuit: &str) -> Result<
 fn respond(gateway: &Gateway, route: &Route, answer: Reply<OperatorAnswer>) -> Reply<Response> {
     let answer = answer?;
     let cookie = match route.verb {
-        "login" | "step-up" => session_cookie(gateway, &answer.json),
+        "login" | "step-up" | "step-up-passkey" => session_cookie(gateway, &answer.json),
         "logout" => Some(gateway.cookie.clear()),
         _ => None,
     };

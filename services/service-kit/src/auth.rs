@@ -48,7 +48,7 @@ mod read;
 
 pub use caller::{Caller, Resource};
 pub use mint::{
-    BiscuitRoot, Bounds, HOP_LIFE_MS, SessionClaims, attenuate, mint_grant, mint_grant_within, mint_session,
+    BiscuitRoot, Bounds, HOP_LIFE_MS, ProvedFor, SessionClaims, attenuate, mint_grant, mint_grant_within, mint_session,
     mint_session_within,
 };
 pub use narrowing::Narrowing;

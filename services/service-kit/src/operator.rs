@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::audit::{Act, within};
-use crate::auth::{Authoriser, Caller, Resource, beyond};
+use crate::auth::{Authoriser, Caller, ProvedFor, Resource, beyond};
 use crate::shutdown::Shutdown;
 
 /// Is a verified call of an operator.
@@ -275,28 +275,31 @@ pub(crate) fn admit(
         None
     };
     if route.step_up {
-        proved_lately(&caller, now)?;
+        proved_lately(&caller, call, now)?;
     }
     Ok((caller, command, param))
 }
 
-/// Checks that the password was proved not long ago; the one place that decides so.
+/// Checks that password or passkey was proved not long ago, for whatever is asked or for just this call; the one place that
+/// decides so.
 ///
 /// Errors: `session_required` for an API token, which nobody proves a password for; `step_up_required`.
-pub fn proved_lately(caller: &Caller, now: Timestamp) -> Reply<()> {
+pub fn proved_lately(caller: &Caller, call: &OperatorCall, now: Timestamp) -> Reply<()> {
     if caller.is_token {
         return Err(WireError::new(
             Code::SessionRequired,
             "this takes a log-in; an API token does not serve",
         ));
     }
-    match caller.proved_at {
-        Some(proved_at) if now.since_ms(proved_at) < STEP_UP_MS => Ok(()),
-        _ => Err(WireError::new(
-            Code::StepUpRequired,
-            "this takes a proof of the password of the last ten minutes: borealis step-up",
-        )),
+    let lately = |at: Timestamp| now.since_ms(at) < STEP_UP_MS;
+    let for_this = |proved: ProvedFor| lately(proved.at) && call.act() == Some(proved.act);
+    if caller.proved_at.is_some_and(lately) || caller.proved_for.is_some_and(for_this) {
+        return Ok(());
     }
+    Err(WireError::new(
+        Code::StepUpRequired,
+        "this takes a proof of the password of the last ten minutes: borealis step-up",
+    ))
 }
 
 pub(crate) const fn is_public(need: Need) -> bool {

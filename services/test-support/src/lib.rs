@@ -10,6 +10,7 @@ mod wait;
 
 pub mod programs;
 
+mod authenticator;
 mod golden;
 
 mod log;
@@ -23,6 +24,7 @@ mod service;
 
 mod server;
 
+pub use authenticator::{Answer, Authenticator, Seen};
 pub use bus::{TestBus, TestDevice, user_key_pair};
 pub use golden::{Golden, golden_files, pin_all, pinned};
 pub use link::{Flow, Link};

@@ -3,7 +3,7 @@
 import { randomId, utf8 } from "./encoding";
 import { ApiError, endsSession, fromProblem, LOCAL_CODES, networkError } from "./errors";
 import { loadSession } from "./keys";
-import { signatureHeader } from "./signing";
+import { signatureHeader, type Act } from "./signing";
 import type { CountedPage } from "./types";
 
 export const API = "/api/v1";
@@ -16,10 +16,10 @@ export function onSessionEnded(act: SessionEnded): void {
   sessionEnded = act;
 }
 
-type ProveAgain = () => Promise<boolean>;
+type ProveAgain = (act: Act | null) => Promise<boolean>;
 let proveAgain: ProveAgain | null = null;
 
-/** Names who asks for the password where the server wants it proved once more; tells whether it was. */
+/** Names who asks for a proof where the server wants one once more, for the act that waits; tells whether it was given. */
 export function onStepUpRequired(ask: ProveAgain | null): void {
   proveAgain = ask;
 }
@@ -82,6 +82,9 @@ export async function postPublic<T>(path: string, body: unknown): Promise<T> {
   })) as T;
 }
 
+/** Dangerous acts of several requests; a proof for one of them would not serve for the next. */
+const SEVERAL_STEPS: ReadonlySet<string> = new Set(["/passkeys"]);
+
 /**
  * Changes something: signs the exact bytes with the session key.
  *
@@ -93,7 +96,8 @@ export async function change<T>(path: string, body: unknown = {}): Promise<T> {
   try {
     return await changeOnce<T>(path, bytes, command_id);
   } catch (error) {
-    if (error instanceof ApiError && error.code === "step_up_required" && proveAgain && (await proveAgain())) {
+    const act = SEVERAL_STEPS.has(path) ? null : { method: "POST", path: `${API}${path}`, body: bytes, command_id };
+    if (error instanceof ApiError && error.code === "step_up_required" && proveAgain && (await proveAgain(act))) {
       return await changeOnce<T>(path, bytes, command_id);
     }
     if (!(error instanceof ApiError) || error.code !== LOCAL_CODES.network) {

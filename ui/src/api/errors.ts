@@ -7,6 +7,7 @@ export const LOCAL_CODES = {
   network: "network",
   unreadable: "unreadable_answer",
   keyMissing: "session_key_missing",
+  passkey: "passkey_not_given",
   unexpected: "unexpected",
 } as const;
 
@@ -53,6 +54,14 @@ const TODO: Readonly<Record<string, string>> = {
   login_failed: "Check user name and password. Capitals count in the password.",
   factor_required: "Open your authenticator app and type the code that it shows, or a recovery code.",
   factor_invalid: "Wait for the app's next code and type that; each serves once. Check the phone's clock if it stays.",
+  [LOCAL_CODES.passkey]: "Try again, or use your password.",
+  passkey_unavailable: "Open Borealis under a name instead of an address; a passkey is for a name.",
+  passkey_invalid: "Use your password, or another passkey.",
+  passkey_challenge: "Try again; an answer serves once, and not for longer than five minutes.",
+  passkey_origin: "Open Borealis under the name for which the passkey was made.",
+  passkey_unverified: "Let the authenticator check that it is you: by PIN, finger or face.",
+  passkey_unknown: "Use your password. A passkey that was removed here can be removed from your device too.",
+  passkey_copied: "Log in with your password, remove this passkey and make another.",
   step_up_required: "Prove your password once more, then repeat this.",
   throttled: "Wait a minute, then try again.",
   setup_closed: "The set-up link works once. Log in, or take the newest link from the server's start screen.",

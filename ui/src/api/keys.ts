@@ -7,6 +7,8 @@ export interface StoredSession {
   username: string;
   expires_at: string;
   privateKey: CryptoKey;
+  /** The other half; missing in what an earlier version of this page stored. */
+  publicKey?: Bytes;
 }
 
 const DATABASE = "borealis";

@@ -106,6 +106,7 @@ export async function logIn(name: string, password: string): Promise<FactorStep 
       username: begun.username,
       expires_at: begun.expires_at,
       privateKey,
+      publicKey,
     });
   if ("session_id" in answer) {
     await keep(answer);

@@ -8,6 +8,7 @@ import { base64url, concat, fromHex, lengthPrefixed, utf8, type Bytes } from "./
 const FORM_MARK = Uint8Array.of(0xff);
 const REQUEST_CONTEXT = "borealis/request/v1";
 const DEVICES_CONTEXT = "borealis devices";
+const ACT_CONTEXT = "borealis/act/v1";
 const BINDING_CONTEXT = "borealis/session-binding/v1";
 
 export interface SignedRequest {
@@ -51,6 +52,24 @@ export async function devicesDigest(guids: readonly string[]): Promise<Bytes> {
 
 export async function sha256(bytes: Bytes): Promise<Bytes> {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+}
+
+/** One request, for which alone a passkey may be asked. */
+export type Act = Pick<SignedRequest, "method" | "path" | "body" | "command_id">;
+
+/** Digests one request, as the service that owns the change does. */
+export async function actOf(act: Act & { session_id: string }): Promise<Bytes> {
+  const digest = await sha256(act.body);
+  const form = concat([
+    FORM_MARK,
+    utf8(ACT_CONTEXT),
+    lengthPrefixed(utf8(act.method)),
+    lengthPrefixed(utf8(act.path)),
+    lengthPrefixed(digest),
+    lengthPrefixed(utf8(act.session_id)),
+    lengthPrefixed(utf8(act.command_id)),
+  ]);
+  return sha256(form);
 }
 
 /** Makes the value of the header `Borealis-Signature`. */

@@ -45,6 +45,18 @@ export interface Session {
   reach: RightOnSites[];
   second_factor: boolean;
   recovery_codes_left: number;
+  /** How many passkeys the operator has. */
+  passkeys: number;
+}
+
+/** A key in an authenticator, with which its owner logs in. */
+export interface Passkey {
+  id: string;
+  name: string;
+  /** The name of the server that it is for. */
+  host: string;
+  created_at: string;
+  last_used_at: string | null;
 }
 
 /** A right with the sites that it reaches; `*` for all. */
@@ -70,6 +82,7 @@ export interface User {
   /** Until when the operator's link works, while there is one. */
   link_expires_at: string | null;
   second_factor: boolean;
+  passkeys: number;
 }
 
 export interface Role {

@@ -55,7 +55,7 @@ export const userCan = {
   reset: (user: User): boolean => user.state === "active" || user.state === "invited",
   disable: (user: User): boolean => user.state === "active" || user.state === "invited",
   enable: (user: User): boolean => user.state === "disabled",
-  resetFactor: (user: User): boolean => user.second_factor && user.state !== "deleted",
+  resetFactor: (user: User): boolean => (user.second_factor || user.passkeys > 0) && user.state !== "deleted",
   setRoles: (user: User): boolean => user.state !== "deleted",
 };
 

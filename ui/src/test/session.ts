@@ -13,6 +13,7 @@ export const session: Session = {
   reach: RIGHTS.map(({ right }) => ({ right, sites: ["*"] })),
   second_factor: false,
   recovery_codes_left: 0,
+  passkeys: 0,
 };
 
 /** The same session with these rights only, on these sites. */

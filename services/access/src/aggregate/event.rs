@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use borealis_bus_schema::forms::PublicKey;
-use borealis_bus_schema::ids::{OperatorId, OperatorRoleName, SessionId, SiteName};
+use borealis_bus_schema::ids::{OperatorId, OperatorRoleName, PasskeyId, SessionId, SiteName};
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::auth::Reach;
@@ -218,6 +218,60 @@ pub enum Event {
         operator: OperatorId,
         /// Its digest.
         code: Digest,
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator has another passkey. Its body never leaves access.
+    PasskeyAdded {
+        /// Whose.
+        operator: OperatorId,
+        /// The passkey.
+        passkey: PasskeyId,
+        /// The authenticator's name for it.
+        credential: Vec<u8>,
+        /// Its public key, a COSE map.
+        key: Vec<u8>,
+        /// The name of this server that it is for.
+        rp_id: String,
+        /// What its owner calls it.
+        name: String,
+        /// Its counter.
+        counter: u32,
+        /// When.
+        at: Timestamp,
+    },
+    /// A passkey has another name.
+    PasskeyNamed {
+        /// Whose.
+        operator: OperatorId,
+        /// The passkey.
+        passkey: PasskeyId,
+        /// What its owner calls it from now on.
+        name: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A passkey was used.
+    PasskeyUsed {
+        /// Whose.
+        operator: OperatorId,
+        /// The passkey.
+        passkey: PasskeyId,
+        /// The session that it began, or in which it was used once more.
+        session: SessionId,
+        /// Its counter.
+        counter: u32,
+        /// When.
+        at: Timestamp,
+    },
+    /// A passkey serves no more.
+    PasskeyRemoved {
+        /// Whose.
+        operator: OperatorId,
+        /// The passkey.
+        passkey: PasskeyId,
+        /// By whom.
+        by: OperatorId,
         /// When.
         at: Timestamp,
     },

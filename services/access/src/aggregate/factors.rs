@@ -257,7 +257,13 @@ pub(super) fn decide(state: &State, command: FactorCommand, facts: &Facts) -> Re
             let held = hand(state, &by, Right::UsersManage)?;
             let account = state.user(&operator)?;
             within(&held, &state.reach_of(&account.roles))?;
-            removed(account, operator, by.operator, at)
+            // Whoever lost the phone lost the passkeys on it.
+            let passkeys = account.without_passkeys(operator, by.operator, at);
+            if passkeys.is_empty() {
+                return removed(account, operator, by.operator, at);
+            }
+            let factor = removed(account, operator, by.operator, at).unwrap_or_default();
+            Ok(factor.into_iter().chain(passkeys).collect())
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Operators: the account, its name, and what it may do at the moment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use borealis_bus_schema::ids::{OperatorId, OperatorRoleName};
+use borealis_bus_schema::ids::{OperatorId, OperatorRoleName, PasskeyId};
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::auth::{Reach, Sites};
 
-use super::{BOOTSTRAP_NAME, BOOTSTRAP_OPERATOR, BOOTSTRAP_RIGHTS, Factors, Link, Rejection, State, Status};
+use super::{BOOTSTRAP_NAME, BOOTSTRAP_OPERATOR, BOOTSTRAP_RIGHTS, Factors, Link, Passkey, Rejection, State, Status};
 
 /// Is an operator's name as it was checked and brought to its one form.
 ///
@@ -47,6 +47,8 @@ pub struct Operator {
     pub record: Option<Vec<u8>>,
     /// What the operator has besides the password.
     pub factors: Factors,
+    /// The keys of authenticators with which the operator logs in without the password.
+    pub passkeys: BTreeMap<PasskeyId, Passkey>,
     /// The link by which a password can be set, while there is one.
     pub link: Option<Link>,
     /// Addresses from which this operator proved the password; for log-ins from there some of the attempts are kept.
@@ -73,6 +75,7 @@ impl Operator {
             epoch: 0,
             record: None,
             factors: Factors::default(),
+            passkeys: BTreeMap::new(),
             link: None,
             known_peers: BTreeSet::new(),
             created_at,

@@ -387,7 +387,10 @@ pub(super) fn decide(state: &State, command: UserCommand, facts: &Facts) -> Resu
                 at,
             };
             let link = link_made(operator, link, by.operator, at);
+            // A passkey logs in alone, and may have been made by whoever had the password.
+            let passkeys = account.without_passkeys(operator, by.operator, at);
             Ok(std::iter::once(cleared)
+                .chain(passkeys)
                 .chain(ended)
                 .chain([disabled, enabled, link])
                 .collect())

@@ -2,7 +2,7 @@
 
 use borealis_bus_schema::routes::Right;
 
-use super::{MAX_PAIRS, MAX_TEXT_CHARS};
+use super::{MAX_PAIRS, MAX_PASSKEY_NAME_CHARS, MAX_TEXT_CHARS};
 
 /// States the rule that a command breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +55,18 @@ pub enum Rejection {
     /// There is no app to confirm.
     #[error("there is no authenticator app to confirm; enrol it again, in the same session")]
     NothingOffered,
+    /// The caller has no passkey of this id.
+    #[error("there is no such passkey")]
+    PasskeyMissing,
+    /// There is no such passkey any more.
+    #[error("there is no such passkey, or it is another operator's")]
+    PasskeyUnknown,
+    /// The counter of a passkey went back.
+    #[error("the passkey's counter went back: there may be a copy of it; remove it and make another")]
+    PasskeyCopied,
+    /// A passkey has a name.
+    #[error("a passkey's name has 1 to {MAX_PASSKEY_NAME_CHARS} characters")]
+    PasskeyName,
     /// There is no such role.
     #[error("there is no such role")]
     RoleUnknown,

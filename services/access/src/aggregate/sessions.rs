@@ -97,15 +97,20 @@ pub(super) fn start(
     let at = facts.now;
     let account = state.operators.get(&operator).ok_or(Rejection::OperatorUnknown)?;
     let used = account.prove(operator, proved, at)?;
-    let started = Event::SessionStarted {
+    let started = begun(operator, session_key, peer, facts);
+    Ok(std::iter::once(started).chain(used).collect())
+}
+
+/// Makes the session of an operator who has proved everything.
+pub(super) fn begun(operator: OperatorId, session_key: PublicKey, peer: String, facts: &Facts) -> Event {
+    Event::SessionStarted {
         session: SessionId::from_bytes(facts.id),
         operator,
         session_key,
         peer,
-        at,
-        expires_at: at.plus_ms(SESSION_LIFE_MS),
-    };
-    Ok(std::iter::once(started).chain(used).collect())
+        at: facts.now,
+        expires_at: facts.now.plus_ms(SESSION_LIFE_MS),
+    }
 }
 
 /// Begins the session with which the first start acts.

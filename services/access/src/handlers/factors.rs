@@ -86,7 +86,13 @@ pub async fn step_up(access: Arc<Access>, ctx: OperatorCtx) -> Reply<StepUpAnswe
         live.expires_at
     };
     let begun = access
-        .mint_session(session, operator, ctx.caller.session_key, expires_at, Some(proved_at))
+        .mint_session(
+            session,
+            operator,
+            ctx.caller.session_key,
+            expires_at,
+            (Some(proved_at), None),
+        )
         .await?;
     Ok(StepUpAnswer::Done {
         token: begun.token,

@@ -45,7 +45,7 @@ pub async fn handle(
     }
     let caller = caller(&authoriser, ctx.biscuit.as_deref(), proof)?;
     if acts == Acts::Approves {
-        proved_lately(&caller, now)?;
+        proved_lately(&caller, &ask.call, now)?;
     }
     let asker = Asker {
         operator: caller.operator,

@@ -17,6 +17,7 @@ use borealis_service_kit::operator::PublicCtx;
 use borealis_service_kit::random;
 use rand::rngs::OsRng;
 
+use super::passkeys;
 use super::proof::{self, kinds};
 use crate::aggregate::{Command, Event, Proved, Rejection, Status, Username};
 use crate::error::{AccessError, malformed};
@@ -28,7 +29,7 @@ use crate::throttle::peer_key;
 /// Answers a step of a log-in.
 ///
 /// Errors: `login_failed` whatever does not fit, `factor_invalid` for a code, `throttled`, `overloaded`, `invalid_field` for a
-/// message that is none.
+/// message that is none, those of [`passkeys::log_in_finish`] for a passkey.
 pub async fn handle(access: Arc<Access>, ctx: PublicCtx) -> Reply<LoginAnswer> {
     match ctx.body()? {
         Login::Start {
@@ -42,6 +43,13 @@ pub async fn handle(access: Arc<Access>, ctx: PublicCtx) -> Reply<LoginAnswer> {
             key_binding,
         } => finish(&access, &ctx, &login_id, &login_finalization, &key_binding).await,
         Login::Factor { login_id, factor } => second(&access, &ctx, login_id, &factor).await,
+        Login::PasskeyStart {
+            host,
+            session_public_key,
+        } => passkeys::log_in_start(&access, &ctx, &host, session_public_key),
+        Login::PasskeyFinish { login_id, assertion } => {
+            passkeys::log_in_finish(&access, &ctx, &login_id, &assertion).await
+        }
     }
 }
 
@@ -187,6 +195,18 @@ async fn begin(
         session_key,
         peer: peer_key(&ctx.call.peer),
     };
+    begun(access, operator, session_key, command).await
+}
+
+/// Begins a session by a command that does so, and mints its biscuit.
+///
+/// Errors: `login_failed` for whoever may not log in, and what the command is refused by.
+pub(super) async fn begun(
+    access: &Access,
+    operator: OperatorId,
+    session_key: PublicKey,
+    command: Command,
+) -> Reply<LoginAnswer> {
     let begun = access.execute(command, CommandKey::once()).await;
     let (events, _) = begun.map_err(|error| match error {
         // Disabled, with another password or with a second factor, between the steps.
@@ -203,7 +223,7 @@ async fn begin(
         return Err(WireError::new(Code::Internal, "no session was begun"));
     };
     let begun = access
-        .mint_session(*session, operator, session_key, *expires_at, Some(*at))
+        .mint_session(*session, operator, session_key, *expires_at, (Some(*at), None))
         .await?;
     tracing::info!(operator = %operator, session = %begun.session, "an operator logged in");
     Ok(LoginAnswer::Finished {

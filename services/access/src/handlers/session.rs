@@ -13,10 +13,11 @@ use crate::service::Access;
 ///
 /// Errors: none of its own.
 pub async fn handle(access: Arc<Access>, ctx: OperatorCtx) -> Reply<SessionInfo> {
-    let factors = {
+    let (factors, passkeys) = {
         let state = access.state().await;
         let account = state.operators.get(&ctx.caller.operator);
-        account.map(|account| account.factors.standing())
+        let standing = account.map(|account| account.factors.standing());
+        (standing, account.map_or(0, |account| account.passkeys.len()))
     };
     Ok(SessionInfo {
         session_id: ctx.caller.session,
@@ -33,6 +34,7 @@ pub async fn handle(access: Arc<Access>, ctx: OperatorCtx) -> Reply<SessionInfo>
         reach: reach::write(&ctx.caller.reach),
         second_factor: factors.is_some_and(|factors| factors.second_factor),
         recovery_codes_left: factors.map_or(0, |factors| factors.recovery_codes_left),
+        passkeys,
         proved_at: ctx.caller.proved_at,
     })
 }

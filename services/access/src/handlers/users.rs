@@ -127,7 +127,8 @@ fn subject(events: &[Event]) -> Option<OperatorId> {
         | Event::OperatorDisabled { operator, .. }
         | Event::OperatorEnabled { operator, .. }
         | Event::PasswordCleared { operator, .. }
-        | Event::FactorRemoved { operator, .. } => Some(*operator),
+        | Event::FactorRemoved { operator, .. }
+        | Event::PasskeyRemoved { operator, .. } => Some(*operator),
         _ => None,
     })
 }
@@ -151,5 +152,6 @@ fn show(state: &State, id: &OperatorId, now: Timestamp) -> Option<UserView> {
         last_login_at: account.last_login_at,
         link_expires_at: account.link.map(|link| link.expires_at).filter(|end| now < *end),
         second_factor: account.factors.standing().second_factor,
+        passkeys: account.passkeys.len(),
     })
 }

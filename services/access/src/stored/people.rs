@@ -293,6 +293,10 @@ pub(super) fn encode(event: Event) -> Encoded {
         | Event::TotpConfirmed { .. }
         | Event::TotpUsed { .. }
         | Event::FactorRemoved { .. }
+        | Event::PasskeyAdded { .. }
+        | Event::PasskeyNamed { .. }
+        | Event::PasskeyUsed { .. }
+        | Event::PasskeyRemoved { .. }
         | Event::RecoveryCodesMade { .. }
         | Event::RecoveryCodeUsed { .. }) => (String::new(), "", Err(unexpected(&other))),
     }

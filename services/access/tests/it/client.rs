@@ -200,7 +200,9 @@ pub async fn log_in(bus: &Bus, username: &str, password: &str) -> Result<Operato
             key,
             token,
         }),
-        LoginAnswer::Started { .. } | LoginAnswer::FactorNeeded { .. } => panic!("another step"),
+        LoginAnswer::Started { .. } | LoginAnswer::FactorNeeded { .. } | LoginAnswer::PasskeyAsked { .. } => {
+            panic!("another step")
+        }
     }
 }
 

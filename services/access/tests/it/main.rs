@@ -15,5 +15,6 @@ mod factors;
 mod isolation;
 mod log_in;
 mod opaque;
+mod passkeys;
 mod people;
 mod refusals;

@@ -87,6 +87,7 @@ impl Setting {
             }],
             second_factor: false,
             recovery_codes_left: 0,
+            passkeys: 0,
             proved_at: None,
         };
         self.serve(Service::Access, move |_, _| Ok(serde_json::to_string(&info).unwrap()))

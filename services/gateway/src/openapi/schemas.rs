@@ -172,6 +172,7 @@ const SESSION: Fields = &[
     ("reach", "[RightOnSites]"),
     ("second_factor", "flag"),
     ("recovery_codes_left", "number"),
+    ("passkeys", "number"),
     ("proved_at", "instant?"),
 ];
 const RIGHT_ON_SITES: Fields = &[("right", "text"), ("sites", "[text]"), ("~max_devices", "number?")];
@@ -231,6 +232,59 @@ const USER: Fields = &[
     ("last_login_at", "instant?"),
     ("link_expires_at", "instant?"),
     ("second_factor", "flag"),
+    ("passkeys", "number"),
+];
+const PASSKEY: Fields = &[
+    ("id", "id"),
+    ("name", "text"),
+    ("host", "text"),
+    ("created_at", "instant"),
+    ("last_used_at", "instant?"),
+];
+const PASSKEY_ASSERTION: Fields = &[
+    ("credential_id", "text"),
+    ("client_data_json", "text"),
+    ("authenticator_data", "text"),
+    ("signature", "text"),
+    ("user_handle", "text"),
+];
+const REGISTER_PASSKEY: Fields = &[
+    ("step", "start|finish"),
+    ("~host", "text"),
+    ("~ceremony_id", "id"),
+    ("~name", "text"),
+    ("~made", "PasskeyMade"),
+];
+const PASSKEY_REGISTERED: Fields = &[
+    ("~ceremony_id", "id"),
+    ("~nonce", "text"),
+    ("~rp_id", "text"),
+    ("~user_handle", "text"),
+    ("~username", "text"),
+    ("~exclude", "[text]"),
+    ("~id", "id"),
+    ("~name", "text"),
+    ("~host", "text"),
+    ("~created_at", "instant"),
+    ("~last_used_at", "instant?"),
+];
+const PASSKEY_STEP_UP: Fields = &[
+    ("step", "start|finish"),
+    ("~host", "text"),
+    ("~act", "text"),
+    ("~ceremony_id", "id"),
+    ("~assertion", "PasskeyAssertion"),
+];
+const PASSKEY_STEPPED_UP: Fields = &[
+    ("~ceremony_id", "id"),
+    ("~nonce", "text"),
+    ("~rp_id", "text"),
+    ("~allow", "[text]"),
+    ("~token", "text"),
+    ("~session_id", "id"),
+    ("~username", "text"),
+    ("~expires_at", "instant"),
+    ("~proved_at", "instant"),
 ];
 const FACTOR_PROOF: Fields = &[("kind", "totp|recovery"), ("tag", "text")];
 const FACTOR_STANDING: Fields = &[("second_factor", "flag"), ("recovery_codes_left", "number")];
@@ -283,7 +337,7 @@ const PROBLEM: Fields = &[
     ("request_id", "id"),
 ];
 const LOGIN: Fields = &[
-    ("step", "start|finish|factor"),
+    ("step", "start|finish|factor|passkey_start|passkey_finish"),
     ("~username", "text"),
     ("~login_request", "text"),
     ("~session_public_key", "text"),
@@ -291,9 +345,13 @@ const LOGIN: Fields = &[
     ("~login_finalization", "text"),
     ("~key_binding", "text"),
     ("~factor", "FactorProof"),
+    ("~host", "text"),
+    ("~assertion", "PasskeyAssertion"),
 ];
 const LOGIN_ANSWER: Fields = &[
     ("~login_id", "id"),
+    ("~nonce", "text"),
+    ("~rp_id", "text"),
     ("~login_response", "text"),
     ("~factors", "[text]"),
     ("~token", "text"),
@@ -382,6 +440,18 @@ const SHAPES: &[(&str, Fields)] = &[
     ("EnrolTotpAnswer", TOTP_ENROLLED),
     ("ConfirmTotp", &[("code", "text")]),
     ("RecoveryCodesAnswer", RECOVERY_CODES_MADE),
+    ("Passkey", PASSKEY),
+    ("Passkeys", &[("items", "[Passkey]"), ("next_cursor", "text?")]),
+    ("PasskeyAssertion", PASSKEY_ASSERTION),
+    (
+        "PasskeyMade",
+        &[("client_data_json", "text"), ("authenticator_data", "text")],
+    ),
+    ("RegisterPasskey", REGISTER_PASSKEY),
+    ("RegisterPasskeyAnswer", PASSKEY_REGISTERED),
+    ("RenamePasskey", &[("name", "text")]),
+    ("PasskeyStepUp", PASSKEY_STEP_UP),
+    ("PasskeyStepUpAnswer", PASSKEY_STEPPED_UP),
     ("RightOnSites", RIGHT_ON_SITES),
     ("User", USER),
     ("Users", &[("items", "[User]"), ("next_cursor", "text?")]),
@@ -658,6 +728,9 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
         "password" => "ChangePassword",
         "step-up" | "totp-enrol" | "recovery-codes" => "ProveAgain",
         "totp-confirm" => "ConfirmTotp",
+        "step-up-passkey" => "PasskeyStepUp",
+        "passkeys-register" => "RegisterPasskey",
+        "passkeys-rename" => "RenamePasskey",
         "tokens-create" => "CreateToken",
         "users-invite" => "InviteUser",
         "users-reset" => "ResetUser",
@@ -668,7 +741,7 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
         "sites-create" => "CreateSite",
         "sites-update" => "UpdateSite",
         "logout" | "codes-revoke" | "jobs-cancel" | "users-enable" | "sessions-end" | "tokens-revoke"
-        | "totp-remove" | "users-reset-factor" => "Empty",
+        | "totp-remove" | "passkeys-remove" | "users-reset-factor" => "Empty",
         _ => return None,
     })
 }
@@ -687,6 +760,10 @@ pub(super) fn answer_of(verb: &str) -> Option<&'static str> {
         "totp-enrol" => "EnrolTotpAnswer",
         "totp-confirm" | "totp-remove" => "FactorStanding",
         "recovery-codes" => "RecoveryCodesAnswer",
+        "step-up-passkey" => "PasskeyStepUpAnswer",
+        "passkeys-list" => "Passkeys",
+        "passkeys-register" => "RegisterPasskeyAnswer",
+        "passkeys-rename" | "passkeys-remove" => "Passkey",
         "tokens-list" => "Tokens",
         "tokens-create" | "tokens-revoke" => "Token",
         "users-list" => "Users",

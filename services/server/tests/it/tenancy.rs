@@ -199,7 +199,7 @@ fn missing() -> Objects {
     let mut objects: Objects = ["jobs", "runs", "codes", "approvals"]
         .map(|word| (word, id.clone()))
         .into();
-    objects.extend(["users", "sessions", "tokens"].map(|word| (word, id.clone())));
+    objects.extend(["users", "sessions", "tokens", "passkeys"].map(|word| (word, id.clone())));
     objects.extend([("site", "atlantis".to_owned()), ("sites", "atlantis".to_owned())]);
     objects.extend([("devices", guid), ("roles", "nobody".to_owned())]);
     objects

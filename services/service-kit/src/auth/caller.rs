@@ -7,6 +7,7 @@ use borealis_bus_schema::ids::{GrantId, Guid, OperatorId, SessionId, SiteName};
 use borealis_bus_schema::routes::{Need, Right};
 use borealis_bus_schema::time::Timestamp;
 
+use super::ProvedFor;
 use super::reach::{self, Reach, Sites};
 
 /// Is whoever a biscuit speaks for.
@@ -34,8 +35,10 @@ pub struct Caller {
     pub is_token: bool,
     /// The operator's epoch when it was minted.
     pub epoch: u64,
-    /// When the password was last proved in the session, as far as the biscuit says.
+    /// When password or passkey was last proved in the session, as far as the biscuit says.
     pub proved_at: Option<Timestamp>,
+    /// The one request for which a passkey was asked, as far as the biscuit says.
+    pub proved_for: Option<ProvedFor>,
     /// The grant, when the biscuit is one.
     pub grant: Option<GrantId>,
     /// The digest of the signed request and its command that the grant covers, when the biscuit is one.

@@ -64,15 +64,27 @@ pub struct Bounds {
     pub devices: Option<BTreeSet<Guid>>,
     /// Whether it is an API token, or the grant of one.
     pub is_token: bool,
-    /// When the password was last proved in the session.
+    /// When password or passkey was last proved in the session.
     pub proved_at: Option<Timestamp>,
+    /// The one request for which a passkey was asked.
+    pub proved_for: Option<ProvedFor>,
+}
+
+/// Is a proof that serves for one request and no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProvedFor {
+    /// The request, see [`OperatorCall::act`](borealis_bus_schema::operator::OperatorCall::act).
+    pub act: [u8; 32],
+    /// When it was proved.
+    pub at: Timestamp,
 }
 
 /// Mints a session's biscuit, base64url.
 ///
 /// Shape: `operator(hex); username(text); session(hex); session_key(base64url); right(site or "*", right)…;
 /// expires(time); epoch(number); check if time($t), $t < expires`. No `epoch` is the first one, 0. An API token has `token(id)`
-/// besides, and `only_device(guid)…` where it is for some devices; a log-in has `proved(time)`. Where jobs are limited,
+/// besides, and `only_device(guid)…` where it is for some devices; a log-in has `proved(time)`, or, where a passkey
+/// was asked for one request, `proved_for(hex); proved_for_at(time)`. Where jobs are limited,
 /// `max_devices(site or "*", number)…` says how many devices one may have without another operator's approval: the largest
 /// number that fits a site counts, and one of 2^63 - 1 stands for none.
 ///
@@ -138,6 +150,10 @@ fn session_facts(claims: &SessionClaims, bounds: &Bounds, who: &str) -> Result<B
     if let Some(proved_at) = bounds.proved_at {
         // Rounded down: never fresher than it is.
         facts.push(fact("proved", &[Term::Date(seconds_down(proved_at))]));
+    }
+    if let Some(proved) = bounds.proved_for {
+        facts.push(text_fact("proved_for", &hex::encode(proved.act)));
+        facts.push(fact("proved_for_at", &[Term::Date(seconds_down(proved.at))]));
     }
     let narrowing = Narrowing {
         devices: bounds.devices.clone(),

@@ -6,7 +6,7 @@ use biscuit_auth::Authorizer;
 use biscuit_auth::builder::{Fact, Rule, Term, pred, rule, var};
 use borealis_bus_schema::time::Timestamp;
 
-use super::{AuthError, Caller, Reach, Sites, failed};
+use super::{AuthError, Caller, ProvedFor, Reach, Sites, failed};
 
 /// Asks for all facts of a name; made without text, since parsing it would cost more than the answer.
 fn every(name: &str, terms: &[&str]) -> Rule {
@@ -70,6 +70,15 @@ pub(super) fn read_caller(world: &mut Authorizer) -> Result<(Caller, u64), AuthE
         (None, None) => None,
         _ => return Err(AuthError::Facts),
     };
+    let proved_for = match (one_text(world, "proved_for")?, one_date(world, "proved_for_at")?) {
+        (Some(text), Some(at)) => {
+            let mut act = [0u8; 32];
+            hex::decode_to_slice(text, &mut act).map_err(|_| AuthError::Facts)?;
+            Some(ProvedFor { act, at })
+        }
+        (None, None) => None,
+        _ => return Err(AuthError::Facts),
+    };
     let expires_at = one_date(world, "expires")?.ok_or(AuthError::Facts)?;
     let pairs: Vec<(String, String)> = world.query(every("right", &["s", "r"])).map_err(failed("read"))?;
     let mut reach = Reach::new();
@@ -100,6 +109,7 @@ pub(super) fn read_caller(world: &mut Authorizer) -> Result<(Caller, u64), AuthE
         is_token: one_text(world, "token")?.is_some(),
         epoch,
         proved_at: one_date(world, "proved")?,
+        proved_for,
         grant: grant.map(|text| parsed(Some(text))).transpose()?,
         call_digest,
     };

@@ -121,6 +121,18 @@ fn a_signature_is_fresh_for_thirty_seconds_either_way() {
     }
 }
 
+/// Is the call of a dangerous act.
+fn dangerous_call(body: &[u8]) -> OperatorCall {
+    let path = "/api/v1/users";
+    OperatorCall {
+        method: "POST".into(),
+        path: path.into(),
+        body: body.to_vec(),
+        proof: Some(Proof::new(&session_key(), SESSION, COMMAND, NOW, "POST", path, body)),
+        peer: "127.0.0.1".into(),
+    }
+}
+
 /// Asks for a dangerous act with a biscuit that says when the password was proved.
 fn dangerous(bounds: &Bounds) -> Option<Code> {
     let root = BiscuitRoot::new(&SigningKey::from_bytes(&[5; 32])).unwrap();
@@ -135,14 +147,7 @@ fn dangerous(bounds: &Bounds) -> Option<Code> {
     let (revoked, clock) = (Arc::new(RevocationSet::new()), Arc::new(ManualClock::at(NOW)));
     let authoriser = Authoriser::new(root.public().unwrap(), Service::Access, revoked, clock).unwrap();
     let session = mint_session_within(&root, &claims, bounds).unwrap();
-    let path = "/api/v1/users";
-    let call = OperatorCall {
-        method: "POST".into(),
-        path: path.into(),
-        body: b"{}".to_vec(),
-        proof: Some(Proof::new(&session_key(), SESSION, COMMAND, NOW, "POST", path, b"{}")),
-        peer: "127.0.0.1".into(),
-    };
+    let call = dangerous_call(b"{}");
     let route = of_verb(Service::Access, "users-invite").unwrap();
     admit(route, &call, Some(&session), &authoriser, NOW)
         .err()
@@ -166,6 +171,34 @@ fn a_dangerous_act_takes_a_proof_of_the_last_ten_minutes() {
         ..proved(0)
     };
     assert_eq!(dangerous(&token), Some(Code::SessionRequired));
+}
+
+#[test]
+fn a_passkey_asked_for_one_request_serves_for_no_other() {
+    let proved = |call: &OperatorCall, ago_ms: i64| Bounds {
+        proved_for: call.act().map(|act| ProvedFor {
+            act,
+            at: NOW.plus_ms(-ago_ms),
+        }),
+        ..Bounds::default()
+    };
+    let this = dangerous_call(b"{}");
+    assert_eq!(dangerous(&proved(&this, 0)), None);
+    assert_eq!(dangerous(&proved(&this, STEP_UP_MS)), Some(Code::StepUpRequired));
+    let mut others = vec![dangerous_call(b"{} ")];
+    for change in [
+        |call: &mut OperatorCall| call.path = "/api/v1/users?x".into(),
+        |call: &mut OperatorCall| call.method = "PUT".into(),
+        |call: &mut OperatorCall| call.proof.as_mut().unwrap().session = SessionId::from_bytes([0; 16]),
+        |call: &mut OperatorCall| call.proof.as_mut().unwrap().command = CommandId::from_bytes([0; 16]),
+    ] {
+        let mut other = this.clone();
+        change(&mut other);
+        others.push(other);
+    }
+    for other in others {
+        assert_eq!(dangerous(&proved(&other, 0)), Some(Code::StepUpRequired), "{other:?}");
+    }
 }
 
 #[test]

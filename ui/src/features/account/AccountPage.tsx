@@ -4,6 +4,7 @@ import { useState } from "react";
 import { Icon } from "../../ui/Icon";
 import { Page } from "../../ui/Page";
 import { sessionQuery } from "../session/queries";
+import { Passkeys } from "./Passkeys";
 import { PasswordDialog } from "./PasswordDialog";
 import { Sessions } from "./Sessions";
 import { Tokens } from "./Tokens";
@@ -19,6 +20,7 @@ export function AccountPage() {
   );
   return (
     <Page title={words.title} note={session?.username} actions={password}>
+      <Passkeys />
       <Sessions />
       <Tokens />
       {changing && session ? <PasswordDialog session={session} onClose={() => setChanging(false)} /> : null}

@@ -1,16 +1,20 @@
-// The dialog that proves the password once more, when the server wants that for a dangerous act; then the act goes on.
+// The dialog that proves password or passkey once more, when the server wants that for a dangerous act; then the act goes on.
 
+import { Button } from "@mantine/core";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useCallback, useEffect, useRef, useState } from "react";
 import { onStepUpRequired } from "../../api/client";
 import { describe, type ErrorText } from "../../api/errors";
 import type { Factor } from "../../api/factor";
 import { preloadOpaque, proveAgain } from "../../api/opaque";
+import { passkeyTrouble, stepUpWithPasskey } from "../../api/passkey";
+import type { Act } from "../../api/signing";
 import { nextPaint } from "../../lib/nextPaint";
 import { paths } from "../../lib/paths";
 import { Dialog } from "../../ui/Dialog";
 import { ErrorPanel } from "../../ui/ErrorPanel";
 import classes from "../../ui/Form.module.css";
+import { Icon } from "../../ui/Icon";
 import { asLoginFailure } from "../session/failure";
 import { sessionQuery } from "../session/queries";
 import { ProveForm } from "./ProveForm";
@@ -19,22 +23,22 @@ import { words } from "./words";
 export function StepUp() {
   const client = useQueryClient();
   const session = useQuery(sessionQuery).data;
-  const waiting = useRef<((proved: boolean) => void)[]>([]);
+  const waiting = useRef<{ act: Act | null; resolve: (proved: boolean) => void }[]>([]);
   const [asking, setAsking] = useState(false);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<ErrorText | null>(null);
 
   const end = useCallback((proved: boolean): void => {
-    for (const each of waiting.current.splice(0)) each(proved);
+    for (const each of waiting.current.splice(0)) each.resolve(proved);
     setAsking(false);
     setError(null);
   }, []);
 
   useEffect(() => {
-    onStepUpRequired(() => {
+    onStepUpRequired((act) => {
       preloadOpaque();
       setAsking(true);
-      return new Promise((resolve) => waiting.current.push(resolve));
+      return new Promise((resolve) => waiting.current.push({ act, resolve }));
     });
     return () => {
       onStepUpRequired(null);
@@ -42,14 +46,14 @@ export function StepUp() {
     };
   }, [end]);
 
-  const prove = async (password: string, factor: Factor | null): Promise<void> => {
+  const proveBy = async (proof: () => Promise<unknown>): Promise<void> => {
     if (busy || !session) return;
     setBusy(true);
     setError(null);
     try {
       await nextPaint();
       // The answer's token is left unread: the gateway puts it into the HttpOnly cookie.
-      await proveAgain(paths.stepUp, session.username, password, factor);
+      await proof();
       await client.invalidateQueries({ queryKey: sessionQuery.queryKey });
       end(true);
     } catch (cause) {
@@ -58,14 +62,30 @@ export function StepUp() {
       setBusy(false);
     }
   };
+  const prove = (password: string, factor: Factor | null): Promise<void> =>
+    proveBy(() => proveAgain(paths.stepUp, session?.username ?? "", password, factor));
+  /** A passkey is asked for the one act that waits; for several at once as the password is. */
+  const provePasskey = (): Promise<void> => {
+    const [only, ...more] = waiting.current;
+    return proveBy(() => stepUpWithPasskey(more.length === 0 ? (only?.act ?? null) : null));
+  };
 
   if (!asking || !session) return null;
+  const offersPasskey = session.passkeys > 0 && passkeyTrouble() === null;
   return (
     <Dialog title={words.stepUpTitle} onClose={() => end(false)}>
       <div className={classes.form}>
         {error ? <ErrorPanel error={error} /> : null}
+        {offersPasskey ? (
+          <>
+            <p>{words.stepUpLead}</p>
+            <Button leftSection={<Icon name="key" />} loading={busy} data-autofocus onClick={() => void provePasskey()}>
+              {words.withPasskey}
+            </Button>
+          </>
+        ) : null}
         <ProveForm
-          lead={words.stepUp}
+          lead={offersPasskey ? words.orPassword : words.stepUp}
           withCode={session.second_factor}
           busy={busy}
           onSubmit={prove}

@@ -34,6 +34,9 @@ export const words = {
   failed: "The second factor was not changed.",
   stepUpTitle: "Prove your password once more",
   stepUp: "What you are about to do can do much harm. Your password is proved once more, never sent; then it goes on.",
-  stepUpFailed: "The password was not proved.",
+  stepUpLead: "What you are about to do can do much harm. Prove that it is you; then it goes on.",
+  withPasskey: "Use a passkey",
+  orPassword: "Or with your password:",
+  stepUpFailed: "It was not proved that it is you.",
   cancel: "Cancel",
 } as const;

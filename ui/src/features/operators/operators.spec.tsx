@@ -28,6 +28,7 @@ const ada: User = {
   last_login_at: AT,
   link_expires_at: null,
   second_factor: true,
+  passkeys: 0,
 };
 const bob: User = { ...ada, id: "b0", username: "bob", roles: ["viewer"], created_by: "ada", second_factor: false };
 const eve: User = { ...bob, id: "e0", username: "eve", state: "deleted", roles: [] };

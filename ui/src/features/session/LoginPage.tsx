@@ -5,9 +5,11 @@ import { useEffect, useState, type FormEvent } from "react";
 import { ApiError, describe, type ErrorText } from "../../api/errors";
 import { readFactor } from "../../api/factor";
 import { logIn, preloadOpaque, type FactorStep } from "../../api/opaque";
+import { logInWithPasskey, passkeyTrouble } from "../../api/passkey";
 import { nextPaint } from "../../lib/nextPaint";
 import { EntryFrame } from "../../ui/EntryFrame";
 import { ErrorPanel } from "../../ui/ErrorPanel";
+import { Icon } from "../../ui/Icon";
 import { asLoginFailure } from "./failure";
 import { words } from "./words";
 
@@ -20,8 +22,11 @@ export function LoginPage() {
   const [username, setUsername] = useState("");
   const [password, setPassword] = useState("");
   const [busy, setBusy] = useState(false);
+  const [asking, setAsking] = useState(false);
   const [error, setError] = useState<ErrorText | null>(null);
   const [second, setSecond] = useState<FactorStep | null>(null);
+
+  const trouble = passkeyTrouble();
 
   useEffect(preloadOpaque, []);
 
@@ -49,6 +54,19 @@ export function LoginPage() {
       setError(describe(words.failed, asLoginFailure(cause)));
       setPassword("");
       setBusy(false);
+    }
+  };
+
+  const askPasskey = async (): Promise<void> => {
+    if (busy || asking) return;
+    setAsking(true);
+    setError(null);
+    try {
+      await logInWithPasskey();
+      await goOn();
+    } catch (cause) {
+      setError(describe(words.failed, asLoginFailure(cause)));
+      setAsking(false);
     }
   };
 
@@ -85,9 +103,22 @@ export function LoginPage() {
           value={password}
           onChange={(event) => setPassword(event.currentTarget.value)}
         />
-        <Button type="submit" size="md" loading={busy}>
+        <Button type="submit" size="md" loading={busy} disabled={asking}>
           {words.submit}
         </Button>
+        {trouble === null ? (
+          <Button
+            variant="default"
+            size="md"
+            leftSection={<Icon name="key" />}
+            loading={asking}
+            disabled={busy}
+            onClick={() => void askPasskey()}
+          >
+            {words.passkey}
+          </Button>
+        ) : null}
+        {trouble === "address" ? <p className="dim">{words.passkeyNeedsName}</p> : null}
       </form>
     </EntryFrame>
   );

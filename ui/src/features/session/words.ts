@@ -13,6 +13,8 @@ export const words = {
   codeBad: "A code has six digits; a recovery code has four groups of four characters.",
   codeSubmit: "Go on",
   startOver: "Start over",
+  passkey: "Use a passkey",
+  passkeyNeedsName: "Open this page by a name instead of an address to log in with a passkey.",
   failed: "The log-in failed.",
   noCrypto: "This browser cannot make Ed25519 keys. Use a current Chrome, Edge, Firefox or Safari over HTTPS.",
 } as const;

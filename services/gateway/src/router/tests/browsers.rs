@@ -45,7 +45,7 @@ async fn a_further_proof_of_the_password_sets_the_cookie_anew() {
     });
     let started = json!({"exchange_id": "x", "login_response": "y", "factors": ["totp"]});
     let fake = Fake::default();
-    for json in [started.to_string(), done.to_string()] {
+    for json in [started.to_string(), done.to_string(), done.to_string()] {
         fake.script.lock().unwrap().push_back(Ok(OperatorAnswer { json }));
     }
     let world = world(fake);
@@ -55,6 +55,11 @@ async fn a_further_proof_of_the_password_sets_the_cookie_anew() {
     let (response, _) = world.send("POST", "/api/v1/step-up", &borrowed(&signed), "{}").await;
     let cookie = response.headers()["set-cookie"].to_str().unwrap();
     assert!(cookie.starts_with("__Host-borealis-abababab=def_-=;"), "{cookie}");
+    let signed = world.signed("/api/v1/step-up/passkey", b"{}");
+    let (response, _) = world
+        .send("POST", "/api/v1/step-up/passkey", &borrowed(&signed), "{}")
+        .await;
+    assert!(response.headers().contains_key("set-cookie"), "a passkey's does too");
 }
 
 #[tokio::test]
