@@ -40,6 +40,29 @@ export async function openBrowser(pin, origin) {
   return { browser, context, page, complaints };
 }
 
+/** Puts an authenticator of the browser's own into the page: it recognises its owner, until told otherwise. */
+export async function authenticator({ context, page }) {
+  const devtools = await context.newCDPSession(page);
+  await devtools.send("WebAuthn.enable");
+  const { authenticatorId } = await devtools.send("WebAuthn.addVirtualAuthenticator", {
+    options: {
+      protocol: "ctap2",
+      transport: "internal",
+      hasResidentKey: true,
+      hasUserVerification: true,
+      isUserVerified: true,
+      automaticPresenceSimulation: true,
+    },
+  });
+  return {
+    recognised: (isUserVerified) => devtools.send("WebAuthn.setUserVerified", { authenticatorId, isUserVerified }),
+    away: async () => {
+      await devtools.send("WebAuthn.disable");
+      await devtools.detach();
+    },
+  };
+}
+
 /** Takes a picture in both schemes and lists what axe finds in each. */
 export async function inspect(page, folder, name) {
   const found = [];

@@ -103,6 +103,9 @@ export async function startServer(folder) {
       join(folder, "logs"),
       "--listen",
       "127.0.0.1:0",
+      // A passkey is for a name.
+      "--public-name",
+      "localhost",
       "--nats-listen",
       "127.0.0.1:0",
       "--ready-file",

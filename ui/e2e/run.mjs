@@ -9,7 +9,7 @@ import { createHmac } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { inspect, openBrowser } from "./browser.mjs";
+import { authenticator, inspect, openBrowser } from "./browser.mjs";
 import { processesOf, spkiPin, startAgent, startCli, startServer, tailOf, until } from "./product.mjs";
 
 const USERNAME = "ada";
@@ -165,6 +165,61 @@ async function scenario() {
     await button("Take away", dialog).click();
     await button("Set up an app", dialog).waitFor();
     await button("Close", dialog).last().click();
+  });
+
+  await step("add a passkey, log in with it alone, take it away: it opens nothing any more", async () => {
+    const account = async () => {
+      await button(`Operator ${USERNAME}`).click();
+      await page.getByRole("link", { name: "Your account" }).click();
+    };
+    const logOut = async () => {
+      await button(`Operator ${USERNAME}`).click();
+      await button("Log out").click();
+      await button("Use a passkey").waitFor();
+    };
+    const owner = await authenticator(opened);
+    await account();
+    await button("Add passkey").click();
+    const dialog = page.getByRole("dialog", { name: "Add a passkey" });
+    await dialog.getByLabel("Name").fill("Laptop");
+    await look("passkey-add");
+    await button("Add passkey", dialog).click();
+    await page.getByRole("row", { name: /^Laptop localhost/ }).waitFor();
+    await look("passkeys");
+    await button("Add passkey").click();
+    await dialog.getByLabel("Name").fill("Twice");
+    await button("Add passkey", dialog).click();
+    await dialog.getByText("This authenticator holds a passkey of yours already.").waitFor();
+    await button("Cancel", dialog).click();
+
+    // A log-in goes on where one was.
+    const back = () => page.getByRole("heading", { name: "Your account" }).waitFor();
+    await logOut();
+    await button("Use a passkey").click();
+    await back();
+    await page.getByRole("row", { name: /^Laptop localhost/ }).waitFor();
+    assert.equal(await page.getByRole("cell", { name: "Never" }).count(), 0, "its use is shown");
+
+    await logOut();
+    await owner.recognised(false);
+    await button("Use a passkey").click();
+    await page.getByText("passkey_not_given").waitFor();
+    await owner.recognised(true);
+    await button("Use a passkey").click();
+    await back();
+    await button("Remove Laptop").click();
+    await page.getByText("No passkeys").waitFor();
+    await logOut();
+    await button("Use a passkey").click();
+    await page.getByText("passkey_unknown").waitFor();
+    await look("login-passkey");
+    await page.getByLabel("User name").fill(USERNAME);
+    await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+    await button("Log in").click();
+    await back();
+    await owner.away();
+    await nav("Home").click();
+    await page.getByRole("heading", { name: "Home" }).waitFor();
   });
 
   await step("a change without the session key's signature is refused", async () => {

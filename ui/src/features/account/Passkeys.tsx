@@ -1,6 +1,6 @@
 // The operator's passkeys: listed, added, renamed, removed.
 
-import { Button } from "@mantine/core";
+import { Button, Group } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { describe } from "../../api/errors";
@@ -105,23 +105,25 @@ function PasskeyRow({ passkey }: { passkey: Passkey }) {
         </td>
         <td>{passkey.last_used_at ? <Instant at={passkey.last_used_at} /> : words.never}</td>
         <ActionCell>
-          <Button
-            size="compact-sm"
-            variant="default"
-            aria-label={words.renameNamed(passkey.name)}
-            onClick={() => setRenaming(true)}
-          >
-            {words.rename}
-          </Button>
-          <Button
-            size="compact-sm"
-            variant="default"
-            aria-label={words.removeNamed(passkey.name)}
-            loading={remove.isPending}
-            onClick={() => remove.mutate(passkey.id, { onSuccess: (gone) => notify(words.passkeyRemoved(gone.name)) })}
-          >
-            {words.remove}
-          </Button>
+          <Group gap={6} justify="flex-end" wrap="nowrap">
+            <Button
+              size="compact-sm"
+              variant="default"
+              aria-label={words.renameNamed(passkey.name)}
+              onClick={() => setRenaming(true)}
+            >
+              {words.rename}
+            </Button>
+            <Button
+              size="compact-sm"
+              variant="default"
+              aria-label={words.removeNamed(passkey.name)}
+              loading={remove.isPending}
+              onClick={() => remove.mutate(passkey.id, { onSuccess: (gone) => notify(words.passkeyRemoved(gone.name)) })}
+            >
+              {words.remove}
+            </Button>
+          </Group>
           {renaming ? <RenameDialog passkey={passkey} onClose={() => setRenaming(false)} /> : null}
         </ActionCell>
       </tr>
