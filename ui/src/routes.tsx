@@ -109,9 +109,10 @@ const jobsRoute = createRoute({
 export const jobRoute = createRoute({
   getParentRoute: () => appRoute,
   path: "/jobs/$job",
-  validateSearch: (search: Record<string, unknown>): { run?: string; state?: string } => ({
+  validateSearch: (search: Record<string, unknown>): { run?: string; state?: string; folded?: boolean } => ({
     run: text(search["run"]),
     state: text(search["state"]),
+    folded: search["folded"] === true ? true : undefined,
   }),
   component: lazyRouteComponent(() => import("./features/jobs/RunViewPage"), "RunViewPage"),
 });

@@ -88,10 +88,9 @@ const SEVERAL_STEPS: ReadonlySet<string> = new Set(["/passkeys"]);
 /**
  * Changes something: signs the exact bytes with the session key.
  *
- * The command id makes it safe to send the same change again, so a lost answer is asked for once more.
+ * The command id, drawn unless it is given, makes it safe to send the same change again, so a lost answer is asked for once more.
  */
-export async function change<T>(path: string, body: unknown = {}): Promise<T> {
-  const command_id = randomId();
+export async function change<T>(path: string, body: unknown = {}, command_id = randomId()): Promise<T> {
   const bytes = utf8(JSON.stringify(body));
   try {
     return await changeOnce<T>(path, bytes, command_id);

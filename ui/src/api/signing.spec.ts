@@ -1,7 +1,7 @@
 // @vitest-environment node
 import { describe, expect, it } from "vitest";
 import { base64url, concat, fromBase64, fromHex, hex, utf8 } from "./encoding";
-import { devicesDigest, keyBinding, requestBytes, requestDigest, signatureHeader } from "./signing";
+import { devicesDigest, keyBinding, requestBytes, requestDigest, rerunCommand, signatureHeader } from "./signing";
 import vector from "./signing.vector.json";
 
 const PKCS8_HEAD = fromHex("302e020100300506032b657004220420");
@@ -44,6 +44,16 @@ describe("what an approval names", () => {
     for (const guids of [given.devices, given.devices.toReversed(), [...given.devices, ...given.devices]]) {
       expect(hex(await devicesDigest(guids))).toBe(given.devices_digest);
     }
+  });
+});
+
+describe("the command that does runs again", () => {
+  it("is the same whatever order the runs come in", async () => {
+    const id = (byte: string): string => byte.repeat(16);
+    const command = await rerunCommand(id("01"), [id("01"), id("02")]);
+    expect(command).toBe("0333df1b03c39585e31465c7ef716b64");
+    expect(await rerunCommand(id("01"), [id("02"), id("01")])).toBe(command);
+    expect(await rerunCommand(id("01"), [id("01")])).not.toBe(command);
   });
 });
 

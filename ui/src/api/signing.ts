@@ -3,12 +3,14 @@
 // The signed bytes begin with 0xFF and a context, so that no signed form passes for another. `signing.vector.json`
 // pins them: the services check the same vector.
 
-import { base64url, concat, fromHex, lengthPrefixed, utf8, type Bytes } from "./encoding";
+import { base64url, concat, fromHex, hex, lengthPrefixed, utf8, type Bytes } from "./encoding";
 
 const FORM_MARK = Uint8Array.of(0xff);
 const REQUEST_CONTEXT = "borealis/request/v1";
 const DEVICES_CONTEXT = "borealis devices";
 const ACT_CONTEXT = "borealis/act/v1";
+const RERUN_CONTEXT = "borealis rerun";
+const COMMAND_BYTES = 16;
 const BINDING_CONTEXT = "borealis/session-binding/v1";
 
 export interface SignedRequest {
@@ -48,6 +50,12 @@ export async function requestDigest(request: Pick<SignedRequest, "method" | "pat
 export async function devicesDigest(guids: readonly string[]): Promise<Bytes> {
   const plain = [...new Set(guids.map((guid) => guid.replaceAll("-", "")))].toSorted();
   return sha256(concat([utf8(DEVICES_CONTEXT), ...plain.map(fromHex)]));
+}
+
+/** The command that does some runs of a job again: asking twice makes one job. */
+export async function rerunCommand(job: string, runs: readonly string[]): Promise<string> {
+  const parts = [utf8(RERUN_CONTEXT), fromHex(job), ...runs.toSorted().map(fromHex)];
+  return hex((await sha256(concat(parts))).slice(0, COMMAND_BYTES));
 }
 
 export async function sha256(bytes: Bytes): Promise<Bytes> {

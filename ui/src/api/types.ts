@@ -358,6 +358,33 @@ export interface Run {
   stderr_bytes: number | null;
 }
 
+/** The runs of a job that ended alike and printed the same. */
+export interface OutputGroup {
+  runs: number;
+  state: RunState;
+  exit_code: number | null;
+  /** The code of a refusal. */
+  code: string | null;
+  /** SHA-256 of what they printed; null for nothing. */
+  stdout: string | null;
+  stderr: string | null;
+  stdout_bytes: number;
+  stderr_bytes: number;
+  truncated: boolean;
+  /** One of them: what it printed all of them did. */
+  run: string;
+  /** The names of some of their devices. */
+  hostnames: string[];
+}
+
+export interface OutputGroups extends Page<OutputGroup> {
+  /** How many runs are not over. */
+  open: number;
+  /** How many are over whose output is still being digested. */
+  pending: number;
+  groups_total: number;
+}
+
 export interface JobRequest {
   targets: { all: boolean; guids: string[] };
   role: "script" | "agent";

@@ -14,6 +14,7 @@ import {
   type User,
 } from "../api/types";
 import { EVERYWHERE, type Right } from "./rights";
+import { troubleCount } from "./states";
 
 export function holds(session: Session | undefined, right: Right): boolean {
   return session?.rights.includes(right) ?? false;
@@ -110,6 +111,8 @@ export const deviceCan = {
 
 export const jobCan = {
   cancel: (job: Job): boolean => job.state !== "done" && !job.cancelled,
+  /** Whether something of it can be done again: where it ended, and not well. */
+  rerun: (job: Job): boolean => job.state === "done" && troubleCount(job) > 0,
   /** Whether it waits for another operator's approval. */
   review: (job: Job): boolean => job.state === "awaiting_approval" && !job.cancelled,
   /** Whether this operator asked for it, and so is not the one who approves it. */

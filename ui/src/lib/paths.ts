@@ -52,6 +52,8 @@ export const paths = {
   jobRuns: (id: string, query: { cursor?: string | null; limit?: number }) => withQuery(`/jobs/${part(id)}/runs`, query),
   jobOutput: (id: string, query: { cursor?: string | number | null; wait_ms?: number }) =>
     withQuery(`/jobs/${part(id)}/output`, query),
+  jobOutputs: (id: string, query: { cursor?: string | null; limit?: number }) =>
+    withQuery(`/jobs/${part(id)}/outputs`, query),
   jobRequest: (id: string) => `/jobs/${part(id)}/request`,
   approveJob: (id: string) => `/jobs/${part(id)}/approve`,
   cancelJob: (id: string) => `/jobs/${part(id)}/cancel`,

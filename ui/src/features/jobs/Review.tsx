@@ -48,10 +48,7 @@ export function Review({ job, runs }: ReviewProps) {
       ) : null}
       {query.data && !asked ? <p role="alert">{words.unreadable}</p> : null}
       {asked ? (
-        <div className={classes.review} tabIndex={0} role="group" aria-label={words.asks}>
-          <Facts job={job} asked={asked} review={review?.digest} />
-          <Script asked={asked} />
-        </div>
+        <AskedView job={job} asked={asked} review={review?.digest ?? words.none} />
       ) : null}
       {approve.error ? <ErrorPanel error={describe(words.failedApprove, approve.error)} /> : null}
       {asked && !isOwn ? (
@@ -68,6 +65,16 @@ export function Review({ job, runs }: ReviewProps) {
         </div>
       ) : null}
     </section>
+  );
+}
+
+/** All of what a request says. */
+export function AskedView({ job, asked, review = null }: { job: Job; asked: Asked; review?: string | null }) {
+  return (
+    <div className={classes.review} tabIndex={0} role="group" aria-label={words.asks}>
+      <Facts job={job} asked={asked} review={review} />
+      <Script asked={asked} />
+    </div>
   );
 }
 
@@ -96,7 +103,7 @@ function useReview(asked: Asked | null, runs: readonly Run[] | null): Reviewed |
 /** What is shown under a name of its own; whatever else a request says is shown too, as it stands. */
 const NAMED = new Set(["targets", "role", "verb", "language", "context", "script", "args", "env", "timeout_ms", "expires_in_ms"]);
 
-function Facts({ job, asked, review }: { job: Job; asked: Asked; review: string | undefined }) {
+function Facts({ job, asked, review }: { job: Job; asked: Asked; review: string | null }) {
   const member = (name: string): unknown => asked.members.get(name);
   const text = (name: string, otherwise: string): string => {
     const value = member(name);
@@ -131,11 +138,13 @@ function Facts({ job, asked, review }: { job: Job; asked: Asked; review: string 
           {value}
         </Fact>
       ))}
-      <Fact name={words.reviewDigest}>
-        <span className={classes.digest} title={words.reviewDigestHint} data-testid="review-digest">
-          {review ?? words.none}
-        </span>
-      </Fact>
+      {review === null ? null : (
+        <Fact name={words.reviewDigest}>
+          <span className={classes.digest} title={words.reviewDigestHint} data-testid="review-digest">
+            {review}
+          </span>
+        </Fact>
+      )}
     </dl>
   );
 }

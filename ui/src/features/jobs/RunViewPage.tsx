@@ -1,11 +1,11 @@
 import { Button } from "@mantine/core";
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { getRouteApi, useNavigate } from "@tanstack/react-router";
-import { useEffect, useMemo } from "react";
+import { useEffect, useMemo, useState } from "react";
 import { describe } from "../../api/errors";
 import { RUN_STATES, type Job, type Run, type RunState } from "../../api/types";
 import { jobCan, refusal } from "../../lib/can";
-import { FINAL_STATES, jobMark, RUN_MARKS } from "../../lib/states";
+import { FINAL_STATES, jobMark, RUN_MARKS, TROUBLE_STATES } from "../../lib/states";
 import { count, plural } from "../../lib/units";
 import { EmptyState } from "../../ui/EmptyState";
 import { ErrorPanel } from "../../ui/ErrorPanel";
@@ -17,11 +17,13 @@ import { Page } from "../../ui/Page";
 import { ProgressBar } from "../../ui/ProgressBar";
 import { StateMark } from "../../ui/StateMark";
 import { sessionQuery } from "../session/queries";
+import { Folded } from "./Folded";
 import classes from "./Jobs.module.css";
 import { jobText } from "./jobText";
 import { lastLine, type JobOutput } from "./output";
 import { jobQuery, runsQuery, useCancelJob } from "./queries";
 import { REVIEW_COLUMNS, runColumns } from "./runColumns";
+import { RerunDialog } from "./RerunDialog";
 import { Review } from "./Review";
 import { RunDetail } from "./RunDetail";
 import { useJobOutput } from "./useJobOutput";
@@ -70,7 +72,9 @@ export function RunViewPage() {
   const waits = job.data !== undefined && jobCan.review(job.data);
   const isWhole = job.data !== undefined && !hasNextPage && all.length === job.data.runs_total;
 
-  const show = (change: { run?: string; state?: string }): void =>
+  const folded = search.folded === true && !waits;
+
+  const show = (change: { run?: string; state?: string | undefined; folded?: boolean | undefined }): void =>
     void navigate({ to: "/jobs/$job", params: { job: id }, search: { ...search, ...change }, replace: true });
 
   return (
@@ -78,13 +82,22 @@ export function RunViewPage() {
       title={job.data ? jobText(job.data) : words.columns.job}
       fill
       note={job.data ? <JobNote job={job.data} /> : undefined}
-      actions={job.data ? <JobActions job={job.data} /> : undefined}
+      actions={job.data ? <JobActions job={job.data} runs={isWhole ? all : null} /> : undefined}
     >
       {job.isPending ? <Loading rows={8} /> : null}
       {job.error ? (
         <ErrorPanel error={describe(words.failedJob, job.error)} onRetry={() => void job.refetch()} />
       ) : null}
-      {job.data ? <Counts job={job.data} runs={all} state={state} onState={(next) => show({ state: next })} /> : null}
+      {job.data ? (
+        <Counts
+          job={job.data}
+          runs={all}
+          state={folded ? undefined : state}
+          folded={waits || job.data.runs_total < 2 ? undefined : folded}
+          onState={(next) => show({ state: next, folded: undefined })}
+          onFolded={() => show({ state: undefined, folded: true })}
+        />
+      ) : null}
       {runs.error ? (
         <ErrorPanel error={describe(words.failedRuns, runs.error)} onRetry={() => void runs.refetch()} />
       ) : null}
@@ -92,26 +105,30 @@ export function RunViewPage() {
       {data ? (
         <div className={classes.split2} data-single={(all.length <= 1 && !waits) || undefined}>
           <div className={classes.list}>
-            <Grid
-              label={words.runs}
-              columns={waits ? REVIEW_COLUMNS : columns}
-              rows={rows}
-              rowId={(run) => run.run}
-              rowName={(run) => `${run.hostname}, ${RUN_MARKS[run.state]?.label ?? run.state}`}
-              total={state ? rows.length : job.data?.runs_total}
-              current={shown?.run ?? null}
-              onOpen={(run) => show({ run: run.run })}
-              empty={
-                <EmptyState
-                  title={words.nothingMatches}
-                  action={
-                    <Button variant="default" onClick={() => show({ state: undefined })}>
-                      {words.showAll}
-                    </Button>
-                  }
-                />
-              }
-            />
+            {folded ? (
+              <Folded job={id} current={shown?.run ?? null} onOpen={(run) => show({ run })} />
+            ) : (
+              <Grid
+                label={words.runs}
+                columns={waits ? REVIEW_COLUMNS : columns}
+                rows={rows}
+                rowId={(run) => run.run}
+                rowName={(run) => `${run.hostname}, ${RUN_MARKS[run.state]?.label ?? run.state}`}
+                total={state ? rows.length : job.data?.runs_total}
+                current={shown?.run ?? null}
+                onOpen={(run) => show({ run: run.run })}
+                empty={
+                  <EmptyState
+                    title={words.nothingMatches}
+                    action={
+                      <Button variant="default" onClick={() => show({ state: undefined })}>
+                        {words.showAll}
+                      </Button>
+                    }
+                  />
+                }
+              />
+            )}
           </div>
           {waits ? (
             <Review job={job.data} runs={isWhole ? all : null} />
@@ -143,12 +160,27 @@ function JobNote({ job }: { job: Job }) {
   );
 }
 
-function JobActions({ job }: { job: Job }) {
+function JobActions({ job, runs }: { job: Job; runs: readonly Run[] | null }) {
   const cancel = useCancelJob(job.job);
   const session = useQuery(sessionQuery).data;
   const why = refusal(session, "jobs.cancel");
+  const mayRun = refusal(session, "jobs.run");
+  const [asking, setAsking] = useState(false);
+  const failed = (runs ?? []).filter((run) => TROUBLE_STATES.includes(run.state));
   return (
     <>
+      {failed.length > 0 && jobCan.rerun(job) ? (
+        <Button
+          variant="default"
+          leftSection={<Icon name="refresh" />}
+          disabled={mayRun !== undefined}
+          title={mayRun}
+          onClick={() => setAsking(true)}
+        >
+          {words.rerunFailed(plural(failed.length, "device", "devices"))}
+        </Button>
+      ) : null}
+      {asking ? <RerunDialog job={job} runs={failed} onClose={() => setAsking(false)} /> : null}
       {cancel.error ? <span role="alert">{describe(words.failedCancel, cancel.error).why}</span> : null}
       {jobCan.cancel(job) ? (
         <Button
@@ -170,6 +202,9 @@ interface CountsProps {
   job: Job;
   runs: readonly Run[];
   state: RunState | undefined;
+  /** Whether runs of the same output are shown as one; nothing where there is one run only. */
+  folded: boolean | undefined;
+  onFolded: () => void;
   onState: (state: string | undefined) => void;
 }
 
@@ -181,14 +216,14 @@ export function countsOf(job: Job, runs: readonly Run[]): Partial<Record<RunStat
   return counts;
 }
 
-function Counts({ job, runs, state, onState }: CountsProps) {
+function Counts({ job, runs, state, folded, onFolded, onState }: CountsProps) {
   const counts = countsOf(job, runs);
   const present = RUN_STATES.filter((each) => (counts[each] ?? 0) > 0 || each === state);
   return (
     <div className={classes.counts} role="group" aria-label={words.counts}>
       <ProgressBar counts={counts} total={job.runs_total} size="md" />
       <div className={classes.chips}>
-        <button type="button" aria-pressed={state === undefined} onClick={() => onState(undefined)}>
+        <button type="button" aria-pressed={state === undefined && !folded} onClick={() => onState(undefined)}>
           {words.allStates} <strong>{count(job.runs_total)}</strong>
         </button>
         {present.map((each) => (
@@ -196,6 +231,11 @@ function Counts({ job, runs, state, onState }: CountsProps) {
             <StateMark mark={RUN_MARKS[each]} /> <strong>{count(counts[each] ?? 0)}</strong>
           </button>
         ))}
+        {folded === undefined ? null : (
+          <button type="button" aria-pressed={folded} onClick={onFolded}>
+            {words.folded}
+          </button>
+        )}
       </div>
     </div>
   );

@@ -1,11 +1,13 @@
 import { infiniteQueryOptions, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
 import { change, get } from "../../api/client";
-import type { AskedJob, Job, JobRequest, OutputAnswer, OutputWindow, Page, Run, StreamName } from "../../api/types";
+import type { AskedJob, Job, JobRequest, OutputAnswer, OutputGroups, OutputWindow, Page, Run, StreamName } from "../../api/types";
+import { rerunCommand } from "../../api/signing";
 import { paths } from "../../lib/paths";
-import type { ApprovalBody } from "./review";
+import type { ApprovalBody, Asked } from "./review";
 
 const PAGE = 100;
 const RUNS_PAGE = 500;
+const DIGEST_MS = 1_000;
 export const LONG_POLL_MS = 20_000;
 
 export const jobKeys = {
@@ -13,6 +15,7 @@ export const jobKeys = {
   list: ["jobs", "list"] as const,
   recent: ["jobs", "recent"] as const,
   one: (job: string) => ["jobs", "one", job] as const,
+  outputs: (job: string) => ["jobs", "outputs", job] as const,
   asked: (job: string) => ["jobs", "asked", job] as const,
   runs: (job: string) => ["jobs", "runs", job] as const,
 };
@@ -33,6 +36,33 @@ export function jobQuery(job: string) {
   return queryOptions({
     queryKey: jobKeys.one(job),
     queryFn: ({ signal }) => get<Job>(paths.job(job), signal),
+  });
+}
+
+/** What a job's runs printed, those that printed the same as one. */
+export function outputsQuery(job: string) {
+  return infiniteQueryOptions({
+    queryKey: jobKeys.outputs(job),
+    queryFn: ({ pageParam, signal }) =>
+      get<OutputGroups>(paths.jobOutputs(job, { cursor: pageParam, limit: PAGE }), signal),
+    initialPageParam: null as string | null,
+    getNextPageParam: (last) => last.next_cursor,
+    // What is still being digested comes without an event.
+    refetchInterval: (query) => ((query.state.data?.pages.at(-1)?.pending ?? 0) > 0 ? DIGEST_MS : false),
+  });
+}
+
+/** Does a job again for some of its runs: the author's request, in one's own name. */
+export function useRerun(job: string) {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: async ({ asked, runs }: { asked: Asked; runs: readonly Pick<Run, "run" | "guid">[] }) => {
+      const guids = runs.map((run) => run.guid).toSorted();
+      const body = { ...Object.fromEntries(asked.members), targets: { all: false, guids } };
+      const command = await rerunCommand(job, runs.map((run) => run.run));
+      return change<{ job: string }>(paths.submitJob, body, command);
+    },
+    onSettled: () => client.invalidateQueries({ queryKey: jobKeys.all }),
   });
 }
 

@@ -38,7 +38,7 @@ export function keysTouched(event: LiveEvent): QueryKey[] {
     case "scheduler.job":
     case "scheduler.run": {
       const job = textOf(event, "job");
-      return [jobKeys.list, jobKeys.recent, ...(job ? [jobKeys.one(job), jobKeys.runs(job)] : [])];
+      return [jobKeys.list, jobKeys.recent, ...(job ? [jobKeys.one(job), jobKeys.runs(job), jobKeys.outputs(job)] : [])];
     }
     default:
       return [];
