@@ -73,10 +73,6 @@ impl Cron {
     pub fn is_hourly(&self) -> bool {
         self.times.every_hour()
     }
-    /// Tells whether the text has a field of seconds.
-    pub fn has_seconds(&self) -> bool {
-        self.times.has_seconds()
-    }
     /// Returns the text with single spaces.
     pub fn as_str(&self) -> &str {
         &self.text

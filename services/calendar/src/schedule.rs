@@ -9,7 +9,7 @@ use crate::{
     civil,
     cron::Cron,
     pattern::{Repeating, Step},
-    walk::{Rule, Walk},
+    walk::{LAST, Rule, Walk},
     zone::Zone,
 };
 
@@ -284,6 +284,7 @@ impl Schedule {
             Kind::Cron(cron) => Walk::new(cron, rule(cron), &self.zone).count(ceil(from), ceil(until)),
             Kind::Minutes(minutes) => {
                 let step = i64::from(*minutes).saturating_mul(60_000).max(1);
+                let until = until.min(seconds(LAST).plus_ms(1)).max(from);
                 let before = |at: Timestamp| at.since_ms(self.start).saturating_add(step - 1).div_euclid(step);
                 u64::try_from(before(until) - before(from)).unwrap_or(0)
             }
@@ -384,7 +385,8 @@ impl Iterator for Due<'_> {
             Source::Start => return None,
             Source::Minutes(step) => {
                 let passed = last.since_ms(*start).div_euclid(*step);
-                start.plus_ms((passed + 1).checked_mul(*step)?)
+                let found = start.plus_ms((passed + 1).checked_mul(*step)?);
+                (found <= seconds(LAST)).then_some(found)?
             }
             Source::Repeating(pattern) => {
                 let fraction = start.unix_ms().rem_euclid(1000);

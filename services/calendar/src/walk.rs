@@ -13,7 +13,7 @@ use crate::{
 const REACH: i64 = 26 * 3600;
 /// What is calculated with at all: the years 1 to 9999.
 const FIRST: i64 = civil::FIRST_DAY * civil::DAY + REACH;
-const LAST: i64 = civil::LAST_DAY * civil::DAY;
+pub const LAST: i64 = civil::LAST_DAY * civil::DAY;
 
 /// How local times become instants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,9 +20,6 @@ impl Times {
     pub const fn every_hour(&self) -> bool {
         self.hours.count_ones() == 24
     }
-    pub const fn has_seconds(&self) -> bool {
-        self.seconds != 1
-    }
     pub const fn count(&self) -> u64 {
         self.hours.count_ones() as u64 * self.count_of_hour()
     }

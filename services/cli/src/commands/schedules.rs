@@ -52,7 +52,7 @@ pub struct RuleArgs {
     /// Cron text: minute hour day-of-month month weekday, or six fields with the second first
     #[arg(long, value_name = "EXPR")]
     pub cron: Option<String>,
-    /// once, every_5_minutes, every_hour, daily, weekly, monthly, yearly, or every_<n>_minutes|hours|days|weeks|months|years
+    /// immediately, once, every_5_minutes, every_hour, daily, weekly, monthly, yearly, or every_<n>_minutes|hours|days|weeks|months|years
     #[arg(long, value_name = "KIND")]
     pub kind: Option<String>,
 }
