@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::time::Timestamp;
+
 /// Says why a text is not an id.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum IdError {
@@ -98,6 +100,8 @@ hex_id! {
     JobId,
     /// Names a run: one job on one device.
     RunId,
+    /// Names a schedule.
+    ScheduleId,
     /// Names one signed order.
     OrderId,
     /// Names a deployment: one set of roots.
@@ -171,6 +175,23 @@ impl JobId {
     /// Shape: the first 16 bytes of `SHA-256("borealis job" ‖ command id)`.
     pub fn of_command(command: &CommandId) -> Self {
         Self(derived(&[b"borealis job", command.as_bytes()]))
+    }
+
+    /// Derives the job of a firing, so that an instant of a schedule makes one job whoever computes it.
+    ///
+    /// Shape: the first 16 bytes of `SHA-256("borealis firing" ‖ schedule id ‖ due in Unix milliseconds, 8 bytes big endian)`.
+    pub fn of_firing(schedule: &ScheduleId, due: Timestamp) -> Self {
+        let due = due.unix_ms().to_be_bytes();
+        Self(derived(&[b"borealis firing", schedule.as_bytes(), &due]))
+    }
+}
+
+impl ScheduleId {
+    /// Derives the schedule of a command, so that a command makes one schedule whoever computes it.
+    ///
+    /// Shape: the first 16 bytes of `SHA-256("borealis schedule" ‖ command id)`.
+    pub fn of_command(command: &CommandId) -> Self {
+        Self(derived(&[b"borealis schedule", command.as_bytes()]))
     }
 }
 

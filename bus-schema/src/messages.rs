@@ -12,6 +12,7 @@ pub mod events;
 pub mod inventory;
 pub mod library;
 pub mod scheduler;
+pub mod schedules;
 pub mod shared_events;
 pub mod signing;
 

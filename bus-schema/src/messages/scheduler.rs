@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::codes::Code;
-use crate::ids::{Guid, JobId, RoleName, RunId, SiteName, VerbName};
+use crate::ids::{Guid, JobId, RoleName, RunId, ScheduleId, SiteName, VerbName};
 use crate::operator::OperatorCall;
 use crate::order::{Context, Digest, Language};
 use crate::time::Timestamp;
@@ -264,6 +264,12 @@ pub struct JobView {
     /// Who approved it, where it took another operator's approval and has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_by: Option<String>,
+    /// The schedule that made it, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleId>,
+    /// When it was due by that schedule; none where an operator let it run at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
 }
 
 /// Is a run as operators see it.

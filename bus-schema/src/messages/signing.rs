@@ -9,6 +9,7 @@ use crate::ids::Guid;
 use crate::operator::OperatorCall;
 use crate::order::{Order, SignedOrder};
 use crate::subjects::Service;
+use crate::time::Timestamp;
 
 /// Asks for signatures over a batch of orders of one job.
 ///
@@ -26,6 +27,19 @@ pub struct SignOrders {
     /// Another operator's approval, where the job has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval: Option<Approval>,
+    /// How a schedule made the job; none for a job of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firing: Option<Firing>,
+}
+
+/// Says how a schedule made a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Firing {
+    /// It was due; the call is its author's request for the schedule.
+    Due(Timestamp),
+    /// An operator let it run now; the call is that operator's, and this is the author's request, whose digest it names.
+    Now(Box<OperatorCall>),
 }
 
 /// Is another operator's approval of a job, as signing verifies it for itself.

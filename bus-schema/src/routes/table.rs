@@ -581,6 +581,105 @@ pub const ROUTES: &[Route] = &[
         "Shows when a schedule would fire",
     ),
     route(
+        "POST",
+        "/api/v1/schedules",
+        Scheduler,
+        "schedules-create",
+        right(R::JobsRun),
+        Site,
+        "Makes a schedule, which runs something on devices again and again",
+    )
+    .for_devices(),
+    route(
+        "GET",
+        "/api/v1/schedules",
+        Scheduler,
+        "schedules-list",
+        right(R::JobsRead),
+        Site,
+        "Lists schedules",
+    ),
+    route(
+        "GET",
+        "/api/v1/schedules/{id}",
+        Scheduler,
+        "schedules-show",
+        right(R::JobsRead),
+        Site,
+        "Shows a schedule",
+    )
+    .for_devices(),
+    route(
+        "GET",
+        "/api/v1/schedules/{id}/request",
+        Scheduler,
+        "schedules-request",
+        right(R::JobsRun),
+        Site,
+        "Shows what a schedule asks for, as its author signed it, to whoever may let it run now",
+    )
+    .for_devices(),
+    route(
+        "GET",
+        "/api/v1/schedules/{id}/history",
+        Scheduler,
+        "schedules-history",
+        right(R::JobsRead),
+        Site,
+        "Lists what became of a schedule's firings, the newest first",
+    )
+    .for_devices(),
+    route(
+        "POST",
+        "/api/v1/schedules/{id}/run",
+        Scheduler,
+        "schedules-run",
+        right(R::JobsRun),
+        Site,
+        "Lets a schedule run now, in the name of whoever asks",
+    )
+    .for_devices(),
+    route(
+        "POST",
+        "/api/v1/schedules/{id}/pause",
+        Scheduler,
+        "schedules-pause",
+        right(R::JobsCancel),
+        Site,
+        "Pauses a schedule",
+    )
+    .for_devices(),
+    route(
+        "POST",
+        "/api/v1/schedules/{id}/resume",
+        Scheduler,
+        "schedules-resume",
+        right(R::JobsRun),
+        Site,
+        "Lets a paused or stopped schedule go on",
+    )
+    .for_devices(),
+    route(
+        "POST",
+        "/api/v1/schedules/{id}/skip",
+        Scheduler,
+        "schedules-skip",
+        right(R::JobsCancel),
+        Site,
+        "Leaves out a schedule's next firing",
+    )
+    .for_devices(),
+    route(
+        "POST",
+        "/api/v1/schedules/{id}/archive",
+        Scheduler,
+        "schedules-archive",
+        right(R::JobsCancel),
+        Site,
+        "Ends a schedule for good; its history stays",
+    )
+    .for_devices(),
+    route(
         "GET",
         "/api/v1/runs/{id}",
         Scheduler,

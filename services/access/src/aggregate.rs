@@ -35,7 +35,7 @@ mod tests;
 pub use checks::{MAX_PAIRS, MAX_TEXT_CHARS};
 pub use event::Event;
 pub use factors::{FactorCommand, FactorUse, Factors, OFFER_LIFE_MS, Proved};
-pub use grants::{GRANT_LIFE_MS, GrantFacts};
+pub use grants::{GRANT_LIFE_MS, GrantFacts, SCHEDULE_GRANT_LIFE_MS};
 pub use operator::{Operator, Standing, Username};
 pub use passkeys::{MAX_PASSKEY_NAME_CHARS, MAX_PASSKEYS, Passkey, PasskeyCommand};
 pub use people::{LINK_LIFE_MS, Link, LinkFor, Status, UserCommand};
@@ -141,6 +141,8 @@ pub enum Command {
         call_digest: Digest,
         /// When the grant is to end.
         expires_at: Timestamp,
+        /// How long it lives at most, in milliseconds.
+        life_ms: i64,
         /// Who asks, by the biscuit.
         asker: Asker,
     },
@@ -189,8 +191,17 @@ pub fn decide(state: &State, command: Command, facts: &Facts) -> Result<Vec<Even
             command,
             call_digest,
             expires_at,
+            life_ms,
             asker,
-        } => grants::mint(state, session, command, call_digest, expires_at, asker, facts),
+        } => grants::mint(
+            state,
+            session,
+            command,
+            call_digest,
+            (expires_at, life_ms),
+            asker,
+            facts,
+        ),
     }
 }
 

@@ -40,6 +40,14 @@ pub struct Policy {
     pub expires_ms: Option<i64>,
 }
 
+impl Policy {
+    /// Returns the last instant that is late at one that claims to be now.
+    const fn on_time(self, now: Timestamp) -> Timestamp {
+        let grace_ms = if self.grace_ms > 0 { self.grace_ms } else { 0 };
+        now.plus_ms(-grace_ms).plus_ms(-1)
+    }
+}
+
 /// A stretch of instants: those after one, up to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -128,7 +136,7 @@ impl Ledger {
 
     /// Decides what is due at an instant that claims to be now.
     pub fn decide(&self, schedule: &Schedule, policy: Policy, now: Timestamp) -> Decision {
-        let on_time = now.plus_ms(-policy.grace_ms.max(0)).plus_ms(-1);
+        let on_time = policy.on_time(now);
         let mut ledger = self.clone();
         ledger.reopen(on_time);
         let spans = ledger.take(now);
@@ -169,6 +177,48 @@ impl Ledger {
         let surplus = ledger.let_go.len().saturating_sub(SPANS);
         ledger.let_go.drain(..surplus);
         Decision { run, let_go, ledger }
+    }
+
+    /// Repeats what a decision at an instant made of it, by what was written down of the decision.
+    #[must_use]
+    pub fn replay(
+        &self,
+        policy: Policy,
+        now: Timestamp,
+        let_go: impl IntoIterator<Item = Span>,
+        open: Vec<Span>,
+    ) -> Self {
+        let mut ledger = self.clone();
+        let on_time = policy.on_time(now);
+        ledger.let_go.retain(|span| span.until <= on_time);
+        ledger.open = open;
+        ledger.through = ledger.through.max(now);
+        ledger.note(let_go);
+        ledger
+    }
+
+    /// Lets all that is open up to an instant pass undecided; returns what that was.
+    pub fn pass(&self, policy: Policy, now: Timestamp) -> (Self, Vec<Span>) {
+        let mut ledger = self.clone();
+        let on_time = policy.on_time(now);
+        ledger.reopen(on_time);
+        let passed = ledger.take(now);
+        // What is not late yet would be judged anew.
+        let (late, _) = divide(&passed, on_time);
+        ledger.note(late);
+        (ledger, passed)
+    }
+
+    fn note(&mut self, let_go: impl IntoIterator<Item = Span>) {
+        self.let_go.extend(let_go);
+        let surplus = self.let_go.len().saturating_sub(SPANS);
+        self.let_go.drain(..surplus);
+    }
+
+    /// Tells whether something was let go that is not late at an instant: the clock was ahead.
+    pub fn was_ahead(&self, policy: Policy, now: Timestamp) -> bool {
+        let on_time = policy.on_time(now);
+        self.let_go.iter().any(|span| span.until > on_time)
     }
 
     /// Returns the next instant at which something is due, so that nobody needs to ask before.

@@ -10,16 +10,18 @@
 //! minutes or hours from its start counts real ones. `docs/cron.md` has the rule with examples, and `tests/oracle` compares
 //! it with a program that shares no code with this one, in every zone.
 //!
-//! [`ledger`] decides what is due when a service was away or a clock jumped: no firing twice, none forgotten.
+//! [`plan`] reads an author's request; [`ledger`] decides what is due when a service was away or a clock jumped: no firing twice, none forgotten.
 
 mod civil;
 pub mod cron;
 pub mod ledger;
 mod pattern;
+pub mod plan;
 pub mod schedule;
 mod walk;
 pub mod zone;
 
 pub use cron::{Cron, CronError};
+pub use plan::{Plan, PlanError};
 pub use schedule::{Firing, Kind, Note, Schedule, ScheduleError};
 pub use zone::Zone;

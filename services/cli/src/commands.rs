@@ -24,7 +24,6 @@ pub(crate) mod schedules;
 pub(crate) mod token;
 
 use factor::RecoveryCodesCommand;
-use schedules::SchedulesCommand;
 use token::TokenCommand;
 
 /// Does what the command line says and returns the exit code.
@@ -66,7 +65,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<u8, CliError> {
                 Command::Run(args) => return run::run(&api, printer, args).await,
                 Command::Audit(command) => return audit::run(&api, printer, command).await,
                 Command::Jobs(command) => return jobs::run(&api, printer, command).await,
-                Command::Schedules(SchedulesCommand::Preview(args)) => schedules::preview(&api, printer, &args).await?,
+                Command::Schedules(command) => return schedules::run(&api, printer, command).await,
                 Command::Setup { .. }
                 | Command::Login { .. }
                 | Command::StepUp { .. }

@@ -149,7 +149,7 @@ fn needed(service: Service, aggregate: &str) -> Option<Right> {
         (Service::Inventory, "device") | (Service::Enrollment, "device") => Some(Right::DevicesRead),
         (Service::Enrollment, "approval") => Some(Right::ApprovalsRead),
         (Service::Enrollment, "code") => Some(Right::CodesRead),
-        (Service::Scheduler, "job" | "run") => Some(Right::JobsRead),
+        (Service::Scheduler, "job" | "run" | "schedule") => Some(Right::JobsRead),
         _ => None,
     }
 }

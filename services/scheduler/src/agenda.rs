@@ -34,6 +34,13 @@ impl<K: Copy + Ord + Hash> Agenda<K> {
         }
     }
 
+    /// Strikes a key's appointment out.
+    pub fn remove(&mut self, key: &K) {
+        if let Some(at) = self.at.remove(key) {
+            self.due.remove(&(at, *key));
+        }
+    }
+
     /// Takes out every key that is due, soonest first, at most `limit`.
     pub fn take_due(&mut self, now_ms: i64, limit: usize) -> Vec<K> {
         let mut taken = Vec::new();

@@ -245,6 +245,11 @@ impl Job {
         self.counts().keys().all(|state| state.is_final())
     }
 
+    /// Tells whether every run is over, as far as either the counts or the log's reader know.
+    pub fn is_over(&self) -> bool {
+        self.is_done() || self.feed.lock().ended >= self.created.runs_total
+    }
+
     /// Returns its devices.
     pub fn devices(&self) -> BTreeSet<Guid> {
         self.targets.iter().map(|target| target.guid).collect()
@@ -272,6 +277,7 @@ impl Job {
             created_at,
             expires_at,
             runs_total,
+            firing,
             ..
         } = &self.created;
         let state = match () {
@@ -295,6 +301,8 @@ impl Job {
             state: state.to_owned(),
             cancelled: self.cancelled.load(Ordering::Relaxed),
             approved_by: self.approved.get().map(|approved| approved.by.clone()),
+            schedule: firing.map(|firing| firing.schedule),
+            due: firing.and_then(|firing| firing.due),
         }
     }
 
@@ -448,6 +456,7 @@ mod tests {
             file: Digest::of(b"x"),
             runs_total: 0,
             needs_approval: false,
+            firing: None,
         };
         Arc::new(Job::new(created, Vec::new(), 1))
     }

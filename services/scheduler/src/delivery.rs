@@ -65,7 +65,8 @@ impl Paper {
         let env = self.request.env.iter();
         let env = env.map(|(name, value)| name.len() + value.len() + 2 * TEXT_BYTES);
         let words_bytes: usize = args.chain(env).sum();
-        let call_bytes = self.warrant.call.body.len() / orders.max(1);
+        let schedule_bytes = self.warrant.schedule.as_ref().map_or(0, |call| call.body.len());
+        let call_bytes = (self.warrant.call.body.len() + schedule_bytes) / orders.max(1);
         (SIGN_BYTES / (script_bytes + words_bytes + call_bytes + ORDER_BYTES)).clamp(1, SIGNED_AT_ONCE)
     }
 }
@@ -252,7 +253,7 @@ impl Scheduler {
 
     async fn paper(&self, job: &Job) -> Result<Paper, WireError> {
         let warrant = self.warrant(&job.created.file).await?;
-        let request = orders::request_of(&warrant.call)?;
+        let request = orders::request_of(&warrant, job.created.firing.as_ref())?;
         let begins = orders::body_of(&request, job.created.what.script_digest);
         let approval = match job.approved.get() {
             None => None,
@@ -286,6 +287,7 @@ impl Scheduler {
             call: paper.warrant.call.clone(),
             orders: wanted.iter().map(build).collect(),
             approval: paper.approval.clone(),
+            firing: orders::firing_of(&paper.warrant, job.created.firing.as_ref()),
         };
         let options = RequestOptions {
             timeout: Some(SIGN_TIMEOUT),

@@ -5,7 +5,7 @@
 
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::filter::{Filter, FilterError};
-use borealis_bus_schema::ids::{GrantId, JobId, OperatorId, RoleName, VerbName};
+use borealis_bus_schema::ids::{GrantId, JobId, OperatorId, RoleName, ScheduleId, VerbName};
 use borealis_bus_schema::messages::scheduler::{CreateJob, MAX_EXPIRES_IN_MS, MAX_SCRIPT_BYTES, Targets};
 use borealis_bus_schema::order::{Context, Digest, Language};
 use borealis_bus_schema::time::Timestamp;
@@ -51,6 +51,19 @@ pub struct Created {
     pub runs_total: u64,
     /// Whether it is on more devices than its author's limit, so that nothing happens before another operator approves it.
     pub needs_approval: bool,
+    /// The schedule that made it, where one did.
+    pub firing: Option<Fired>,
+}
+
+/// Says which schedule made a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fired {
+    /// The schedule.
+    pub schedule: ScheduleId,
+    /// When it was due; none where an operator let it run at once.
+    pub due: Option<Timestamp>,
+    /// The file that lists the devices.
+    pub targets: Digest,
 }
 
 /// Is another operator's approval of a job.
@@ -507,6 +520,7 @@ mod tests {
             file: Digest::of(b"x"),
             runs_total: 3,
             needs_approval: true,
+            firing: None,
         };
         let approved = |approver: u8, at| Approved {
             approver: OperatorId::from_bytes([approver; 16]),

@@ -16,6 +16,7 @@
 
 pub mod job;
 pub mod run;
+pub mod schedule;
 pub mod stored;
 
 pub mod agenda;
@@ -27,6 +28,7 @@ pub mod files;
 pub mod fold;
 pub mod orders;
 pub mod output;
+pub mod schedules;
 pub mod steps;
 pub mod targets;
 
@@ -50,6 +52,7 @@ use crate::devices::{Changed, Devices};
 use crate::files::Files;
 use crate::output::OutputFiles;
 use crate::scheduler::Scheduler;
+use crate::schedules::Schedules;
 
 /// Runs the service's process until it is told to stop.
 ///
@@ -77,6 +80,8 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         agenda: parking_lot::Mutex::new(Agenda::new()),
         entering: tokio::sync::Mutex::new(()),
         wake: tokio::sync::Notify::new(),
+        schedules: Schedules::default(),
+        authoriser: Arc::clone(&deps.authoriser),
         shutdown: deps.base.shutdown.clone(),
     });
     let position = scheduler.rebuild().await.map_err(RunError::service)?;
@@ -92,9 +97,10 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
     scheduler.enrollment.get_or_init(|| enrollment.clone());
     let reading = tokio::spawn(Arc::clone(&scheduler).read_log(position));
     let delivering = tokio::spawn(Arc::clone(&scheduler).deliver());
+    let firing = tokio::spawn(Arc::clone(&scheduler).fire());
     // Before it knows the devices it would call them unknown.
     let builder = register(builder, &scheduler).ready_when(enrollment);
-    Ok(builder.at_end(reading).at_end(delivering).into())
+    Ok(builder.at_end(reading).at_end(delivering).at_end(firing).into())
 }
 
 /// Takes in what enrollment says of devices, and brings forward what waits for those that came.
@@ -135,6 +141,16 @@ fn register(builder: ServiceBuilder, me: &Arc<Scheduler>) -> ServiceBuilder {
         .operator("runs-show", on!(me, runs_show))
         .operator("runs-output", on!(me, runs_output))
         .operator("schedules-preview", on!(me, schedules_preview))
+        .operator("schedules-create", on!(me, schedules_create))
+        .operator("schedules-list", on!(me, schedules_list))
+        .operator("schedules-show", on!(me, schedules_show))
+        .operator("schedules-request", on!(me, schedules_request))
+        .operator("schedules-history", on!(me, schedules_history))
+        .operator("schedules-run", on!(me, schedules_run))
+        .operator("schedules-pause", on!(me, schedules_pause))
+        .operator("schedules-resume", on!(me, schedules_resume))
+        .operator("schedules-skip", on!(me, schedules_skip))
+        .operator("schedules-archive", on!(me, schedules_archive))
         .tell("*", "result", on!(me, tell_result))
         .tell("*", "output", on!(me, tell_output))
         .tell("*", "state", on!(me, tell_state))

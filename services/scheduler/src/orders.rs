@@ -3,10 +3,14 @@
 use borealis_bus_schema::codec::{self, CodecError};
 use borealis_bus_schema::ids::{Guid, OrderId, RunId, VerbName};
 use borealis_bus_schema::messages::scheduler::{CreateJob, MAX_EXPIRES_IN_MS, OUTPUT_LIMIT_BYTES};
+use borealis_bus_schema::messages::schedules::CreateSchedule;
+use borealis_bus_schema::messages::signing::Firing;
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::order::{Digest, Language, MAX_VALIDITY_MS, Order, OrderBody, ScriptBody};
 use borealis_bus_schema::time::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::job::Fired;
 
 /// Is what a job needs again and again to ask for signatures; a file named by its digest.
 #[derive(Clone, Serialize, Deserialize)]
@@ -17,6 +21,9 @@ pub struct Warrant {
     pub grant: String,
     /// The file that lists the devices.
     pub targets: Digest,
+    /// The request for the schedule that the call lets run now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<OperatorCall>,
 }
 
 /// Is what another operator's approval is shown by; a file named by its digest.
@@ -28,11 +35,30 @@ pub struct SecondWarrant {
     pub grant: String,
 }
 
-/// Reads a job's request.
+/// Reads a job's request; of one that a schedule made, the schedule's.
 ///
 /// Errors: the codec's.
-pub fn request_of(call: &OperatorCall) -> Result<CreateJob, CodecError> {
+pub fn request_of(warrant: &Warrant, firing: Option<&Fired>) -> Result<CreateJob, CodecError> {
+    if firing.is_none() {
+        return codec::decode_json(&warrant.call.body, codec::MAX_JSON_BYTES);
+    }
+    let call = warrant.schedule.as_ref().unwrap_or(&warrant.call);
+    schedule_of(call).map(|asked| asked.job)
+}
+
+/// Reads a request for a schedule.
+///
+/// Errors: the codec's.
+pub fn schedule_of(call: &OperatorCall) -> Result<CreateSchedule, CodecError> {
     codec::decode_json(&call.body, codec::MAX_JSON_BYTES)
+}
+
+/// Says to the signer how a schedule made a job; none for a job of its own.
+pub fn firing_of(warrant: &Warrant, firing: Option<&Fired>) -> Option<Firing> {
+    match firing?.due {
+        Some(due) => Some(Firing::Due(due)),
+        None => warrant.schedule.clone().map(|call| Firing::Now(Box::new(call))),
+    }
 }
 
 /// Tells an order to begin from one to end.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use borealis_bus_schema::ids::{JobId, RunId, VerbName};
+use borealis_bus_schema::ids::{JobId, RunId, ScheduleId, VerbName};
 use borealis_bus_schema::messages::scheduler::RunState;
 use borealis_event_store::{EventRecord, Follower};
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use tracing::error;
 use crate::book::Job;
 use crate::run;
 use crate::scheduler::{Scheduler, decode, feed};
+use crate::schedules::firing::schedule_of_stream;
 use crate::stored::Stored;
 
 /// Is how many events are read, and told, at once.
@@ -48,8 +49,16 @@ impl Scheduler {
         loop {
             match follower.next(PAGE).await {
                 Ok(records) => {
-                    for (job, news) in self.take_page(&records) {
+                    let (jobs, schedules) = self.take_page(&records);
+                    for (job, news) in jobs {
+                        if news.ended {
+                            self.schedule_goes_on(&job);
+                        }
                         self.tell(job, news).await;
+                    }
+                    for (schedule, is_new) in schedules {
+                        let past = if is_new { "created" } else { "changed" };
+                        self.publish("schedule", past, &json!({ "schedule": schedule })).await;
                     }
                 }
                 Err(failed) => {
@@ -63,9 +72,11 @@ impl Scheduler {
         }
     }
 
-    /// Fills the feeds of a page's jobs, wakes their followers, and gathers what live views are told.
-    fn take_page(&self, records: &[EventRecord]) -> BTreeMap<JobId, News> {
+    /// Fills the feeds of a page's jobs, wakes their followers, and gathers what live views are told: of jobs, and which
+    /// schedules changed, with whether they are new.
+    fn take_page(&self, records: &[EventRecord]) -> (BTreeMap<JobId, News>, BTreeMap<ScheduleId, bool>) {
         let mut all: BTreeMap<JobId, News> = BTreeMap::new();
+        let mut schedules = BTreeMap::new();
         let mut filled: BTreeMap<JobId, (Arc<Job>, u64)> = BTreeMap::new();
         for record in records {
             let Ok(Some(stored)) = decode(record) else { continue };
@@ -86,6 +97,11 @@ impl Scheduler {
                         crate::job::Event::Cancelled { .. } => news.cancelled = true,
                     }
                 }
+                Stored::Schedule(event) => {
+                    if let Some(id) = schedule_of_stream(record) {
+                        schedules.insert(id, matches!(event, crate::schedule::Event::Created(_)));
+                    }
+                }
                 Stored::Run(event) => {
                     let Some((job, index)) = self.run_of_stream(record) else {
                         continue;
@@ -103,7 +119,7 @@ impl Scheduler {
         for (job, position) in filled.into_values() {
             job.filled.send_replace(position);
         }
-        all
+        (all, schedules)
     }
 
     async fn tell(&self, job: JobId, news: News) {

@@ -3,8 +3,10 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
+use borealis_calendar::PlanError;
 use borealis_event_store::{EventLog, EventRecord, StoreError};
 use borealis_service_kit::audit::Recorder;
+use borealis_service_kit::auth::Authoriser;
 use borealis_service_kit::bus::Bus;
 use borealis_service_kit::clock::Clock;
 use borealis_service_kit::follow::Freshness;
@@ -21,6 +23,7 @@ use crate::job;
 use crate::orders::Warrant;
 use crate::output::OutputFiles;
 use crate::run;
+use crate::schedules::Schedules;
 use crate::steps;
 use crate::stored::{Stored, StoredError};
 use crate::targets::{self, TargetsError};
@@ -47,6 +50,15 @@ pub enum RebuildError {
         position: u64,
         /// Its name.
         digest: String,
+    },
+    /// A schedule cannot be read.
+    #[error("the schedule at position {position} cannot be read")]
+    Schedule {
+        /// Where.
+        position: u64,
+        /// Why.
+        #[source]
+        source: PlanError,
     },
     /// A list of targets cannot be read.
     #[error("a list of targets cannot be read")]
@@ -79,6 +91,10 @@ pub struct Scheduler {
     pub recorder: Arc<Recorder>,
     /// Wakes delivery.
     pub wake: Notify,
+    /// Every schedule.
+    pub schedules: Schedules,
+    /// Decides what a schedule's author may do now.
+    pub authoriser: Arc<Authoriser>,
     /// Ends everything.
     pub shutdown: Shutdown,
 }
@@ -106,10 +122,13 @@ impl Scheduler {
                 steps::resume(&job, &mut *slot.lock().await);
             }
         }
-        let mut agenda = self.agenda.lock();
-        for key in open {
-            agenda.set(key, now);
+        {
+            let mut agenda = self.agenda.lock();
+            for key in open {
+                agenda.set(key, now);
+            }
         }
+        self.appoint_schedules().await;
         Ok(after)
     }
 
@@ -132,6 +151,7 @@ impl Scheduler {
                     *job.version.lock().await = record.position;
                 }
             }
+            Stored::Schedule(event) => self.fold_schedule(record, event).await?,
             Stored::Run(event) => {
                 if let Some((job, index)) = self.run_of_stream(record)
                     && let Some(slot) = job.slot(index)
@@ -161,10 +181,8 @@ impl Scheduler {
             .read_now(&created.file)?
             .ok_or_else(|| missing(&created.file))?;
         let warrant: Warrant = borealis_bus_schema::codec::decode(&bytes).map_err(|_| missing(&created.file))?;
-        let list = self
-            .files
-            .read_now(&warrant.targets)?
-            .ok_or_else(|| missing(&warrant.targets))?;
+        let listed = created.firing.map_or(warrant.targets, |firing| firing.targets);
+        let list = self.files.read_now(&listed)?.ok_or_else(|| missing(&listed))?;
         Ok(targets::read(&list)?)
     }
 

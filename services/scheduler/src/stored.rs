@@ -3,7 +3,7 @@
 //! Shape: CBOR maps. Fields are added with a default; a change of meaning is a new kind with an upcast here.
 
 use borealis_bus_schema::codec::{self, CodecError};
-use borealis_bus_schema::ids::{GrantId, JobId, OperatorId, RoleName, VerbName};
+use borealis_bus_schema::ids::{GrantId, JobId, OperatorId, RoleName, ScheduleId, VerbName};
 use borealis_bus_schema::messages::scheduler::OutputStream;
 use borealis_bus_schema::order::{Context, Digest, Language};
 use borealis_bus_schema::time::Timestamp;
@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use crate::job;
 use crate::run::{self, End};
+use crate::{schedule, schedules};
 
 /// Says that a stored event cannot be read by this program.
 #[derive(Debug, Error)]
@@ -41,6 +42,8 @@ pub enum Stored {
     Job(job::Event),
     /// Of a run.
     Run(run::Event),
+    /// Of a schedule.
+    Schedule(schedule::Event),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -62,6 +65,16 @@ struct JobCreatedV1 {
     runs_total: u64,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     needs_approval: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    firing: Option<FiredV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FiredV1 {
+    schedule: ScheduleId,
+    due: Option<Timestamp>,
+    /// Names the file that lists the devices.
+    targets: Digest,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -111,6 +124,7 @@ impl Stored {
                     file,
                     runs_total,
                     needs_approval,
+                    firing,
                 } = created.as_ref();
                 let body = JobCreatedV1 {
                     job: *job,
@@ -128,6 +142,11 @@ impl Stored {
                     file: *file,
                     runs_total: *runs_total,
                     needs_approval: *needs_approval,
+                    firing: firing.map(|firing| FiredV1 {
+                        schedule: firing.schedule,
+                        due: firing.due,
+                        targets: firing.targets,
+                    }),
                 };
                 ("JobCreated", codec::encode(&body)?)
             }
@@ -171,6 +190,7 @@ impl Stored {
             }
             Stored::Run(run::Event::Ended(end)) => ("RunEnded", codec::encode(end)?),
             Stored::Run(run::Event::EndedAfterAll(end)) => ("RunEndedAfterAll", codec::encode(end)?),
+            Stored::Schedule(event) => schedules::stored::encode(event)?,
         };
         Ok(NewEvent {
             kind: kind.to_owned(),
@@ -207,6 +227,11 @@ impl Stored {
                     file: v1.file,
                     runs_total: v1.runs_total,
                     needs_approval: v1.needs_approval,
+                    firing: v1.firing.map(|firing| job::Fired {
+                        schedule: firing.schedule,
+                        due: firing.due,
+                        targets: firing.targets,
+                    }),
                 })))
             }
             "JobApproved" => {
@@ -243,7 +268,10 @@ impl Stored {
             }
             "RunEnded" => Stored::Run(run::Event::Ended(codec::decode::<End>(body).map_err(bad)?)),
             "RunEndedAfterAll" => Stored::Run(run::Event::EndedAfterAll(codec::decode::<End>(body).map_err(bad)?)),
-            other => return Err(StoredError::UnknownKind { kind: other.to_owned() }),
+            other => match schedules::stored::decode(other, body).map_err(bad)? {
+                Some(event) => Stored::Schedule(event),
+                None => return Err(StoredError::UnknownKind { kind: other.to_owned() }),
+            },
         })
     }
 }
@@ -280,6 +308,7 @@ mod tests {
             file: Digest([5; 32]),
             runs_total: 2,
             needs_approval: false,
+            firing: None,
         };
         let approved = job::Approved {
             approver: OperatorId::from_bytes([6; 16]),
@@ -306,7 +335,7 @@ mod tests {
             inline,
         };
         let by = "ada".to_owned();
-        vec![
+        let mut events = vec![
             Stored::Job(job::Event::Created(Box::new(created))),
             Stored::Job(job::Event::Approved(approved)),
             Stored::Job(job::Event::Cancelled { by, at: at() }),
@@ -316,7 +345,9 @@ mod tests {
             Stored::Run(output(Some(vec![0, 255, 10]))),
             Stored::Run(run::Event::Ended(end.clone())),
             Stored::Run(run::Event::EndedAfterAll(end)),
-        ]
+        ];
+        events.extend(schedules::stored::one_of_each().into_iter().map(Stored::Schedule));
+        events
     }
 
     #[test]
@@ -344,6 +375,11 @@ mod tests {
         };
         let waits = job::Created {
             needs_approval: true,
+            firing: Some(job::Fired {
+                schedule: ScheduleId::from_bytes([9; 16]),
+                due: Some(at()),
+                targets: Digest([8; 32]),
+            }),
             ..*created
         };
         let event = Stored::Job(job::Event::Created(Box::new(waits)));

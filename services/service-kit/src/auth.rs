@@ -230,6 +230,23 @@ impl Authoriser {
         self.decide_by(biscuit, question, Standing::Now)
     }
 
+    /// Decides again for whoever was [recognised](Self::recognise) before: by the time, and by what was revoked since.
+    ///
+    /// Errors: `token_expired`, `token_revoked`, `right_missing`, `no_longer_permitted`, `stale`.
+    pub fn still(&self, caller: &Caller, need: Need) -> Result<Caller, WireError> {
+        if self.clock.now() >= caller.expires_at {
+            return Err(WireError::new(Code::TokenExpired, "the token's time is over"));
+        }
+        let question = Question {
+            need,
+            resource: None,
+            via: &[],
+        };
+        let caller = self.in_force(caller.clone(), caller.epoch)?.facing(need);
+        still_permitted(&caller, question)?;
+        Ok(caller)
+    }
+
     fn decide_by(&self, biscuit: Option<&str>, question: Question<'_>, by: Standing) -> Result<Caller, WireError> {
         let text = biscuit.ok_or_else(|| WireError::new(Code::TokenMissing, "no token came with the request"))?;
         if text.len() > MAX_TOKEN_BYTES {

@@ -8,13 +8,18 @@ use std::collections::BTreeSet;
 
 use borealis_bus_schema::codec::{self, CodecError};
 use borealis_bus_schema::forms::{PublicKey, VerifyError};
-use borealis_bus_schema::ids::{CommandId, GrantId, Guid, JobId, OperatorId, RoleName, RunId, SiteName, VerbName};
+use borealis_bus_schema::ids::{
+    CommandId, GrantId, Guid, JobId, OperatorId, RoleName, RunId, ScheduleId, SiteName, VerbName,
+};
 use borealis_bus_schema::messages::scheduler::{self, CreateJob, MAX_EXPIRES_IN_MS, OUTPUT_LIMIT_BYTES};
-use borealis_bus_schema::operator::OperatorCall;
+use borealis_bus_schema::messages::schedules::{CreateSchedule, RunSchedule};
+use borealis_bus_schema::messages::signing::Firing;
+use borealis_bus_schema::operator::{OperatorCall, Proof};
 use borealis_bus_schema::order::{CLOCK_SKEW_MS, Context, Digest, MAX_VALIDITY_MS, Order, OrderBody, ScriptBody};
 use borealis_bus_schema::routes;
 use borealis_bus_schema::subjects::Service;
 use borealis_bus_schema::time::Timestamp;
+use borealis_calendar::Plan;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -62,6 +67,12 @@ pub enum Refusal {
         role: RoleName,
         /// The verb.
         verb: VerbName,
+    },
+    /// The job is none that the schedule makes.
+    #[error("the firing {why}")]
+    Firing {
+        /// What is wrong with it.
+        why: &'static str,
     },
     /// A batch is empty or too large.
     #[error("a batch has 1 to {max} orders, this one has {size}", max = borealis_bus_schema::merkle::MAX_LEAVES)]
@@ -136,6 +147,8 @@ pub struct Coverage {
     verb: VerbName,
     context: Context,
     body: OrderBody,
+    /// Before which nothing begins: when a schedule's firing is due.
+    due: Option<Timestamp>,
     run_ends_at: Timestamp,
     grant_ends_at: Timestamp,
 }
@@ -172,33 +185,75 @@ impl Coverage {
     ///
     /// Errors: the first rule of [`Refusal`] that it breaks.
     pub fn read(call: &OperatorCall, granted: &Granted) -> Result<Self, Refusal> {
-        let proof = call.proof.as_ref().ok_or(Refusal::CallUnsigned)?;
-        call.verify(proof, &granted.session_key)
-            .map_err(Refusal::CallSignature)?;
-        let call_digest = call.digest();
-        if call.granted_digest(&proof.command) != granted.granted_digest {
-            return Err(Refusal::OtherCall);
-        }
-        let route = routes::of_verb(Service::Scheduler, "jobs-create");
-        if route
-            .and_then(|route| route.matches(&call.method, &call.path))
-            .is_none()
-        {
+        let proof = verified(call, granted)?;
+        if route_of(call, "jobs-create").is_none() {
             return Err(Refusal::NotAJob);
         }
         let asked: CreateJob = codec::decode_json(&call.body, codec::MAX_JSON_BYTES)?;
-        let waits_ms = i64::try_from(asked.expires_in_ms.min(MAX_EXPIRES_IN_MS)).unwrap_or(0);
+        // The scheduler counts from when it took the request, which is within the signature's freshness.
+        let ends = proof.issued_at.plus_ms(waits_ms(&asked)).plus_ms(CLOCK_SKEW_MS);
+        Self::of(call, granted, asked, JobId::of_command(&proof.command), ends)
+    }
+
+    /// Reads a request under which a schedule made the job.
+    ///
+    /// A schedule's times are computed here again, so that whoever has its request makes one job at each of them and none
+    /// besides. What an operator lets run now is the schedule's request with its digest in that operator's own.
+    ///
+    /// Errors: the first rule of [`Refusal`] that it breaks.
+    pub fn read_firing(call: &OperatorCall, granted: &Granted, firing: &Firing) -> Result<Self, Refusal> {
+        let proof = verified(call, granted)?;
+        let not = |why| Refusal::Firing { why };
+        match firing {
+            Firing::Due(due) => {
+                let asked = schedule_of(call)?;
+                let id = ScheduleId::of_command(&proof.command);
+                let plan = Plan::read(&asked, &id, proof.issued_at).map_err(|_| not("is of no schedule"))?;
+                if !plan.is_due(*due) {
+                    return Err(not("is of no time at which the schedule is due"));
+                }
+                let ends = plan.latest(*due).map_or(granted.expires_at, |latest| {
+                    latest.plus_ms(waits_ms(&asked.job)).plus_ms(CLOCK_SKEW_MS)
+                });
+                let covered = Self::of(call, granted, asked.job, JobId::of_firing(&id, *due), ends)?;
+                let due = due.plus_ms(plan.delay_ms);
+                Ok(Self {
+                    due: Some(due),
+                    ..covered
+                })
+            }
+            Firing::Now(schedule) => {
+                route_of(call, "schedules-run").ok_or(Refusal::NotAJob)?;
+                let wants: RunSchedule = codec::decode_json(&call.body, codec::MAX_JSON_BYTES)?;
+                if wants.request != Digest(schedule.digest()) {
+                    return Err(not("is of another schedule than the operator let run"));
+                }
+                let asked = schedule_of(schedule)?;
+                let ends = proof.issued_at.plus_ms(waits_ms(&asked.job)).plus_ms(CLOCK_SKEW_MS);
+                Self::of(call, granted, asked.job, JobId::of_command(&proof.command), ends)
+            }
+        }
+    }
+
+    fn of(
+        call: &OperatorCall,
+        granted: &Granted,
+        asked: CreateJob,
+        job: JobId,
+        run_ends_at: Timestamp,
+    ) -> Result<Self, Refusal> {
+        let command = call.proof.as_ref().ok_or(Refusal::CallUnsigned)?.command;
         Ok(Self {
-            command: proof.command,
-            job: JobId::of_command(&proof.command),
-            call: Digest(call_digest),
+            command,
+            job,
+            call: Digest(call.digest()),
             body: body_of(&asked)?,
             targets: Targets::of(asked.targets),
             role: asked.role,
             verb: asked.verb,
             context: asked.context,
-            // The scheduler counts from when it took the request, which is within the signature's freshness.
-            run_ends_at: proof.issued_at.plus_ms(waits_ms).plus_ms(CLOCK_SKEW_MS),
+            due: None,
+            run_ends_at,
             grant_ends_at: granted.expires_at,
         })
     }
@@ -270,7 +325,10 @@ impl Coverage {
 
     fn check_times(&self, order: &Order, now: Timestamp) -> Result<(), Refusal> {
         let guid = order.guid;
-        let why = if order.issued_at.since_ms(now).saturating_abs() > CLOCK_SKEW_MS {
+        let begins = !matches!(order.body, OrderBody::Cancel { .. });
+        let why = if begins && self.due.is_some_and(|due| due.since_ms(now) > CLOCK_SKEW_MS) {
+            Some("is not due yet")
+        } else if order.issued_at.since_ms(now).saturating_abs() > CLOCK_SKEW_MS {
             Some("was not issued now")
         } else if order.expires_at <= now {
             Some("is over already")
@@ -286,12 +344,38 @@ impl Coverage {
             return Err(Refusal::Outlives { guid, what: "grant" });
         }
         // A run that began in time may go on for long, and may be ended as long as the grant holds.
-        let begins = !matches!(order.body, OrderBody::Cancel { .. });
         if begins && order.expires_at > self.run_ends_at {
             return Err(Refusal::Outlives { guid, what: "run" });
         }
         Ok(())
     }
+}
+
+/// Verifies that the granted key signed a request, and that the grant was given for it.
+fn verified<'c>(call: &'c OperatorCall, granted: &Granted) -> Result<&'c Proof, Refusal> {
+    let proof = call.proof.as_ref().ok_or(Refusal::CallUnsigned)?;
+    call.verify(proof, &granted.session_key)
+        .map_err(Refusal::CallSignature)?;
+    if call.granted_digest(&proof.command) != granted.granted_digest {
+        return Err(Refusal::OtherCall);
+    }
+    Ok(proof)
+}
+
+/// Finds out whether a request is for a verb, and the parameter of its path.
+fn route_of<'c>(call: &'c OperatorCall, verb: &str) -> Option<Option<&'c str>> {
+    routes::of_verb(Service::Scheduler, verb)?.matches(&call.method, &call.path)
+}
+
+/// Reads a request for a schedule.
+fn schedule_of(call: &OperatorCall) -> Result<CreateSchedule, Refusal> {
+    route_of(call, "schedules-create").ok_or(Refusal::NotAJob)?;
+    Ok(codec::decode_json(&call.body, codec::MAX_JSON_BYTES)?)
+}
+
+/// Returns how long a run may wait for its device, in milliseconds.
+fn waits_ms(asked: &CreateJob) -> i64 {
+    i64::try_from(asked.expires_in_ms.min(MAX_EXPIRES_IN_MS)).unwrap_or(0)
 }
 
 /// Builds what the request tells devices to do.

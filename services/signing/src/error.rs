@@ -106,6 +106,7 @@ fn code_of(error: &SigningError) -> Code {
             Refusal::BatchSize { .. } | Refusal::Times { .. } => Code::InvalidField,
             Refusal::OtherCall
             | Refusal::NotAJob
+            | Refusal::Firing { .. }
             | Refusal::UnknownAct { .. }
             | Refusal::Differs { .. }
             | Refusal::NotApproved { .. }

@@ -15,6 +15,10 @@ use super::{Asker, Event, Facts, Rejection, State};
 /// Is how long a grant lives at most, in milliseconds: as long as a run may wait.
 pub const GRANT_LIFE_MS: i64 = MAX_EXPIRES_IN_MS.cast_signed();
 
+/// Is how long the grant of a schedule lives at most, in milliseconds: ten years. It ends with the schedule, and with its
+/// author's right.
+pub const SCHEDULE_GRANT_LIFE_MS: i64 = 3_652 * 24 * 3_600_000;
+
 /// Is a grant as it was minted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantFacts {
@@ -50,7 +54,7 @@ pub(super) fn mint(
     session: SessionId,
     command: CommandId,
     call_digest: Digest,
-    expires_at: Timestamp,
+    (expires_at, life_ms): (Timestamp, i64),
     asker: Asker,
     facts: &Facts,
 ) -> Result<Vec<Event>, Rejection> {
@@ -76,7 +80,7 @@ pub(super) fn mint(
         command,
         call_digest,
         reach,
-        expires_at: expires_at.min(at.plus_ms(GRANT_LIFE_MS)),
+        expires_at: expires_at.min(at.plus_ms(life_ms)),
         epoch: author.epoch,
         devices: asker.devices,
         by_token: asker.token_ends_at.is_some(),

@@ -64,6 +64,7 @@ fn mint(expires_at: Timestamp) -> Command {
         command: CommandId::from_bytes([3; 16]),
         call_digest: Digest::of(b"call"),
         expires_at,
+        life_ms: GRANT_LIFE_MS,
         asker: Asker {
             operator: OperatorId::from_bytes([1; 16]),
             key: key(),

@@ -20,13 +20,13 @@ use borealis_service_kit::auth::{Authoriser, Caller, Question};
 use borealis_service_kit::operator::proved_lately;
 use borealis_service_kit::service::InternalCtx;
 
-use crate::aggregate::{Asker, Command, Event, GrantFacts};
+use crate::aggregate::{Asker, Command, Event, GRANT_LIFE_MS, GrantFacts, SCHEDULE_GRANT_LIFE_MS};
 use crate::error::AccessError;
 use crate::service::{Access, CommandKey};
 
 /// Mints the grant.
 ///
-/// Errors: `signature_missing`, `wrong_action` for another request than one that makes a job or approves one, those of the
+/// Errors: `signature_missing`, `wrong_action` for another request than one that makes a job or a schedule or approves a job, those of the
 /// authoriser for the biscuit, `session_required` and `step_up_required` for an approval, `signature_invalid`,
 /// `signature_expired`, `right_missing`, `id_reused`.
 pub async fn handle(
@@ -67,6 +67,11 @@ pub async fn handle(
         command: proof.command,
         call_digest,
         expires_at: ask.expires_at,
+        life_ms: if acts == Acts::Schedules {
+            SCHEDULE_GRANT_LIFE_MS
+        } else {
+            GRANT_LIFE_MS
+        },
         asker,
     };
     let key = CommandKey {
@@ -103,6 +108,8 @@ fn caller(authoriser: &Authoriser, biscuit: Option<&str>, proof: &Proof) -> Repl
 enum Acts {
     /// It makes a job.
     Creates,
+    /// It makes a schedule.
+    Schedules,
     /// It approves one.
     Approves,
 }
@@ -118,14 +125,16 @@ fn signed(call: &OperatorCall) -> Reply<(&Proof, Acts)> {
             "a grant is given for a request that the session key signed",
         )
     })?;
-    if fits("jobs-create") {
+    if fits("jobs-create") || fits("schedules-run") {
         Ok((proof, Acts::Creates))
+    } else if fits("schedules-create") {
+        Ok((proof, Acts::Schedules))
     } else if fits("jobs-approve") {
         Ok((proof, Acts::Approves))
     } else {
         Err(WireError::new(
             Code::WrongAction,
-            "a grant is given for a request that makes a job, or approves one",
+            "a grant is given for a request that makes a job or a schedule, or approves a job",
         ))
     }
 }

@@ -132,7 +132,12 @@ impl Follow {
         for due in &decision.run {
             *self.ran.entry(due.due).or_default() += 1;
         }
-        self.ledger = decision.ledger;
+        let spans = decision.let_go.iter().map(|let_go| let_go.span);
+        let replayed = self
+            .ledger
+            .replay(self.policy, now.plus_ms(skew), spans, decision.ledger.open.clone());
+        assert_eq!(replayed, decision.ledger);
+        self.ledger = replayed;
         if skew == 0 {
             self.on_time
                 .extend(self.schedule.between(now.plus_ms(-MINUTE), now.plus_ms(1)));

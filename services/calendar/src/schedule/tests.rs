@@ -330,10 +330,10 @@ fn the_years_1_and_9999_are_the_ends() {
 
 #[test]
 fn what_counts_minutes_ends_with_the_year_9999_too() {
-    let schedule = schedule("every_6_hours", "UTC", "9999-12-29T00:00:00Z");
+    let schedule = schedule("every_6_hours", "UTC", "9999-12-28T00:00:00Z");
     let all: Vec<_> = schedule.due_after(Timestamp::from_unix_ms(0)).collect();
     assert_eq!(all.len(), 5, "{all:?}");
-    assert_eq!(all.last().unwrap().to_string(), "9999-12-30T00:00:00.000Z");
+    assert_eq!(all.last().unwrap().to_string(), "9999-12-29T00:00:00.000Z");
     let ever = Timestamp::from_unix_ms(i64::MAX / 2);
     assert_eq!(schedule.count_between(Timestamp::from_unix_ms(0), ever), 5);
 }

@@ -58,26 +58,14 @@ pub struct RunArgs {
 
 /// Submits a job and, when it is to be followed, prints its output.
 pub async fn run(api: &Api, printer: &Printer, args: RunArgs) -> Result<u8, CliError> {
-    let (script, language) = script(&args)?;
     if args.follow {
         api.be_patient(api::FOLLOWING);
     }
-    let targets = args.targets.targets(api).await?;
     if args.dry_run {
+        let targets = args.targets.targets(api).await?;
         return dry_run::run(api, printer, &targets, args.context).await;
     }
-    let body = CreateJob {
-        targets,
-        role: RoleName::script(),
-        verb: VerbName::run(),
-        language: Some(language),
-        context: args.context,
-        script: Some(script),
-        args: Vec::new(),
-        env: BTreeMap::new(),
-        timeout_ms: args.timeout,
-        expires_in_ms: args.expires_in,
-    };
+    let body = body(api, &args).await?;
     let created: JobCreated = api.change("/api/v1/jobs", &body).await?;
     if created.awaiting_approval {
         printer.aside(&format!(
@@ -92,6 +80,23 @@ pub async fn run(api: &Api, printer: &Printer, args: RunArgs) -> Result<u8, CliE
         format!("Job {} has {} runs.", created.job, created.runs_total)
     })?;
     Ok(exit::OK)
+}
+
+/// Makes the body of a job.
+pub async fn body(api: &Api, args: &RunArgs) -> Result<CreateJob, CliError> {
+    let (script, language) = script(args)?;
+    Ok(CreateJob {
+        targets: args.targets.targets(api).await?,
+        role: RoleName::script(),
+        verb: VerbName::run(),
+        language: Some(language),
+        context: args.context,
+        script: Some(script),
+        args: Vec::new(),
+        env: BTreeMap::new(),
+        timeout_ms: args.timeout,
+        expires_in_ms: args.expires_in,
+    })
 }
 
 fn script(args: &RunArgs) -> Result<(String, Language), CliError> {

@@ -104,6 +104,8 @@ const JOB: Fields = &[
     ("state", "awaiting_approval|active|done"),
     ("cancelled", "flag"),
     ("~approved_by", "text"),
+    ("~schedule", "id"),
+    ("~due", "instant"),
 ];
 const RUN: Fields = &[
     ("run", "id"),
@@ -397,6 +399,70 @@ const VERIFIED: Fields = &[
     ("countersigned_error", "text?"),
 ];
 
+const CREATE_SCHEDULE: Fields = &[
+    ("name", "text"),
+    ("job", "CreateJob"),
+    ("~cron", "text"),
+    ("~kind", "text"),
+    ("~zone", "text"),
+    ("~start", "instant"),
+    ("~end", "instant"),
+    ("~misfire", "skip|once|all"),
+    ("~misfire_most", "number"),
+    ("~late_limit_ms", "number"),
+    ("~concurrency", "allow|forbid|queue|replace"),
+    ("~jitter_ms", "number"),
+];
+const SCHEDULE: Fields = &[
+    ("schedule", "id"),
+    ("name", "text"),
+    ("created_at", "instant"),
+    ("created_by", "text"),
+    ("state", "active|paused|stopped|ended|archived"),
+    ("reason", "text?"),
+    ("code", "text?"),
+    ("follows", "text"),
+    ("zone", "text"),
+    ("start", "instant"),
+    ("end", "instant?"),
+    ("misfire", "skip|once|all"),
+    ("misfire_most", "number"),
+    ("late_limit_ms", "number?"),
+    ("concurrency", "allow|forbid|queue|replace"),
+    ("delay_ms", "number"),
+    ("role", "text"),
+    ("verb", "text"),
+    ("language", "text?"),
+    ("context", "SYSTEM|CURRENTUSER"),
+    ("script_digest", "text?"),
+    ("timeout_ms", "number"),
+    ("expires_in_ms", "number"),
+    ("guids", "[guid]"),
+    ("next_at", "instant?"),
+    ("next_local", "text?"),
+    ("skips", "[instant]"),
+    ("queued", "instant?"),
+    ("fired", "number"),
+    ("not_run", "number"),
+    ("last_job", "id?"),
+    ("last_at", "instant?"),
+];
+const FIRED: Fields = &[
+    ("at", "instant"),
+    (
+        "what",
+        "created|ran|queued|not_run|paused|resumed|skipped_next|ran_now|stopped|archived",
+    ),
+    ("due", "instant?"),
+    ("count", "number"),
+    ("reason", "text?"),
+    ("note", "text?"),
+    ("code", "text?"),
+    ("by", "text?"),
+    ("job", "id?"),
+    ("devices", "number?"),
+];
+
 const SHAPES: &[(&str, Fields)] = &[
     (
         "Actor",
@@ -608,6 +674,22 @@ const SHAPES: &[(&str, Fields)] = &[
         &[("lines", "[FollowLine]"), ("cursor", "text"), ("done", "flag")],
     ),
     ("OutputRange", OUTPUT_RANGE),
+    ("CreateSchedule", CREATE_SCHEDULE),
+    ("Schedule", SCHEDULE),
+    ("Schedules", &[("items", "[Schedule]"), ("next_cursor", "text?")]),
+    ("Fired", FIRED),
+    ("ScheduleHistory", &[("items", "[Fired]"), ("next_cursor", "text?")]),
+    ("RunSchedule", &[("request", "text")]),
+    (
+        "ScheduleRequest",
+        &[
+            ("schedule", "id"),
+            ("created_by", "text"),
+            ("method", "text"),
+            ("path", "text"),
+            ("body_base64", "text"),
+        ],
+    ),
     (
         "SchedulePreview",
         &[
@@ -721,6 +803,8 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
         "approvals-deny" => "Deny",
         "jobs-create" => "CreateJob",
         "jobs-approve" => "ApproveJob",
+        "schedules-create" => "CreateSchedule",
+        "schedules-run" => "RunSchedule",
         "devices-quarantine" | "devices-release" | "devices-revoke" | "devices-decommission" | "devices-rotate-key" => {
             "ChangeStatus"
         }
@@ -740,6 +824,7 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
         "roles-update" => "UpdateRole",
         "sites-create" => "CreateSite",
         "sites-update" => "UpdateSite",
+        "schedules-pause" | "schedules-resume" | "schedules-skip" | "schedules-archive" => "Empty",
         "logout" | "codes-revoke" | "jobs-cancel" | "users-enable" | "sessions-end" | "tokens-revoke"
         | "totp-remove" | "passkeys-remove" | "users-reset-factor" => "Empty",
         _ => return None,
@@ -793,6 +878,12 @@ pub(super) fn answer_of(verb: &str) -> Option<&'static str> {
         "jobs-output" => "FollowPage",
         "jobs-outputs" => "JobOutputs",
         "schedules-preview" => "SchedulePreview",
+        "schedules-list" => "Schedules",
+        "schedules-history" => "ScheduleHistory",
+        "schedules-request" => "ScheduleRequest",
+        "schedules-run" => "JobCreated",
+        "schedules-create" | "schedules-show" | "schedules-pause" | "schedules-resume" | "schedules-skip"
+        | "schedules-archive" => "Schedule",
         "runs-show" => "Run",
         "runs-output" => "OutputRange",
         _ => return None,
@@ -813,7 +904,7 @@ pub(super) fn query_of(verb: &str) -> Fields {
             ("q", "Only those that hold this text"),
             ("tag", "Only those that have this tag"),
         ],
-        "jobs-list" | "jobs-runs" | "jobs-outputs" => PAGES,
+        "jobs-list" | "jobs-runs" | "jobs-outputs" | "schedules-list" | "schedules-history" => PAGES,
         "jobs-preview" => &[
             ("all", "`true`: every active device that the caller's rights reach"),
             ("devices", "Devices by their GUIDs, with commas between them"),

@@ -40,10 +40,7 @@ impl Scheduler {
     pub async fn jobs_create(self: Arc<Self>, ctx: OperatorCtx) -> Reply<JobCreated> {
         let wanted: CreateJob = ctx.body()?;
         let what = job::check(&wanted).map_err(|refused| WireError::new(refused.code(), refused.to_string()))?;
-        let reaches = |site: &_, guid: &_| ctx.caller.may_on(Right::JobsRun, site, guid);
-        let aimed = aim::aim(&self.devices, &wanted.targets, reaches)
-            .map_err(|refused| WireError::new(refused.code(), refused.to_string()))?;
-        let targets = aim::targets_of(&aimed)?;
+        let targets = self.targets_wanted(&ctx, &wanted)?;
         for guid in wanted.targets.guids.iter().take(NAMED_IN_AUDIT) {
             audit::note_object("device", guid);
         }
@@ -74,6 +71,7 @@ impl Scheduler {
             call: ctx.call.clone(),
             grant: grant.token,
             targets: list,
+            schedule: None,
         };
         let file = self.files.put(codec::encode(&warrant)?).await?;
         let created = Created {
@@ -87,6 +85,7 @@ impl Scheduler {
             file,
             runs_total: targets.len() as u64,
             needs_approval,
+            firing: None,
         };
         let answer = JobCreated {
             job: created.job,
@@ -112,7 +111,7 @@ impl Scheduler {
     }
 
     /// Takes a durable job into the book and begins its delivery, unless a repetition of the command did so already.
-    fn enter(&self, created: Created, targets: Vec<Target>) -> Reply<()> {
+    pub(crate) fn enter(&self, created: Created, targets: Vec<Target>) -> Reply<()> {
         if self.book.job(&created.job).is_some() {
             return Ok(());
         }
@@ -127,7 +126,7 @@ impl Scheduler {
     /// Tells whether a job is on more devices than its author may have it without another operator's approval.
     ///
     /// Errors: `too_large` for one that no approval could be shown for.
-    pub(super) fn needs_approval(&self, ctx: &OperatorCtx, targets: &[Target]) -> Reply<bool> {
+    pub(crate) fn needs_approval(&self, ctx: &OperatorCtx, targets: &[Target]) -> Reply<bool> {
         let devices = targets.iter().filter_map(|target| self.devices.get(&target.guid));
         let sites: BTreeSet<SiteName> = devices.map(|device| device.site.clone()).collect();
         let limit = ctx.caller.reach.job_limit_on(&sites);
@@ -138,7 +137,20 @@ impl Scheduler {
         Ok(is_beyond)
     }
 
-    async fn put_script(
+    /// Finds the devices that a request means for whoever asks.
+    ///
+    /// Errors: as [`aim::aim`] and [`aim::targets_of`].
+    pub(crate) fn targets_wanted(&self, ctx: &OperatorCtx, wanted: &CreateJob) -> Reply<Vec<Target>> {
+        let reaches = |site: &_, guid: &_| ctx.caller.may_on(Right::JobsRun, site, guid);
+        let aimed = aim::aim(&self.devices, &wanted.targets, reaches)
+            .map_err(|refused| WireError::new(refused.code(), refused.to_string()))?;
+        aim::targets_of(&aimed)
+    }
+
+    /// Has the library keep a request's script.
+    ///
+    /// Errors: what the library answers.
+    pub(crate) async fn put_script(
         &self,
         ctx: &OperatorCtx,
         wanted: &CreateJob,

@@ -7,7 +7,7 @@ use borealis_bus_schema::messages::scheduler::{SchedulePreview, SchedulePreviewe
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::time::Timestamp;
-use borealis_calendar::{CronError, Kind, Schedule, ScheduleError, Zone};
+use borealis_calendar::{CronError, Kind, PlanError, Schedule, ScheduleError, Zone, plan};
 use borealis_service_kit::operator::OperatorCtx;
 
 use crate::scheduler::Scheduler;
@@ -70,14 +70,8 @@ fn preview(call: &OperatorCall, now: Timestamp) -> Reply<SchedulePreview> {
 }
 
 fn kind(call: &OperatorCall) -> Reply<Kind> {
-    match (call.query("cron"), call.query("kind")) {
-        (Some(cron), None) => cron
-            .parse()
-            .map(Kind::Cron)
-            .map_err(|error| refused(ScheduleError::Cron(error))),
-        (None, Some(kind)) => kind.parse().map_err(refused),
-        _ => Err(invalid("a schedule is said by cron or by kind")),
-    }
+    let (cron, kind) = (call.query("cron"), call.query("kind"));
+    plan::kind(cron.as_deref(), kind.as_deref()).map_err(|error| plan_refused(&error))
 }
 
 /// Returns from when and until when.
@@ -131,10 +125,17 @@ fn invalid(message: &str) -> WireError {
 }
 
 fn refused(error: ScheduleError) -> WireError {
-    let code = match &error {
-        ScheduleError::Cron(CronError::NeverFires { .. }) | ScheduleError::EndsFirst => Code::ScheduleNeverFires,
-        ScheduleError::Cron(_) => Code::CronInvalid,
-        ScheduleError::Kind(_) => Code::InvalidField,
+    plan_refused(&error.into())
+}
+
+/// Says why a request makes no schedule.
+pub(crate) fn plan_refused(error: &PlanError) -> WireError {
+    let code = match error {
+        PlanError::Schedule(ScheduleError::Cron(CronError::NeverFires { .. }) | ScheduleError::EndsFirst)
+        | PlanError::Past => Code::ScheduleNeverFires,
+        PlanError::Schedule(ScheduleError::Cron(_)) => Code::CronInvalid,
+        PlanError::Zone(_) => Code::ZoneUnknown,
+        PlanError::Schedule(ScheduleError::Kind(_)) | PlanError::CronOrKind | PlanError::Field(_) => Code::InvalidField,
     };
     WireError::new(code, error.to_string())
 }

@@ -1,9 +1,11 @@
 //! A deployment whose scheduler finds jobs in its log, and enrollment devices in its own.
 
 use borealis_bus_schema::codec;
-use borealis_bus_schema::ids::{CommandId, Guid, JobId, RunId, SiteName};
+use borealis_bus_schema::forms::PublicKey;
+use borealis_bus_schema::ids::{CommandId, GrantId, Guid, JobId, RunId, ScheduleId, SiteName};
 use borealis_bus_schema::messages::device::RunResult;
 use borealis_bus_schema::messages::scheduler::{CreateJob, RunState};
+use borealis_bus_schema::messages::schedules::CreateSchedule;
 use borealis_bus_schema::messages::shared_events::{DeviceStatus, DeviceStatusChanged, SharedEvent};
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::reply::Reply;
@@ -15,12 +17,12 @@ use borealis_scheduler::files::Files;
 use borealis_scheduler::job::{self, Created};
 use borealis_scheduler::orders::Warrant;
 use borealis_scheduler::stored::Stored;
-use borealis_scheduler::{run, targets};
-use borealis_service_kit::auth::Sites;
+use borealis_scheduler::{run, schedule, targets};
+use borealis_service_kit::auth::{SessionClaims, Sites, mint_grant};
 use borealis_service_kit::bus::Bus;
 use borealis_service_kit::clock::{Clock, SystemClock};
 use borealis_service_kit::random;
-use borealis_test_support::{TestBus, TestDevice, TestOperator, TestService, ask, narrowed, open_store};
+use borealis_test_support::{TestBus, TestDevice, TestOperator, TestService, ask, biscuit_root, narrowed, open_store};
 use serde_json::json;
 
 const SCHEDULER: Service = Service::Scheduler;
@@ -100,6 +102,7 @@ impl World {
             call,
             grant: String::new(),
             targets: files.put(targets::write(&list)).await.unwrap(),
+            schedule: None,
         };
         let created = Created {
             job: JobId::of_command(&command),
@@ -112,12 +115,71 @@ impl World {
             file: files.put(codec::encode(&warrant).unwrap()).await.unwrap(),
             runs_total: guids.len() as u64,
             needs_approval: false,
+            firing: None,
         };
         let job = created.job;
         let event = Stored::Job(job::Event::Created(Box::new(created)));
         let commit = (format!("job-{job}"), vec![event.encode().unwrap()]);
         self.seed(SCHEDULER, vec![commit]).await;
         job
+    }
+
+    /// Writes a schedule into the log of a scheduler that does not run: a ping for some devices, signed some time ago.
+    pub async fn seed_schedule(&self, guids: &[Guid], timing: serde_json::Value, ago_ms: i64) -> ScheduleId {
+        let command: CommandId = random::id();
+        let mut body = json!({
+            "name": "seeded", "job": {"targets": {"guids": guids}, "role": "agent", "verb": "ping"},
+        });
+        body.as_object_mut()
+            .unwrap()
+            .extend(timing.as_object().unwrap().clone());
+        let wanted: CreateSchedule = serde_json::from_value(body.clone()).unwrap();
+        let at = SystemClock.now().plus_ms(-ago_ms);
+        let body = body.to_string();
+        let call = self
+            .operator
+            .call(SCHEDULER, "schedules-create", "", body.as_bytes(), command, at)
+            .unwrap();
+        let claims = SessionClaims {
+            operator: random::id(),
+            username: "ada".into(),
+            session: self.operator.session,
+            session_key: PublicKey::of(&self.operator.key),
+            rights: [(Right::JobsRun, Sites::All)].into(),
+            expires_at: SystemClock.now().plus_ms(3_600_000),
+        };
+        let root = biscuit_root(&self.bus).unwrap();
+        let grant: GrantId = random::id();
+        let token = mint_grant(&root, &claims, grant, &call.granted_digest(&command)).unwrap();
+        let folder = self.bus.paths().state(SCHEDULER);
+        borealis_service_kit::keys::private_folder(&folder).unwrap();
+        let files = Files::open(&folder.join("files")).unwrap();
+        let warrant = Warrant {
+            call,
+            grant: token,
+            targets: files.put(Vec::new()).await.unwrap(),
+            schedule: None,
+        };
+        let created = schedule::Created {
+            schedule: ScheduleId::of_command(&command),
+            name: wanted.name.clone(),
+            author: claims.operator,
+            username: "ada".into(),
+            what: job::check(&wanted.job).unwrap(),
+            expires_in_ms: wanted.job.expires_in_ms,
+            timing: wanted.timing(),
+            signed_at: at,
+            created_at: at,
+            grant,
+            file: files.put(codec::encode(&warrant).unwrap()).await.unwrap(),
+            guids: guids.to_vec(),
+            sites: vec![SiteName::default_site()],
+        };
+        let id = created.schedule;
+        let event = Stored::Schedule(schedule::Event::Created(Box::new(created)));
+        let commit = (format!("schedule-{id}"), vec![event.encode().unwrap()]);
+        self.seed(SCHEDULER, vec![commit]).await;
+        id
     }
 
     pub fn call(&self, verb: &str, id: &str, body: &[u8], command: CommandId) -> OperatorCall {

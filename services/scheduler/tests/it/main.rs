@@ -1,6 +1,7 @@
 //! The scheduler on a real bus, over logs that were written before it starts.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod firing;
 mod harness;
 mod late;
 

@@ -34,6 +34,7 @@ mod played;
 mod proved;
 mod rotation;
 mod runs;
+mod schedules;
 mod second_person;
 mod storm;
 mod taken_over;

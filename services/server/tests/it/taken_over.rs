@@ -419,6 +419,7 @@ async fn a_gateway_that_was_taken_over_gets_nothing_that_no_operator_asked_for()
                     call: kept.call.clone(),
                     orders: vec![order],
                     approval: None,
+                    firing: None,
                 };
                 let refused = scheduler.request(&ask, RequestOptions::default()).await.unwrap_err();
                 assert!(
@@ -439,6 +440,7 @@ async fn a_gateway_that_was_taken_over_gets_nothing_that_no_operator_asked_for()
                 ..first.clone()
             }],
             approval: None,
+            firing: None,
         };
         let refused = scheduler.request(&ask, RequestOptions::default()).await.unwrap_err();
         assert_eq!(refused.code, Code::GrantMismatch);

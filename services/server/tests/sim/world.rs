@@ -1174,6 +1174,7 @@ impl World {
                 file: Digest::of(b"paper"),
                 runs_total: paper.targets.len() as u64,
                 needs_approval: false,
+                firing: None,
             };
             self.tell(format_args!("client asks for job {id}"));
             let made = self.with_ready_server(|server, _| server.create(command, created, &paper));

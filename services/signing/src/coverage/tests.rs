@@ -365,3 +365,120 @@ fn a_ping_has_no_body() {
     };
     assert!(coverage.cover(cancel, &oslo(), "k", now()).is_err());
 }
+
+fn signed(path: &str, body: &Value, number: u8) -> OperatorCall {
+    let body = body.to_string().into_bytes();
+    let (session, command) = (SessionId::from_bytes([2; 16]), CommandId::from_bytes([number; 16]));
+    let proof = Proof::new(&author_key(), session, command, now(), "POST", path, &body);
+    OperatorCall {
+        method: "POST".into(),
+        path: path.into(),
+        body,
+        proof: Some(proof),
+        peer: String::new(),
+    }
+}
+fn for_ten_years(call: &OperatorCall) -> Granted {
+    let proof = call.proof.as_ref().unwrap();
+    Granted {
+        granted_digest: call.granted_digest(&proof.command),
+        expires_at: now().plus_ms(3_652 * 24 * 3_600_000),
+        ..granted_for(call)
+    }
+}
+/// Is a ping each full hour; it was signed at 08:00.
+fn hourly(more: Value) -> OperatorCall {
+    let mut body = json!({
+        "name": "hourly", "cron": "0 * * * *", "end": now().plus_ms(48 * HOUR),
+        "job": {"targets": {"guids": [guid(1)]}, "role": "agent", "verb": "ping", "expires_in_ms": HOUR},
+    });
+    for (name, value) in more.as_object().unwrap() {
+        body[name] = value.clone();
+    }
+    signed("/api/v1/schedules", &body, 3)
+}
+fn ping(job: &JobId, at: Timestamp) -> Order {
+    Order {
+        run: RunId::of_job(job, &guid(1)),
+        role: RoleName::agent(),
+        verb: VerbName::ping(),
+        body: OrderBody::Ping,
+        issued_at: at,
+        expires_at: at.plus_ms(60_000),
+        ..order_for(guid(1))
+    }
+}
+const HOUR: i64 = 3_600_000;
+
+#[test]
+fn a_schedule_makes_one_job_at_each_of_its_times_and_none_besides() {
+    let call = hourly(json!({}));
+    let id = ScheduleId::of_command(&CommandId::from_bytes([3; 16]));
+    let read = |due| Coverage::read_firing(&call, &for_ten_years(&call), &Firing::Due(due));
+    let at = now().plus_ms(HOUR);
+    let coverage = read(at).unwrap();
+    assert_eq!(coverage.job, JobId::of_firing(&id, at));
+    let order = ping(&coverage.job, at);
+    assert_eq!(
+        coverage.cover(order.clone(), &oslo(), "k", at).unwrap().body,
+        OrderBody::Ping
+    );
+    // Nothing begins before it is due, and no run of another firing is this one's.
+    let early = at.plus_ms(-CLOCK_SKEW_MS - 1);
+    assert!(matches!(
+        coverage.cover(ping(&coverage.job, early), &oslo(), "k", early),
+        Err(Refusal::Times { .. })
+    ));
+    let other = JobId::of_firing(&id, now().plus_ms(2 * HOUR));
+    assert!(matches!(
+        coverage.cover(ping(&other, at), &oslo(), "k", at),
+        Err(Refusal::Differs { .. })
+    ));
+    for not_due in [
+        at.plus_ms(1_000),
+        at.plus_ms(1),
+        at.plus_ms(-HOUR * 2),
+        now().plus_ms(48 * HOUR),
+    ] {
+        assert!(matches!(read(not_due), Err(Refusal::Firing { .. })), "{not_due}");
+    }
+    // The request of a schedule is none of a job, and the other way round.
+    assert_eq!(Coverage::read(&call, &for_ten_years(&call)), Err(Refusal::NotAJob));
+    let job = call_of(&asked());
+    assert_eq!(
+        Coverage::read_firing(&job, &granted_for(&job), &Firing::Due(at)),
+        Err(Refusal::NotAJob)
+    );
+}
+
+#[test]
+fn a_schedule_that_lets_late_firings_go_is_not_signed_for_late() {
+    let late = |more| {
+        let call = hourly(more);
+        let due = now().plus_ms(HOUR);
+        let coverage = Coverage::read_firing(&call, &for_ten_years(&call), &Firing::Due(due)).unwrap();
+        let at = due.plus_ms(3 * HOUR);
+        coverage.cover(ping(&coverage.job, at), &oslo(), "k", at).is_ok()
+    };
+    assert!(late(json!({})), "one runs for all that were missed, however late");
+    assert!(!late(json!({"misfire": "skip"})));
+    assert!(!late(json!({"late_limit_ms": 600_000})));
+    assert!(late(json!({"late_limit_ms": 3 * HOUR})));
+}
+
+#[test]
+fn an_operator_lets_exactly_the_request_run_that_was_signed_for() {
+    let schedule = hourly(json!({}));
+    let path = "/api/v1/schedules/07070707070707070707070707070707/run";
+    let run = |request| signed(path, &json!({ "request": request }), 8);
+    let read = |call: &OperatorCall, schedule: &OperatorCall| {
+        Coverage::read_firing(call, &for_ten_years(call), &Firing::Now(Box::new(schedule.clone())))
+    };
+    let call = run(Digest(schedule.digest()));
+    let coverage = read(&call, &schedule).unwrap();
+    assert_eq!(coverage.job, JobId::of_command(&CommandId::from_bytes([8; 16])));
+    assert!(coverage.cover(ping(&coverage.job, now()), &oslo(), "k", now()).is_ok());
+    let other = hourly(json!({"name": "other"}));
+    assert!(matches!(read(&call, &other), Err(Refusal::Firing { .. })));
+    assert_eq!(read(&schedule, &schedule), Err(Refusal::NotAJob));
+}

@@ -80,7 +80,10 @@ async fn sign(
     if !(1..=MAX_LEAVES).contains(&size) {
         return Err(Refusal::BatchSize { size }.into());
     }
-    let coverage = Coverage::read(&ask.call, &granted)?;
+    let coverage = match &ask.firing {
+        None => Coverage::read(&ask.call, &granted)?,
+        Some(firing) => Coverage::read_firing(&ask.call, &granted, firing)?,
+    };
     let sites = check_devices(signing, caller, &ask.orders)?;
     let approved = match (approver, &ask.approval) {
         (Some(approver), Some(approval)) => {

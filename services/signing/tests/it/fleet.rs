@@ -148,6 +148,7 @@ impl Fleet {
             call: call.clone(),
             orders,
             approval,
+            firing: None,
         };
         eventually("signing's fresh knowledge", async || {
             let reply = self.scheduler.request(&ask, RequestOptions::default()).await;

@@ -203,6 +203,7 @@ async fn without_a_fresh_word_nothing_is_signed() {
         call: at.call.clone(),
         orders: vec![at.order.clone()],
         approval: None,
+        firing: None,
     };
     let scheduler = &at.fleet.scheduler;
     eventually("a stale answer", async || {
@@ -229,6 +230,7 @@ async fn only_the_scheduler_may_ask() {
         call: at.call.clone(),
         orders: vec![at.order.clone()],
         approval: None,
+        firing: None,
     };
     assert_eq!(
         code(gateway.request(&ask, RequestOptions::default()).await),

@@ -75,6 +75,7 @@ async fn try_on(fleet: &Fleet, job: &Job, revoked_at: Instant) -> Tried {
                 ..ping_order(job.command, job.order.guid)
             }],
             approval: None,
+            firing: None,
         };
         let sent = revoked_at.elapsed();
         match fleet.scheduler.request(&ask, RequestOptions::default()).await {

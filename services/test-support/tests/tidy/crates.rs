@@ -41,8 +41,8 @@ fn allowed(name: &str) -> Option<Vec<&'static str>> {
         "service-kit" => vec!["bus-schema", "event-store", "logging"],
         "provision" => vec!["service-kit", "bus-schema"],
         "test-support" => [&KIT[..], &["provision"]].concat(),
-        "access" | "enrollment" | "signing" | "inventory" | "library" => KIT.to_vec(),
-        "scheduler" => [&KIT[..], &["calendar"]].concat(),
+        "access" | "enrollment" | "inventory" | "library" => KIT.to_vec(),
+        "scheduler" | "signing" => [&KIT[..], &["calendar"]].concat(),
         // The gateway translates; it has no store.
         "gateway" => vec!["service-kit", "bus-schema", "logging"],
         "server" => [&KIT[..], &SERVICES[..], &["provision"]].concat(),

@@ -1,0 +1,272 @@
+//! Every schedule, in memory: the fold of the log, rebuilt at start.
+//!
+//! A schedule that sleeps costs an entry and an appointment, and nothing else: what it asks for, and who may, is read from
+//! its file when it fires for the first time.
+
+pub mod firing;
+pub mod history;
+pub mod stored;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
+use std::sync::{Arc, OnceLock};
+
+use borealis_bus_schema::ids::{JobId, ScheduleId};
+use borealis_bus_schema::messages::scheduler::Targets;
+use borealis_bus_schema::messages::schedules::ScheduleView;
+use borealis_bus_schema::order::Digest;
+use borealis_bus_schema::reply::WireError;
+use borealis_bus_schema::time::Timestamp;
+use borealis_calendar::{Plan, PlanError, Zone};
+use borealis_service_kit::auth::Caller;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+
+use crate::agenda::Agenda;
+use crate::schedule::{self, Created, Event, Standing, State};
+
+/// Is how many entries of its history a schedule keeps at hand.
+pub const HISTORY: usize = 1_000;
+/// Is how many schedules a list looks at between two looks into the collection.
+const LOOKED_AT: usize = 256;
+
+/// Is who a schedule acts for, and on what: read from its file once.
+#[derive(Debug)]
+pub struct Authority {
+    /// Its author, as the grant says.
+    pub author: Caller,
+    /// The devices that its request names.
+    pub targets: Targets,
+    /// The list of devices that there were when it was made: a file that is on disk.
+    pub listed: Digest,
+}
+
+/// Is one schedule.
+#[derive(Debug)]
+pub struct Entry {
+    /// What was asked.
+    pub created: Created,
+    /// When it is due.
+    pub plan: Plan,
+    /// Where it stands.
+    pub slot: tokio::sync::Mutex<Slot>,
+    /// Who it acts for; none before its first firing.
+    pub authority: OnceLock<Authority>,
+}
+
+/// Is what changes of a schedule.
+#[derive(Debug)]
+pub struct Slot {
+    /// The fold of its events.
+    pub state: State,
+    /// The stream's version.
+    pub version: u64,
+    /// The positions of its newest events, the oldest first.
+    pub recent: VecDeque<u64>,
+    /// The jobs that it made and that may not be over.
+    pub jobs: Vec<JobId>,
+    /// Why it is looked at no more although it is active: its grant's time is over, by this clock.
+    pub dormant: Option<WireError>,
+}
+
+impl Slot {
+    /// Folds an event.
+    pub fn evolve(&mut self, plan: &Plan, event: &Event, position: u64) {
+        self.state = schedule::evolve(self.state.clone(), plan.policy, event);
+        self.version = position;
+        if self.recent.len() >= HISTORY {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(position);
+        match event {
+            Event::Decided(decided) => {
+                let made = decided.firings.iter().filter_map(|firing| match firing.outcome {
+                    schedule::Outcome::Ran { job, .. } => Some(job),
+                    _ => None,
+                });
+                self.jobs.extend(made);
+            }
+            Event::RanNow { job, .. } => self.jobs.push(*job),
+            _ => {}
+        }
+    }
+}
+
+impl Entry {
+    /// Makes an entry.
+    pub fn new(created: Created, plan: Plan, position: u64) -> Self {
+        let slot = Slot {
+            state: State::new(&plan),
+            version: position,
+            recent: VecDeque::from([position]),
+            jobs: Vec::new(),
+            dormant: None,
+        };
+        Self {
+            created,
+            plan,
+            slot: tokio::sync::Mutex::new(slot),
+            authority: OnceLock::new(),
+        }
+    }
+
+    /// Returns the schedule as operators see it.
+    pub fn view(&self, slot: &Slot) -> ScheduleView {
+        let Created {
+            schedule,
+            name,
+            username,
+            what,
+            timing,
+            ..
+        } = &self.created;
+        let state = &slot.state;
+        let next = (state.standing == Standing::Active && slot.dormant.is_none())
+            .then(|| schedule::next_due(state, &self.plan))
+            .flatten();
+        let (word, code, reason) = match (&state.standing, &slot.dormant) {
+            (Standing::Archived, _) => ("archived", None, None),
+            (Standing::Paused, _) => ("paused", None, None),
+            (Standing::Stopped { code, reason }, _) => ("stopped", Some(*code), Some(reason.to_string())),
+            (Standing::Active, Some(error)) => ("stopped", Some(error.code), Some(error.message.clone())),
+            (Standing::Active, None) if next.is_none() && state.queued.is_none() => ("ended", None, None),
+            (Standing::Active, None) => ("active", None, None),
+        };
+        ScheduleView {
+            schedule: *schedule,
+            name: name.clone(),
+            created_at: self.created.created_at,
+            created_by: username.clone(),
+            state: word.to_owned(),
+            reason,
+            code,
+            follows: self.plan.schedule.kind().to_string(),
+            zone: self.plan.schedule.zone().name().to_owned(),
+            start: self.plan.schedule.start(),
+            end: self.plan.schedule.end(),
+            misfire: timing.misfire,
+            misfire_most: timing.misfire_most,
+            late_limit_ms: timing.late_limit_ms,
+            concurrency: timing.concurrency,
+            delay_ms: self.plan.delay_ms.unsigned_abs(),
+            role: what.role.clone(),
+            verb: what.verb.clone(),
+            language: what.language,
+            context: what.context,
+            script_digest: what.script_digest,
+            timeout_ms: what.timeout_ms,
+            expires_in_ms: self.created.expires_in_ms,
+            guids: self.created.guids.clone(),
+            next_at: next,
+            next_local: next.map(|next| self.plan.schedule.describe(next).local),
+            skips: state.skips.iter().copied().collect(),
+            queued: state.queued,
+            fired: state.fired,
+            not_run: state.not_run,
+            last_job: state.last.map(|(job, _)| job),
+            last_at: state.last.map(|(_, at)| at),
+        }
+    }
+}
+
+/// Holds every schedule.
+#[derive(Debug)]
+pub struct Schedules {
+    all: RwLock<HashMap<ScheduleId, Arc<Entry>>>,
+    by_time: RwLock<BTreeSet<(Timestamp, ScheduleId)>>,
+    zones: Mutex<HashMap<String, Zone>>,
+    /// When which schedule is looked at.
+    pub agenda: Mutex<Agenda<ScheduleId>>,
+    /// Schedules of which a firing waits for a job.
+    pub waiting: Mutex<HashMap<JobId, ScheduleId>>,
+    /// Wakes the firing.
+    pub wake: Notify,
+}
+
+impl Default for Schedules {
+    fn default() -> Self {
+        Self {
+            all: RwLock::default(),
+            by_time: RwLock::default(),
+            zones: Mutex::default(),
+            agenda: Mutex::new(Agenda::new()),
+            waiting: Mutex::default(),
+            wake: Notify::new(),
+        }
+    }
+}
+
+impl Schedules {
+    /// Adds a schedule.
+    ///
+    /// Errors: what was accepted cannot be read any more; its zone is gone.
+    pub fn add(&self, created: Created, position: u64) -> Result<Arc<Entry>, PlanError> {
+        let zone = self.zone(&created.timing.zone)?;
+        let plan = Plan::of(&created.timing, &created.schedule, created.signed_at, zone)?;
+        let (id, at) = (created.schedule, created.created_at);
+        let entry = Arc::new(Entry::new(created, plan, position));
+        self.all.write().insert(id, Arc::clone(&entry));
+        self.by_time.write().insert((at, id));
+        Ok(entry)
+    }
+
+    /// Finds a zone; each is read once.
+    fn zone(&self, name: &str) -> Result<Zone, PlanError> {
+        let mut zones = self.zones.lock();
+        if let Some(zone) = zones.get(name) {
+            return Ok(zone.clone());
+        }
+        let zone = Zone::named(name)?;
+        zones.insert(name.to_owned(), zone.clone());
+        Ok(zone)
+    }
+
+    /// Finds a schedule.
+    pub fn get(&self, id: &ScheduleId) -> Option<Arc<Entry>> {
+        self.all.read().get(id).cloned()
+    }
+
+    /// Lists every schedule, in no order.
+    pub fn every(&self) -> Vec<Arc<Entry>> {
+        self.all.read().values().cloned().collect()
+    }
+
+    /// Sets when a schedule is looked at next; never, without a time.
+    pub fn appoint(&self, id: ScheduleId, at: Option<Timestamp>) {
+        let mut agenda = self.agenda.lock();
+        match at {
+            Some(at) => agenda.set(id, at.unix_ms()),
+            None => agenda.remove(&id),
+        }
+        drop(agenda);
+        self.wake.notify_one();
+    }
+
+    /// Lists schedules that a filter lets through, newest first, behind a place, at most `limit`.
+    pub fn newest(
+        &self,
+        before: Option<(Timestamp, ScheduleId)>,
+        limit: usize,
+        sees: impl Fn(&Entry) -> bool,
+    ) -> Vec<Arc<Entry>> {
+        let (mut found, mut before) = (Vec::new(), before);
+        while found.len() < limit {
+            let some = self.some_before(before);
+            let Some(last) = some.last() else { break };
+            before = Some((last.created.created_at, last.created.schedule));
+            let missing = limit - found.len();
+            found.extend(some.into_iter().filter(|entry| sees(entry)).take(missing));
+        }
+        found
+    }
+
+    fn some_before(&self, before: Option<(Timestamp, ScheduleId)>) -> Vec<Arc<Entry>> {
+        let (by_time, all) = (self.by_time.read(), self.all.read());
+        let end = before.map_or(Bound::Unbounded, Bound::Excluded);
+        let newest = by_time.range((Bound::Unbounded, end)).rev();
+        newest
+            .filter_map(|(_, id)| all.get(id).cloned())
+            .take(LOOKED_AT)
+            .collect()
+    }
+}

@@ -1,0 +1,377 @@
+//! Fires what is due: a thin shell around an agenda and [`crate::schedule`].
+//!
+//! A look at a schedule decides, then writes the decision and the jobs that it makes in one append, so that a crash leaves
+//! both or none. Nothing runs before; what a repetition would write is what stands there.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::ids::{JobId, ScheduleId};
+use borealis_bus_schema::messages::schedules::Concurrency;
+use borealis_bus_schema::messages::shared_events::DeviceStatus;
+use borealis_bus_schema::order::Digest;
+use borealis_bus_schema::reply::{Reply, WireError};
+use borealis_bus_schema::routes::{Need, Right};
+use borealis_bus_schema::time::Timestamp;
+use borealis_event_store::{Append, AppendError, EventRecord, StreamId, StreamWrite};
+use borealis_service_kit::auth::{Caller, STALE_AFTER_MS};
+use borealis_service_kit::operator::wire_error;
+use borealis_service_kit::random;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::{Authority, Entry, Slot};
+use crate::aim::{self, Aimed};
+use crate::book::{Job, Target};
+use crate::commit::job_stream;
+use crate::job::{self, Fired};
+use crate::orders;
+use crate::schedule::{self, Decided, Event, Facts, Outcome};
+use crate::scheduler::{RebuildError, Scheduler, decode};
+use crate::stored::Stored;
+use crate::targets;
+
+/// Is how many schedules are looked at at once.
+const AT_ONCE: usize = 1_024;
+/// Is how long the loop sleeps at most: how soon it notices that somebody set the clock.
+const NAP: Duration = Duration::from_secs(5);
+/// Is how far a clock has to go back for every schedule to be looked at anew, in milliseconds. What is let go lies further
+/// back than the grace, which is longer.
+const WENT_BACK_MS: i64 = 30_000;
+/// Is when a look is repeated that could not be finished, in milliseconds.
+const AGAIN_MS: i64 = 1_000;
+
+const RUN: Need = Need::Right(Right::JobsRun);
+
+/// Returns the stream of a schedule.
+///
+/// Errors: never for an id.
+pub fn schedule_stream(id: &ScheduleId) -> Reply<StreamId> {
+    StreamId::new(&format!("schedule-{id}")).map_err(|_| WireError::new(Code::Internal, "the stream has no name"))
+}
+
+/// Finds the schedule whose stream a record stands in.
+pub fn schedule_of_stream(record: &EventRecord) -> Option<ScheduleId> {
+    record.stream.as_str().strip_prefix("schedule-")?.parse().ok()
+}
+
+/// Tells whether a refusal of a schedule's author is a word that counts: anything else is asked again.
+const fn is_word(code: Code) -> bool {
+    matches!(
+        code,
+        Code::TokenExpired | Code::TokenRevoked | Code::TokenInvalid | Code::NoLongerPermitted | Code::RightMissing
+    )
+}
+
+impl Scheduler {
+    /// Folds an event of a schedule while the service starts.
+    ///
+    /// Errors: [`RebuildError::Schedule`].
+    pub async fn fold_schedule(&self, record: &EventRecord, event: Event) -> Result<(), RebuildError> {
+        if let Event::Created(created) = event {
+            let added = self.schedules.add(*created, record.position);
+            return added.map(|_| ()).map_err(|source| RebuildError::Schedule {
+                position: record.position,
+                source,
+            });
+        }
+        if let Some(entry) = schedule_of_stream(record).and_then(|id| self.schedules.get(&id)) {
+            entry.slot.lock().await.evolve(&entry.plan, &event, record.position);
+        }
+        Ok(())
+    }
+
+    /// Gives every schedule its appointment, from where it stands and what time it is.
+    pub async fn appoint_schedules(&self) {
+        let now = self.clock.now();
+        for entry in self.schedules.every() {
+            let mut slot = entry.slot.lock().await;
+            slot.dormant = None;
+            self.prune(&mut slot);
+            let at = if slot.state.queued.is_some() {
+                Some(now)
+            } else {
+                schedule::next_look(&slot.state, &entry.plan, now)
+            };
+            let mut agenda = self.schedules.agenda.lock();
+            match at {
+                Some(at) => agenda.set(entry.created.schedule, at.unix_ms()),
+                None => agenda.remove(&entry.created.schedule),
+            }
+        }
+    }
+
+    /// Fires what is due until the service stops; begins once it knows what devices there are now.
+    pub async fn fire(self: Arc<Self>) {
+        if let Some(fresh) = self.enrollment.get() {
+            tokio::select! {
+                () = fresh.wait(STALE_AFTER_MS) => {}
+                () = self.shutdown.wait() => return,
+            }
+        }
+        let mut seen = self.clock.now();
+        while !self.shutdown.begun() {
+            let now = self.clock.now();
+            if seen.since_ms(now) > WENT_BACK_MS {
+                warn!(before = %seen, %now, "the clock went back: every schedule is looked at anew");
+                self.appoint_schedules().await;
+            }
+            seen = now;
+            let due = self.schedules.agenda.lock().take_due(now.unix_ms(), AT_ONCE);
+            if due.is_empty() {
+                let next = self.schedules.agenda.lock().next_ms();
+                let until = next.map_or(NAP, |at| {
+                    Duration::from_millis(at.saturating_sub(now.unix_ms()).max(0).unsigned_abs())
+                });
+                tokio::select! {
+                    () = tokio::time::sleep(until.min(NAP)) => {}
+                    () = self.schedules.wake.notified() => {}
+                    () = self.shutdown.wait() => return,
+                }
+                continue;
+            }
+            let mut looks = JoinSet::new();
+            for id in due {
+                looks.spawn(Arc::clone(&self).look_at_schedule(id));
+            }
+            while looks.join_next().await.is_some() {}
+        }
+    }
+
+    /// Looks at a schedule now, and sets its next appointment.
+    pub async fn look_at_schedule(self: Arc<Self>, id: ScheduleId) {
+        let Some(entry) = self.schedules.get(&id) else { return };
+        let mut slot = entry.slot.lock().await;
+        if let Err(error) = self.see_to(&entry, &mut slot).await {
+            warn!(schedule = %id, code = %error.code, error = %error.message, "a schedule could not be looked at; it is tried again");
+            let again = self.clock.now().plus_ms(AGAIN_MS);
+            self.schedules.appoint(id, Some(again));
+        }
+    }
+
+    /// Tells a schedule whose firing waits for a job that the job may be over.
+    pub fn schedule_goes_on(&self, job: &JobId) {
+        let mut waiting = self.schedules.waiting.lock();
+        if !waiting.contains_key(job) || self.book.job(job).is_some_and(|job| !job.is_over()) {
+            return;
+        }
+        let Some(id) = waiting.remove(job) else { return };
+        drop(waiting);
+        self.schedules.appoint(id, Some(self.clock.now()));
+    }
+
+    async fn see_to(&self, entry: &Entry, slot: &mut Slot) -> Reply<()> {
+        let id = entry.created.schedule;
+        let now = self.clock.now();
+        self.prune(slot);
+        let (found, refused) = match self.author(entry).await {
+            Ok(author) => (self.targets_now(entry, &author), None),
+            Err(error) if is_word(error.code) => (Vec::new(), Some(error)),
+            Err(error) => return Err(error),
+        };
+        let facts = |slot: &Slot| Facts {
+            now,
+            running: !slot.jobs.is_empty(),
+            devices: refused.as_ref().map_or(Ok(found.len() as u64), Err),
+        };
+        if let Some(decided) = schedule::decide_queued(&slot.state, &entry.plan, &id, facts(slot)) {
+            self.record(entry, slot, decided, &found).await?;
+        }
+        let looked = schedule::decide_due(&slot.state, &entry.plan, &id, facts(slot));
+        match looked.decided {
+            None => slot.state.ledger = looked.ledger,
+            Some(decided) => {
+                let was_due = !decided.firings.is_empty();
+                self.record(entry, slot, decided, &found).await?;
+                slot.dormant = refused.filter(|refused| was_due && refused.code == Code::TokenExpired);
+            }
+        }
+        let at = schedule::next_look(&slot.state, &entry.plan, now).filter(|_| slot.dormant.is_none());
+        self.schedules.appoint(id, at);
+        if slot.state.queued.is_some() {
+            let mut waiting = self.schedules.waiting.lock();
+            waiting.extend(slot.jobs.iter().map(|job| (*job, id)));
+            drop(waiting);
+            // What ended before it was waited for tells nobody.
+            self.prune(slot);
+            if slot.jobs.is_empty() {
+                self.schedules.appoint(id, Some(now));
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets jobs that are over.
+    fn prune(&self, slot: &mut Slot) {
+        slot.jobs
+            .retain(|id| self.book.job(id).is_some_and(|job| !job.is_over()));
+    }
+
+    /// Returns whom a schedule acts for, with what that operator may do now.
+    async fn author(&self, entry: &Entry) -> Reply<Caller> {
+        if entry.authority.get().is_none() {
+            let warrant = self.warrant(&entry.created.file).await?;
+            let asked = orders::schedule_of(&warrant.call)?;
+            let author = self.authoriser.recognise(Some(&warrant.grant), RUN)?;
+            entry.authority.get_or_init(|| Authority {
+                author,
+                targets: asked.job.targets,
+                listed: warrant.targets,
+            });
+        }
+        match entry.authority.get() {
+            Some(authority) => self.authoriser.still(&authority.author, RUN),
+            None => Err(WireError::new(Code::Internal, "the schedule's author is gone")),
+        }
+    }
+
+    /// Lists the devices that a schedule's author reaches now.
+    fn targets_now(&self, entry: &Entry, author: &Caller) -> Vec<Target> {
+        let Some(Authority { targets, .. }) = entry.authority.get() else {
+            return Vec::new();
+        };
+        let reaches = |site: &_, guid: &_| author.may_on(Right::JobsRun, site, guid);
+        let Ok(aimed) = aim::aim(&self.devices, targets, reaches) else {
+            return Vec::new();
+        };
+        let target = |aimed: Aimed| {
+            let device = aimed.device?;
+            // A quarantined device's run waits until it is released, and says so.
+            let waits = matches!(device.status, DeviceStatus::Active | DeviceStatus::Quarantined);
+            waits.then(|| Target {
+                guid: aimed.guid,
+                hostname: device.hostname.clone(),
+            })
+        };
+        aimed.into_iter().filter_map(target).collect()
+    }
+
+    /// Writes a decision down together with the jobs that it makes and ends, and then does what it says.
+    async fn record(&self, entry: &Entry, slot: &mut Slot, decided: Decided, found: &[Target]) -> Reply<()> {
+        let created = &entry.created;
+        let stream = schedule_stream(&created.schedule)?;
+        let made = self.jobs_of(entry, &decided, found).await?;
+        let replaced = if made.is_empty() || entry.plan.concurrency != Concurrency::Replace {
+            Vec::new()
+        } else {
+            slot.jobs.iter().filter_map(|id| self.book.job(id)).collect()
+        };
+        let event = Event::Decided(Box::new(decided));
+        let mut writes = vec![StreamWrite {
+            stream: stream.clone(),
+            expected: slot.version,
+            events: vec![Stored::Schedule(event.clone()).encode()?],
+        }];
+        for job in &made {
+            writes.push(StreamWrite {
+                stream: job_stream(&job.job)?,
+                expected: 0,
+                events: vec![Stored::Job(job::Event::Created(Box::new(job.clone()))).encode()?],
+            });
+        }
+        let now = self.clock.now();
+        let by = format!("schedule {}", created.name);
+        let mut ended: Vec<(&Arc<Job>, tokio::sync::MutexGuard<'_, u64>)> = Vec::new();
+        for job in &replaced {
+            let version = job.version.lock().await;
+            let Ok(events) = job::decide_cancel(job.cancelled.load(Ordering::Relaxed), &by, now) else {
+                continue;
+            };
+            let events = events.into_iter().map(|event| Stored::Job(event).encode());
+            writes.push(StreamWrite {
+                stream: job_stream(&job.created.job)?,
+                expected: *version,
+                events: events.collect::<Result<_, _>>()?,
+            });
+            ended.push((job, version));
+        }
+        let append = Append {
+            command_id: random::bytes(),
+            command_digest: [0; 32],
+            at_ms: now.unix_ms(),
+            writes,
+            answer: Vec::new(),
+        };
+        if let Err(error) = self.log.append(append).await {
+            if matches!(error, AppendError::Conflict { .. }) {
+                for (job, version) in &mut ended {
+                    **version = self.version_of(&job_stream(&job.created.job)?)?;
+                }
+                self.catch_up(entry, &stream, slot)?;
+            }
+            return Err(wire_error(&error));
+        }
+        slot.evolve(&entry.plan, &event, self.version_of(&stream)?);
+        for (job, mut version) in ended {
+            *version = self.version_of(&job_stream(&job.created.job)?)?;
+            job.cancelled.store(true, Ordering::Relaxed);
+            self.hasten((0u32..).zip(&job.slots).map(|(index, _)| job.key(index)));
+        }
+        for job in made {
+            info!(schedule = %created.schedule, job = %job.job, devices = job.runs_total, "a schedule fired");
+            self.enter(job, found.to_vec())?;
+        }
+        Ok(())
+    }
+
+    /// Makes the jobs of a decision; their list of devices is on disk when this returns.
+    async fn jobs_of(&self, entry: &Entry, decided: &Decided, found: &[Target]) -> Reply<Vec<job::Created>> {
+        let ran = decided.firings.iter().filter_map(|firing| match firing.outcome {
+            Outcome::Ran { job, .. } => Some((firing.due, job)),
+            _ => None,
+        });
+        let ran: Vec<(Timestamp, JobId)> = ran.collect();
+        if ran.is_empty() {
+            return Ok(Vec::new());
+        }
+        let list = targets::write(found);
+        let known = entry.authority.get().map(|authority| authority.listed);
+        let listed = match known.filter(|known| *known == Digest::of(&list)) {
+            Some(known) => known,
+            None => self.files.put(list).await?,
+        };
+        let created = &entry.created;
+        let expires_in_ms = i64::try_from(created.expires_in_ms).unwrap_or(i64::MAX);
+        let jobs = ran.into_iter().map(|(due, job)| job::Created {
+            job,
+            author: created.author,
+            username: created.username.clone(),
+            what: created.what.clone(),
+            created_at: decided.at,
+            expires_at: decided.at.plus_ms(expires_in_ms),
+            grant: created.grant,
+            file: created.file,
+            runs_total: found.len() as u64,
+            needs_approval: false,
+            firing: Some(Fired {
+                schedule: created.schedule,
+                due: Some(due),
+                targets: listed,
+            }),
+        });
+        Ok(jobs.collect())
+    }
+
+    /// Returns a stream's version.
+    ///
+    /// Errors: `storage_failed`.
+    pub fn version_of(&self, stream: &StreamId) -> Reply<u64> {
+        let version = self.log.stream_version(stream);
+        version.map_err(|_| WireError::new(Code::StorageFailed, "the store failed"))
+    }
+
+    /// Folds what a schedule's stream has beyond its slot: an append whose caller went away was made all the same.
+    ///
+    /// Errors: `storage_failed`.
+    pub fn catch_up(&self, entry: &Entry, stream: &StreamId, slot: &mut Slot) -> Reply<()> {
+        let records = self.log.read_stream(stream, slot.version, 1_000);
+        for record in records.map_err(|_| WireError::new(Code::StorageFailed, "the store failed"))? {
+            if let Ok(Some(Stored::Schedule(event))) = decode(&record) {
+                slot.evolve(&entry.plan, &event, record.position);
+            }
+        }
+        Ok(())
+    }
+}

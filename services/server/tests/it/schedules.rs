@@ -1,0 +1,216 @@
+//! Schedules with the real server and a real agent: each firing happens once, or says why it did not.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use borealis_bus_schema::time::Timestamp;
+use borealis_service_kit::clock::{Clock as _, SystemClock};
+use borealis_test_support::eventually_within;
+use rustix::process::{Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::fleet::{Fleet, PATIENCE, context_of, lines, said, shared};
+use crate::kills::find_child;
+use crate::operators::{join, with_token};
+
+/// Makes a schedule that leaves a mark at each of its times.
+fn every(fleet: &Fleet, seconds: u32, effect: &str, more: &[&str]) -> String {
+    let device = fleet.devices().remove(0);
+    let (guid, context) = (device["guid"].as_str().unwrap(), context_of(&device));
+    let (cron, script) = (format!("*/{seconds} * * * * *"), format!("echo ran >> {effect}"));
+    let what = ["--device", guid, "--lang", "sh", "--context", &context, "--json"];
+    let args = ["schedules", "create", "--name", "often", "--cron", &cron];
+    let made = fleet.json(&[&args, more, &what, &["--", &script]].concat());
+    assert_eq!(made["state"], "active", "{made}");
+    made["schedule"].as_str().unwrap().to_owned()
+}
+
+fn history(fleet: &Fleet, id: &str) -> Vec<Value> {
+    let out = fleet.cli(&["schedules", "history", id, "--limit", "500", "--json"]);
+    assert!(out.status.success(), "{}", said(&out));
+    lines(&out.stdout)
+}
+
+fn of(history: &[Value], what: &str) -> Vec<Value> {
+    history.iter().filter(|line| line["what"] == what).cloned().collect()
+}
+
+fn instant(value: &Value) -> Timestamp {
+    value.as_str().unwrap().parse().unwrap()
+}
+
+fn marks(effect: &Path) -> usize {
+    std::fs::read_to_string(effect).unwrap_or_default().lines().count()
+}
+
+async fn until_ran(fleet: &Fleet, id: &str, times: usize) {
+    eventually_within("the schedule to run", PATIENCE, async || {
+        (of(&history(fleet, id), "ran").len() >= times).then_some(())
+    })
+    .await
+    .unwrap();
+}
+
+async fn until(at: Timestamp) {
+    eventually_within("a time to come", PATIENCE, async || {
+        (SystemClock.now() >= at).then_some(())
+    })
+    .await
+    .unwrap();
+}
+
+/// Waits until every job of a history is over, and returns how many there are.
+async fn all_over(fleet: &Fleet, history: &[Value]) -> usize {
+    let jobs = history.iter().filter_map(|line| line["job"].as_str());
+    let jobs: BTreeSet<&str> = jobs.collect();
+    for job in &jobs {
+        eventually_within("the job to be over", PATIENCE, async || {
+            let shown = fleet.json(&["jobs", "show", job, "--json"]);
+            (shown["state"] == "done").then(|| assert_eq!(shown["counts"]["succeeded"], 1, "{shown}"))
+        })
+        .await
+        .unwrap();
+    }
+    jobs.len()
+}
+
+#[tokio::test]
+async fn a_schedule_fires_is_left_out_paused_goes_on_and_runs_now() {
+    let fleet = Fleet::start(1).await;
+    let dir = TempDir::with_prefix("borealis-effect-").unwrap();
+    let (effect, effect_text) = shared(&dir, "effect");
+    let id = every(&fleet, 2, &effect_text, &[]);
+    until_ran(&fleet, &id, 2).await;
+
+    let skipped = fleet.json(&["schedules", "skip-next", &id, "--json"]);
+    let left_out = skipped["skips"][0].as_str().unwrap().to_owned();
+    let line = eventually_within("the firing to be left out", PATIENCE, async || {
+        let lines = of(&history(&fleet, &id), "not_run");
+        lines.into_iter().find(|line| line["due"] == left_out)
+    });
+    assert_eq!(line.await.unwrap()["reason"], "skipped");
+
+    let paused = fleet.json(&["schedules", "pause", &id, "--json"]);
+    assert_eq!(
+        (paused["state"].as_str(), &paused["next_at"]),
+        (Some("paused"), &Value::Null)
+    );
+    let at = SystemClock.now();
+    until(at.plus_ms(5_000)).await;
+    let resumed = fleet.json(&["schedules", "resume", &id, "--json"]);
+    assert_eq!(resumed["state"], "active");
+    let known = history(&fleet, &id);
+    let passed = of(&known, "not_run")
+        .into_iter()
+        .find(|line| line["reason"] == "paused");
+    assert!(passed.unwrap()["count"].as_u64().unwrap() >= 2);
+    let during = |line: &&Value| (at..at.plus_ms(5_000)).contains(&instant(&line["due"]));
+    assert_eq!(of(&known, "ran").iter().filter(during).count(), 0, "{known:?}");
+
+    let (before, job) = (
+        of(&known, "ran").len(),
+        fleet.cli(&["schedules", "run-now", &id, "--follow", "--json"]),
+    );
+    assert!(job.status.success(), "{}", said(&job));
+    until_ran(&fleet, &id, before + 1).await;
+    let shown = fleet.json(&[
+        "jobs",
+        "show",
+        of(&history(&fleet, &id), "ran")[0]["job"].as_str().unwrap(),
+        "--json",
+    ]);
+    assert_eq!(shown["schedule"], id.as_str());
+
+    let gone = fleet.json(&["schedules", "delete", &id, "--json"]);
+    assert_eq!(gone["state"], "archived");
+    let out = fleet.cli(&["schedules", "resume", &id, "--json"]);
+    assert!(said(&out).contains("wrong_state"), "{}", said(&out));
+    let known = history(&fleet, &id);
+    let jobs = all_over(&fleet, &known).await;
+    assert_eq!((jobs, of(&known, "ran_now").len()), (of(&known, "ran").len() + 1, 1));
+    assert_eq!(marks(&effect), jobs);
+}
+
+#[tokio::test]
+async fn a_schedule_of_a_disabled_author_is_refused_and_says_why() {
+    let mut fleet = Fleet::start(1).await;
+    let dir = TempDir::with_prefix("borealis-effect-").unwrap();
+    let (effect, effect_text) = shared(&dir, "effect");
+    let bob = join(&mut fleet, "bob", &["technician"]);
+    let id = with_token(&mut fleet, &bob, |fleet| every(fleet, 2, &effect_text, &[]));
+    until_ran(&fleet, &id, 1).await;
+    // A log-out changes nothing.
+    let out = with_token(&mut fleet, &bob, |fleet| fleet.cli(&["logout", "--json"]));
+    assert!(out.status.success(), "{}", said(&out));
+    let ran = of(&history(&fleet, &id), "ran").len();
+    until_ran(&fleet, &id, ran + 1).await;
+
+    fleet.json(&["users", "disable", "bob", "--reason", "left", "--json"]);
+    let shown = eventually_within("the schedule to stop", PATIENCE, async || {
+        let shown = fleet.json(&["schedules", "show", &id, "--json"]);
+        (shown["state"] == "stopped").then_some(shown)
+    });
+    let shown = shown.await.unwrap();
+    assert_eq!(
+        (shown["code"].as_str(), &shown["next_at"]),
+        (Some("token_revoked"), &Value::Null)
+    );
+    let known = history(&fleet, &id);
+    assert_eq!(known[0]["what"], "stopped");
+    let refused = of(&known, "not_run");
+    assert_eq!(
+        (refused.len(), refused[0]["reason"].as_str()),
+        (1, Some("refused")),
+        "{known:?}"
+    );
+    assert_eq!(refused[0]["code"], "token_revoked");
+    // Whoever may lets it run in their own name all the same.
+    let out = fleet.cli(&["schedules", "run-now", &id, "--follow", "--json"]);
+    assert!(out.status.success(), "{}", said(&out));
+    let jobs = of(&known, "ran").len();
+    assert!((1..=jobs + 1).contains(&marks(&effect)));
+}
+
+#[tokio::test]
+async fn a_service_killed_at_the_moment_of_firing_fires_once() {
+    let fleet = Fleet::start(1).await;
+    let dir = TempDir::with_prefix("borealis-effect-").unwrap();
+    let (effect, effect_text) = shared(&dir, "effect");
+    let id = every(&fleet, 3, &effect_text, &[]);
+    until_ran(&fleet, &id, 1).await;
+    for round in 0..4_i64 {
+        let next = instant(&fleet.json(&["schedules", "show", &id, "--json"])["next_at"]);
+        let pid = find_child(&fleet, "scheduler").unwrap();
+        // A little earlier or later each time: before it is decided, while it is written, after.
+        until(next.plus_ms(round * 4 - 2)).await;
+        kill_process(pid, Signal::KILL).unwrap();
+        eventually_within("the scheduler to be back", PATIENCE, async || {
+            find_child(&fleet, "scheduler").filter(|back| *back != pid)
+        })
+        .await
+        .unwrap();
+        eventually_within("the firing to be written down", PATIENCE, async || {
+            let out = fleet.cli(&["schedules", "history", &id, "--limit", "500", "--json"]);
+            let known = if out.status.success() {
+                lines(&out.stdout)
+            } else {
+                Vec::new()
+            };
+            known.iter().any(|line| line["due"] == next.to_string()).then_some(())
+        })
+        .await
+        .unwrap();
+    }
+    fleet.json(&["schedules", "delete", &id, "--json"]);
+    let known = history(&fleet, &id);
+    let mut due: Vec<Timestamp> = of(&known, "ran").iter().map(|line| instant(&line["due"])).collect();
+    due.sort_unstable();
+    assert!(of(&known, "not_run").is_empty(), "{known:?}");
+    assert!(
+        due.windows(2).all(|pair| pair[1].since_ms(pair[0]) == 3_000),
+        "none twice and none missing: {due:?}"
+    );
+    assert_eq!(all_over(&fleet, &known).await, due.len());
+    assert_eq!(marks(&effect), due.len(), "each had its effect once");
+}
