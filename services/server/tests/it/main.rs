@@ -20,6 +20,7 @@ mod supervision;
 
 mod audit;
 mod bad_input;
+mod chaos;
 mod device_keys;
 mod devices;
 mod factors;

@@ -24,7 +24,7 @@ enum Death {
 
 /// Draws whether a process dies in this write, and where.
 fn death(dice: &mut Dice, is_risky: bool) -> Option<Death> {
-    if !is_risky || !dice.once_in(50) {
+    if !is_risky || !dice.once_in(25) {
         return None;
     }
     Some(match dice.below(3) {
@@ -34,6 +34,38 @@ fn death(dice: &mut Dice, is_risky: bool) -> Option<Death> {
     })
 }
 
+/// Names the crash point of a death in a write to the server's log, by what was written.
+///
+/// A write that is in memory and one that is flushed are the same to a disk that forgets: CS2 stands for CS3 too.
+fn server_point(death: Death, kind: &str) -> &'static str {
+    match (death, kind) {
+        (Death::Unsynced, _) => "CS2",
+        (Death::Before, "JobCreated") => "CS1",
+        (Death::Synced, "JobCreated") => "CS4",
+        (Death::Before, "RunEnded" | "RunEndedAfterAll") => "CS8",
+        (Death::Synced, "RunEnded" | "RunEndedAfterAll") => "CS9",
+        (Death::Before, _) => "CS7",
+        (Death::Synced, _) => "CS7 behind the write",
+    }
+}
+
+/// Names the crash point of a death in a write to a device's journal, by what was written.
+const fn device_point(death: Death, record: &Record) -> &'static str {
+    match (record, death) {
+        (Record::Received { .. }, Death::Before) => "CA1",
+        (Record::Received { .. }, _) => "CA2",
+        (Record::Starting { .. }, Death::Before) => "CA3",
+        (Record::Starting { .. }, _) => "CA4",
+        (Record::Exited { .. }, Death::Before) => "CA6",
+        (Record::Exited { .. }, _) => "CA7",
+        (Record::Closed { .. }, _) => "CA9",
+        _ => "elsewhere in the journal",
+    }
+}
+
+/// Counts deaths by the crash point at which they happened.
+pub type Deaths = BTreeMap<&'static str, u64>;
+
 struct Rows {
     rows: Vec<EventRecord>,
     synced: usize,
@@ -41,6 +73,7 @@ struct Rows {
     dice: Dice,
     is_risky: bool,
     is_dead: bool,
+    deaths: Deaths,
     skips_syncs: bool,
     forgets_commands: bool,
 }
@@ -60,6 +93,7 @@ impl Log {
             dice,
             is_risky: false,
             is_dead: false,
+            deaths: Deaths::new(),
             skips_syncs,
             forgets_commands,
         };
@@ -80,6 +114,11 @@ impl Log {
     /// Tells whether the process that writes it has died in a write.
     pub fn is_dead(&self) -> bool {
         self.rows.lock().unwrap().is_dead
+    }
+
+    /// Tells how often its process died where.
+    pub fn deaths(&self) -> Deaths {
+        self.rows.lock().unwrap().deaths.clone()
     }
 
     /// Loses what was not synced, but for a prefix that reached the disk all the same, and lives again.
@@ -131,6 +170,12 @@ impl Log {
         }
         let is_risky = rows.is_risky;
         let death = death(&mut rows.dice, is_risky);
+        if let Some(death) = death {
+            // The last event says most: a run that ends is delivered in the same write.
+            let last = append.writes.iter().flat_map(|write| &write.events).last();
+            let kind = last.map_or("", |event| event.kind.as_str());
+            *rows.deaths.entry(server_point(death, kind)).or_default() += 1;
+        }
         if death == Some(Death::Before) {
             rows.is_dead = true;
             return Err(dead);
@@ -227,6 +272,7 @@ pub struct DeviceDisk {
     pub is_risky: bool,
     pub is_full: bool,
     pub is_dead: bool,
+    pub deaths: Deaths,
     skips_syncs: bool,
 }
 
@@ -240,6 +286,7 @@ impl DeviceDisk {
             is_risky: false,
             is_full: false,
             is_dead: false,
+            deaths: Deaths::new(),
             skips_syncs,
         }
     }
@@ -280,6 +327,9 @@ impl Journal for DeviceDisk {
         }
         let death = death(&mut self.dice, self.is_risky);
         self.is_dead = death.is_some();
+        if let (Some(death), Some(last)) = (death, records.last()) {
+            *self.deaths.entry(device_point(death, last)).or_default() += 1;
+        }
         if death == Some(Death::Before) {
             return Err(Self::broken());
         }

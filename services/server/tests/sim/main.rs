@@ -29,6 +29,11 @@ use std::collections::BTreeMap;
 use laws::Broken;
 use world::{Report, Sabotage, World};
 
+/// Are the crash points that are hit at least fifty times in a thousand worlds. What they stand for says `RELIABILITY.md`.
+const POINTS: [&str; 16] = [
+    "CS1", "CS2", "CS4", "CS5", "CS6", "CS7", "CS8", "CS9", "CA1", "CA2", "CA3", "CA4", "CA5", "CA6", "CA7", "CA8",
+];
+
 /// Is how many seeds every change is tried with.
 const SEEDS: u64 = 1_000;
 
@@ -62,7 +67,7 @@ fn failure(seed: u64, Broken { law, by }: &Broken) -> String {
 #[test]
 fn every_law_holds_in_a_thousand_worlds() {
     let mut sum = Report::default();
-    let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
+    let (mut ends, mut deaths): (BTreeMap<&str, u64>, BTreeMap<&str, u64>) = Default::default();
     let mut broken: BTreeMap<&str, Vec<(u64, Broken)>> = BTreeMap::new();
     for seed in 0..SEEDS {
         let report = match run(seed, Sabotage::None) {
@@ -78,6 +83,9 @@ fn every_law_holds_in_a_thousand_worlds() {
         sum.device_deaths += report.device_deaths;
         for (state, count) in report.ends {
             *ends.entry(state).or_default() += count;
+        }
+        for (point, count) in report.deaths {
+            *deaths.entry(point).or_default() += count;
         }
     }
     let failures = broken.values().map(|found| {
@@ -103,6 +111,11 @@ fn every_law_holds_in_a_thousand_worlds() {
             ends.get(state).is_some_and(|count| *count > 20),
             "{state} is too rare: {ends:?}"
         );
+    }
+    println!("deaths by crash point: {deaths:?}");
+    for point in POINTS {
+        let times = deaths.get(point).copied().unwrap_or_default();
+        assert!(times >= 50, "{point} is hit {times} times only: {deaths:?}");
     }
     assert!(
         sum.server_deaths > SEEDS && sum.device_deaths > SEEDS,

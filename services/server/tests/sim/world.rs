@@ -1,4 +1,6 @@
 //! The world between clients, server and devices: one queue of happenings, one clock, one source of chance.
+//!
+//! It is one long file since everything in it shares that queue, and reads as a list of what can happen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -25,7 +27,7 @@ use ed25519_dalek::SigningKey;
 
 use crate::device::{Device, Process, Told, printed};
 use crate::dice::Dice;
-use crate::disk::{DeviceDisk, Log};
+use crate::disk::{Deaths, DeviceDisk, Log};
 use crate::laws::{Broken, Laws};
 use crate::server::{Ask, Paper, Server};
 
@@ -179,6 +181,8 @@ pub struct Report {
     pub runs: u64,
     pub server_deaths: u64,
     pub device_deaths: u64,
+    /// How often something died at which crash point.
+    pub deaths: Deaths,
     pub ends: BTreeMap<&'static str, u64>,
 }
 
@@ -291,7 +295,7 @@ impl World {
             self.at(1, Happening::DeviceUp { device: index });
         }
         self.at(1, Happening::ServerUp);
-        let wishes = 1 + self.dice.below(5);
+        let wishes = 3 + self.dice.below(7);
         for wish in 0..usize::try_from(wishes).unwrap() {
             let paper = self.paper();
             let command = self.dice.id();
@@ -519,9 +523,14 @@ impl World {
         self.wake_server();
     }
 
+    fn dies_at(&mut self, point: &'static str) {
+        *self.report.deaths.entry(point).or_default() += 1;
+    }
+
     fn server_dies(&mut self) {
-        if self.server.take().is_none() {
-            return;
+        let Some(server) = self.server.take() else { return };
+        if !server.asked.is_empty() {
+            self.dies_at("CS6");
         }
         self.report.server_deaths += 1;
         self.log.crash();
@@ -697,6 +706,16 @@ impl World {
             return;
         }
         self.report.device_deaths += 1;
+        if !self.devices[index].processes.is_empty() {
+            self.dies_at("CA5");
+        }
+        if self.devices[index]
+            .told
+            .values()
+            .any(|told| matches!(told, Told::Result { .. }))
+        {
+            self.dies_at("CA8");
+        }
         self.devices[index].crash();
         self.tell(format_args!("device {index} dies"));
         self.lost(index);
@@ -825,7 +844,11 @@ impl World {
             if self.is_chaos && self.dice.once_in(200) {
                 return self.device_dies(index);
             }
+            let is_result = matches!(output, Output::SendResult { .. });
             self.perform(index, output);
+            if is_result && self.is_chaos && self.dice.once_in(15) {
+                return self.device_dies(index);
+            }
             if self.devices[index].life != life {
                 return;
             }
@@ -1178,6 +1201,14 @@ impl World {
             };
             self.tell(format_args!("client asks for job {id}"));
             let made = self.with_ready_server(|server, _| server.create(command, created, &paper));
+            // It is durable and nobody has acted on it.
+            if let Some(Ok(_)) = made
+                && self.is_chaos
+                && self.dice.once_in(20)
+            {
+                self.dies_at("CS5");
+                self.server_dies();
+            }
             if let Some(Ok(_)) = made
                 && !(self.is_chaos && self.dice.once_in(6))
             {
@@ -1340,6 +1371,10 @@ impl World {
             }
         }
         (self.report.ends, self.report.runs) = (ends, runs);
+        let disks = self.devices.iter().map(|device| device.disk.deaths.clone());
+        for (point, times) in disks.chain([self.log.deaths()]).flatten() {
+            *self.report.deaths.entry(point).or_default() += times;
+        }
         self.laws.broken.take().map_or(Ok(()), Err)
     }
 }
