@@ -434,6 +434,45 @@ async function scenario() {
     await page.getByRole("row", { name: hostname }).getByText("Online", { exact: true }).waitFor();
   });
 
+  await step("a schedule: see when it fires as one types, let it fire, run it now, pause it", async () => {
+    await nav("Schedules").click();
+    await page.getByText("No schedules yet").waitFor();
+    await button("Make schedule").click();
+    await page.getByLabel("Name").fill("hourly word");
+    await page.getByLabel("Cron text").fill("0 0 30 2 *");
+    await page.getByText(/^This fires never:/).waitFor();
+    await page.getByLabel("Cron text").fill("0 9 * * FRI");
+    await page.getByTestId("firings").getByRole("listitem").nth(19).waitFor();
+    await page.getByRole("combobox", { name: "Fires" }).click();
+    await page.getByRole("option", { name: "Every hour" }).click();
+    await page.getByLabel("Cron text").waitFor({ state: "detached" });
+    await page.getByText("All devices", { exact: true }).click();
+    await page.getByRole("textbox", { name: "Script" }).click();
+    await page.keyboard.insertText("echo on-the-clock\n");
+    await page.getByTestId("firings").getByRole("listitem").nth(19).waitFor();
+    await look("schedule-new");
+    await button("Make schedule").click();
+    await page.getByRole("heading", { name: "hourly word" }).waitFor();
+    await page.getByRole("row", { name: /Ran .* on 1 device$/ }).getByRole("link").click();
+    await page.getByRole("log", { name: "stdout" }).getByText("on-the-clock").waitFor();
+    await page.goBack();
+    await button("Run now").click();
+    assert.equal(await page.getByTestId("review-script").textContent(), "echo on-the-clock\n");
+    await look("schedule-run");
+    await button("Run exactly this").click();
+    await page.getByRole("log", { name: "stdout" }).getByText("on-the-clock").waitFor();
+    await page.goBack();
+    await page.getByRole("row", { name: new RegExp(`Ran at once by ${USERNAME}`) }).waitFor();
+    await button("Skip next").click();
+    await page.getByText("The next firing is left out.").waitFor();
+    await button("Pause").click();
+    await button("Resume").waitFor();
+    await look("schedule");
+    await nav("Schedules").click();
+    await page.getByRole("row", { name: "hourly word, Paused" }).waitFor();
+    await look("schedules");
+  });
+
   let invitation;
   await step("invite an operator by a link that is shown once", async () => {
     await nav("Operators").click();
@@ -465,7 +504,7 @@ async function scenario() {
     await button("Set password", guest).click();
     await guest.getByRole("heading", { name: "Home" }).waitFor();
     const links = guest.getByRole("navigation", { name: "Main" }).getByRole("link");
-    assert.deepEqual(await links.allTextContents(), ["Home", "Devices", "Jobs", "Enrolment"]);
+    assert.deepEqual(await links.allTextContents(), ["Home", "Devices", "Jobs", "Schedules", "Enrolment"]);
     await links.filter({ hasText: "Devices" }).click();
     await guest.getByRole("row", { name: hostname }).getByRole("link", { name: hostname }).click();
     await guest.getByRole("heading", { name: hostname }).waitFor();
@@ -665,7 +704,7 @@ async function scenario() {
     await button(`Operator ${USERNAME}`).click();
     await button("Log out").click();
     await button("Log in").waitFor();
-    for (const path of ["/", "/devices", "/jobs", "/enrolment", "/operators", "/audit", "/account"]) {
+    for (const path of ["/", "/devices", "/jobs", "/schedules", "/enrolment", "/operators", "/audit", "/account"]) {
       await page.goto(origin + path);
       await button("Log in").waitFor();
     }

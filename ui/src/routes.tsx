@@ -117,6 +117,24 @@ export const jobRoute = createRoute({
   component: lazyRouteComponent(() => import("./features/jobs/RunViewPage"), "RunViewPage"),
 });
 
+const schedulesRoute = createRoute({
+  getParentRoute: () => appRoute,
+  path: "/schedules",
+  component: lazyRouteComponent(() => import("./features/schedules/SchedulesPage"), "SchedulesPage"),
+});
+
+const newScheduleRoute = createRoute({
+  getParentRoute: () => appRoute,
+  path: "/schedules/new",
+  component: lazyRouteComponent(() => import("./features/schedules/NewSchedulePage"), "NewSchedulePage"),
+});
+
+export const scheduleRoute = createRoute({
+  getParentRoute: () => appRoute,
+  path: "/schedules/$schedule",
+  component: lazyRouteComponent(() => import("./features/schedules/SchedulePage"), "SchedulePage"),
+});
+
 export const OPERATOR_TABS = ["operators", "roles", "sites"] as const;
 export type OperatorTab = (typeof OPERATOR_TABS)[number];
 
@@ -153,6 +171,9 @@ const routeTree = rootRoute.addChildren([
     runRoute,
     jobsRoute,
     jobRoute,
+    schedulesRoute,
+    newScheduleRoute,
+    scheduleRoute,
     operatorsRoute,
     auditRoute,
     accountRoute,

@@ -326,15 +326,23 @@ export interface Job {
   cancelled: boolean;
   /** Who approved it, where it took another operator's approval and has it. */
   approved_by?: string;
+  /** The schedule that made it, where one did. */
+  schedule?: string;
+  /** When it was due by that schedule; nothing where an operator let it run at once. */
+  due?: string;
 }
 
-/** What a job asks for that takes another operator's approval: its author's request, byte by byte. */
-export interface AskedJob {
-  job: string;
+/** What somebody asked for: the author's request, byte by byte. */
+export interface AskedRequest {
   created_by: string;
   method: string;
   path: string;
   body_base64: string;
+}
+
+/** What a job asks for that takes another operator's approval. */
+export interface AskedJob extends AskedRequest {
+  job: string;
 }
 
 export interface Run {
@@ -396,6 +404,115 @@ export interface JobRequest {
   env?: Record<string, string>;
   timeout_ms?: number;
   expires_in_ms?: number;
+}
+
+export const SCHEDULE_STATES = ["active", "paused", "stopped", "ended", "archived"] as const;
+export type ScheduleState = (typeof SCHEDULE_STATES)[number];
+
+/** What becomes of firings whose time passed while nobody could run them. */
+export const MISFIRES = ["once", "skip", "all"] as const;
+export type Misfire = (typeof MISFIRES)[number];
+
+/** What happens when a firing is due while one before it still runs. */
+export const CONCURRENCIES = ["allow", "forbid", "queue", "replace"] as const;
+export type Concurrency = (typeof CONCURRENCIES)[number];
+
+/** When a schedule is due: cron text or a kind, in a zone, from a start until an end. */
+export interface ScheduleRule {
+  cron?: string;
+  kind?: string;
+  zone: string;
+  start?: string;
+  end?: string;
+}
+
+export interface ScheduleRequest extends ScheduleRule {
+  name: string;
+  job: JobRequest;
+  misfire: Misfire;
+  concurrency: Concurrency;
+  jitter_ms: number;
+}
+
+export interface Schedule {
+  schedule: string;
+  name: string;
+  created_at: string;
+  created_by: string;
+  state: ScheduleState;
+  /** Why it stopped, in a sentence. */
+  reason: string | null;
+  code: string | null;
+  /** A kind, or `cron:` and the text. */
+  follows: string;
+  zone: string;
+  start: string;
+  end: string | null;
+  misfire: Misfire;
+  /** How many late firings run at most, where they run one by one. */
+  misfire_most: number;
+  /** How late a firing may be and still run; nothing for however late. */
+  late_limit_ms: number | null;
+  concurrency: Concurrency;
+  /** Its own delay behind the times of the schedule. */
+  delay_ms: number;
+  role: string;
+  verb: string;
+  language: Language | null;
+  context: RunContext | null;
+  timeout_ms: number;
+  expires_in_ms: number;
+  /** The devices that it names; none where they are found at each firing. */
+  guids: string[];
+  next_at: string | null;
+  /** That, as the clock of its zone shows it. */
+  next_local: string | null;
+  /** Instants that are left out because an operator said so. */
+  skips: string[];
+  /** When a firing was due that waits for the one before. */
+  queued: string | null;
+  fired: number;
+  not_run: number;
+  last_job: string | null;
+  last_at: string | null;
+}
+
+/** What a schedule asks for, as its author signed it. */
+export interface AskedSchedule extends AskedRequest {
+  schedule: string;
+}
+
+/** One line of a schedule's history: what became of a firing, or what an operator did. */
+export interface ScheduleHistory {
+  at: string;
+  what: string;
+  due: string | null;
+  count: number;
+  reason: string | null;
+  note: string | null;
+  code: string | null;
+  by: string | null;
+  job: string | null;
+  devices: number | null;
+}
+
+export interface ScheduleFiring {
+  at: string;
+  /** What the clock of the zone shows then, with its offset. */
+  local: string;
+  change: string | null;
+  /** What a change of the clock has to do with it. */
+  note: string | null;
+}
+
+export interface SchedulePreview {
+  schedule: string;
+  zone: string;
+  zones_release: string;
+  from: string;
+  until: string | null;
+  items: ScheduleFiring[];
+  more: boolean;
 }
 
 export type StreamName = "stdout" | "stderr";

@@ -10,6 +10,7 @@ import {
   type InstallerCode,
   type Job,
   type LiveSession,
+  type Schedule,
   type Session,
   type User,
 } from "../api/types";
@@ -117,6 +118,14 @@ export const jobCan = {
   review: (job: Job): boolean => job.state === "awaiting_approval" && !job.cancelled,
   /** Whether this operator asked for it, and so is not the one who approves it. */
   isOwn: (job: Pick<Job, "created_by">, session: Session | undefined): boolean => job.created_by === session?.username,
+};
+
+export const scheduleCan = {
+  pause: (schedule: Schedule): boolean => schedule.state === "active",
+  resume: (schedule: Schedule): boolean => schedule.state === "paused" || schedule.state === "stopped",
+  skip: (schedule: Schedule): boolean => schedule.state === "active" && schedule.next_at !== null,
+  run: (schedule: Schedule): boolean => schedule.state !== "archived",
+  archive: (schedule: Schedule): boolean => schedule.state !== "archived",
 };
 
 /**

@@ -1,17 +1,18 @@
 import { describe, expect, it } from "vitest";
-import { CODE_STATES, DEVICE_STATUSES, PRESENCES, RUN_STATES, TOKEN_STATES, USER_STATES } from "../api/types";
+import { CODE_STATES, DEVICE_STATUSES, PRESENCES, RUN_STATES, SCHEDULE_STATES, TOKEN_STATES, USER_STATES } from "../api/types";
 import { factRows, factTable } from "./facts";
 import { localPath } from "./localPath";
 import { displayLines, LINE_LIMIT, plainText } from "./output";
 import { checkPassword } from "./password";
 import { paths } from "./paths";
 import * as states from "./states";
-import { absolute, hover, relative } from "./time";
+import { absolute, hover, relative, instantOf } from "./time";
 import { duration, size } from "./units";
 
 describe("labels", () => {
   it.each([
     ["run", RUN_STATES, states.RUN_MARKS],
+    ["schedule", SCHEDULE_STATES, states.SCHEDULE_MARKS],
     ["presence", PRESENCES, states.PRESENCE_MARKS],
     ["device", DEVICE_STATUSES, states.DEVICE_STATUS_MARKS],
     ["code", CODE_STATES, states.CODE_MARKS],
@@ -159,5 +160,22 @@ describe("paths", () => {
     for (const bad of ["//evil.example", "https://evil.example", "/\\evil.example", "", 7, undefined]) {
       expect(localPath(bad)).toBeUndefined();
     }
+  });
+});
+
+describe("a time on the clock of a zone", () => {
+  it.each([
+    ["2026-11-24T09:00", "Europe/Oslo", "2026-11-24T08:00:00.000Z"],
+    ["2026-07-24T09:00", "Europe/Oslo", "2026-07-24T07:00:00.000Z"],
+    ["2027-03-28T01:59", "Europe/Oslo", "2027-03-28T00:59:00.000Z"],
+    ["2027-03-28T03:00", "Europe/Oslo", "2027-03-28T01:00:00.000Z"],
+    ["2026-11-24T09:00", "Asia/Kathmandu", "2026-11-24T03:15:00.000Z"],
+    ["2026-11-24T09:00", "UTC", "2026-11-24T09:00:00.000Z"],
+  ])("%s in %s is %s", (local, zone, at) => {
+    expect(instantOf(local, zone)).toBe(at);
+  });
+
+  it("is nothing where it is no time", () => {
+    expect(instantOf("", "UTC")).toBeNull();
   });
 });

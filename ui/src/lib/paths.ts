@@ -57,6 +57,13 @@ export const paths = {
   jobRequest: (id: string) => `/jobs/${part(id)}/request`,
   approveJob: (id: string) => `/jobs/${part(id)}/approve`,
   cancelJob: (id: string) => `/jobs/${part(id)}/cancel`,
+  schedules: (query: { cursor?: string | null }) => withQuery("/schedules", query),
+  newSchedule: "/schedules",
+  previewSchedule: (query: Query) => withQuery("/schedules/preview", query),
+  schedule: (id: string) => `/schedules/${part(id)}`,
+  scheduleRequest: (id: string) => `/schedules/${part(id)}/request`,
+  scheduleHistory: (id: string, query: { cursor?: string | null }) => withQuery(`/schedules/${part(id)}/history`, query),
+  changeSchedule: (id: string, change: string) => `/schedules/${part(id)}/${part(change)}`,
   runOutput: (id: string, query: { stream: string; offset: number; limit: number }) =>
     withQuery(`/runs/${part(id)}/output`, query),
 };

@@ -6,6 +6,7 @@ import type {
   Job,
   Presence,
   RunState,
+  ScheduleState,
   TokenState,
   UserState,
 } from "../api/types";
@@ -69,6 +70,14 @@ export const TOKEN_MARKS: Readonly<Record<TokenState, Mark>> = {
   active: LIVE,
   revoked: REVOKED,
   expired: OVER,
+};
+
+export const SCHEDULE_MARKS: Readonly<Record<ScheduleState, Mark>> = {
+  active: LIVE,
+  paused: { label: "Paused", tone: "warn", shape: "bar" },
+  stopped: { label: "Stopped", tone: "bad", shape: "ban" },
+  ended: { label: "Ended", tone: "idle", shape: "check" },
+  archived: { label: "Archived", tone: "idle", shape: "bar" },
 };
 
 /** How an act ended: the record says `accepted`, or the code of the refusal. */

@@ -60,3 +60,18 @@ export function hover(at: string | null | undefined, zone = zoneName()): string 
   const date = parse(at);
   return date ? `${absolute(at, zone)} ${zone}\n${date.toISOString()} (UTC)` : "";
 }
+
+/** What the clock of a zone shows at an instant, as if that were UTC. */
+function wall(ms: number, zone: string): number {
+  return Date.parse(`${absolute(new Date(ms).toISOString(), zone).replace(" ", "T")}Z`);
+}
+
+/** The instant at which the clock of a zone shows a time, `2026-11-24T09:00`; null for what is none. */
+export function instantOf(local: string, zone: string): string | null {
+  const shown = Date.parse(`${local}Z`);
+  if (Number.isNaN(shown)) return null;
+  // The offset that holds at the first guess, and then the one that holds at the instant itself.
+  const guess = shown - (wall(shown, zone) - shown);
+  const at = guess - (wall(guess, zone) - shown);
+  return new Date(at).toISOString();
+}

@@ -11,9 +11,9 @@ import { Dialog } from "../../ui/Dialog";
 import { ErrorPanel } from "../../ui/ErrorPanel";
 import formClasses from "../../ui/Form.module.css";
 import { Loading } from "../../ui/Loading";
+import { AskedView } from "./AskedView";
 import { askedQuery, useRerun } from "./queries";
 import { readAsked } from "./review";
-import { AskedView } from "./Review";
 import { words } from "./words";
 
 interface RerunDialogProps {
@@ -50,7 +50,7 @@ export function RerunDialog({ job, runs, onClose }: RerunDialogProps) {
           <ErrorPanel error={describe(words.failedReview, query.error)} onRetry={() => void query.refetch()} />
         ) : null}
         {query.data && !isReadable ? <p role="alert">{words.rerunUnreadable}</p> : null}
-        {asked && isReadable ? <AskedView job={job} asked={asked} /> : null}
+        {asked && isReadable ? <AskedView members={asked.members} /> : null}
         <div className={formClasses.buttons}>
           <Button variant="default" onClick={onClose}>
             {words.cancel}

@@ -15,6 +15,21 @@ export interface QuickJob {
   script: string;
 }
 
+export const emptyJob: QuickJob = {
+  all: false,
+  guids: [],
+  language: "bash",
+  context: "SYSTEM",
+  timeoutMs: 300_000,
+  expiresInMs: 86_400_000,
+  script: "",
+};
+
+export interface JobErrors {
+  targets?: string | undefined;
+  script?: string | undefined;
+}
+
 export interface TargetSplit {
   now: number;
   later: number;
@@ -40,7 +55,7 @@ export function splitText(split: TargetSplit): string {
 }
 
 /** Reads the form: the request to send, or what is missing. */
-export function readQuickJob(form: QuickJob): { request: JobRequest } | { targets?: string; script?: string } {
+export function readQuickJob(form: QuickJob): { request: JobRequest } | JobErrors {
   const targets = !form.all && form.guids.length === 0 ? words.noTargets : undefined;
   const script =
     form.script.trim() === ""

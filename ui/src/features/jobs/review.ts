@@ -2,7 +2,7 @@
 
 import { concat, fromBase64, fromHex, hex, type Bytes } from "../../api/encoding";
 import { devicesDigest, requestDigest, sha256 } from "../../api/signing";
-import type { AskedJob, Run } from "../../api/types";
+import type { AskedRequest, Run } from "../../api/types";
 
 export interface Asked {
   method: string;
@@ -21,7 +21,7 @@ export interface ApprovalBody {
 }
 
 /** Reads a request; null where it is not one that a person can read. */
-export function readAsked(asked: AskedJob): Asked | null {
+export function readAsked(asked: AskedRequest): Asked | null {
   try {
     const body = fromBase64(asked.body_base64);
     const read: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body));

@@ -91,7 +91,8 @@ export const words = {
   unreadable: "The request cannot be read, so nobody can approve it here.",
   failedReview: "What the job asks for could not be read.",
   failedApprove: "The job was not approved.",
-  overLimit: (limit: string): string => `Waits for another operator's approval: you may run on ${limit} alone`,
+  overLimit: (limit: string, now: boolean): string =>
+    `${now ? "Waits for another operator's approval: you" : "You"} may run on ${limit} alone`,
   counts: "Runs by state",
   allStates: "All",
   runs: "Runs",

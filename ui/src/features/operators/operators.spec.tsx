@@ -309,6 +309,6 @@ describe("the navigation", () => {
     });
     const nav = await screen.findByRole("navigation", { name: "Main" });
     const links = within(nav).getAllByRole("link").map((each) => each.textContent);
-    expect(links).toEqual(["Home", "Devices", "Jobs", "Enrolment"]);
+    expect(links).toEqual(["Home", "Devices", "Jobs", "Schedules", "Enrolment"]);
   });
 });

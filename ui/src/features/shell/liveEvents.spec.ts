@@ -12,6 +12,7 @@ describe("an event", () => {
     expect(keysTouched(event("inventory", "device", "added"))).toEqual([["devices"]]);
     expect(keysTouched(event("enrollment", "approval", "requested"))).toEqual([["approvals"]]);
     expect(keysTouched(event("scheduler", "run", "changed", { job: "j" }))).toContainEqual(["jobs", "runs", "j"]);
+    expect(keysTouched(event("scheduler", "schedule", "changed", { schedule: "s" }))).toEqual([["schedules", "list"], ["schedules", "one", "s"]]);
     expect(keysTouched(event("someone", "else", "new"))).toEqual([]);
   });
 

@@ -16,6 +16,7 @@ import { FINAL_STATES } from "../../lib/states";
 import { deviceKeys } from "../devices/queries";
 import { enrolmentKeys } from "../enrolment/queries";
 import { jobKeys } from "../jobs/queries";
+import { scheduleKeys } from "../schedules/keys";
 
 const COALESCE_MS = 250;
 
@@ -39,6 +40,10 @@ export function keysTouched(event: LiveEvent): QueryKey[] {
     case "scheduler.run": {
       const job = textOf(event, "job");
       return [jobKeys.list, jobKeys.recent, ...(job ? [jobKeys.one(job), jobKeys.runs(job), jobKeys.outputs(job)] : [])];
+    }
+    case "scheduler.schedule": {
+      const schedule = textOf(event, "schedule");
+      return [scheduleKeys.list, ...(schedule ? [scheduleKeys.one(schedule)] : [])];
     }
     default:
       return [];

@@ -17,6 +17,7 @@ const PAGES = [
   { to: "/devices", icon: "device-desktop", label: words.pages.devices, can: pageCan.devices },
   { to: "/run", icon: "player-play", label: words.pages.run, can: pageCan.run },
   { to: "/jobs", icon: "list-details", label: words.pages.jobs, can: pageCan.jobs },
+  { to: "/schedules", icon: "calendar", label: words.pages.schedules, can: pageCan.jobs },
   { to: "/enrolment", icon: "key", label: words.pages.enrolment, can: pageCan.enrolment },
   { to: "/operators", icon: "users", label: words.pages.operators, can: pageCan.operators },
   { to: "/audit", icon: "history", label: words.pages.audit, can: pageCan.audit },

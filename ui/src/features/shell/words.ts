@@ -7,6 +7,7 @@ export const words = {
     devices: "Devices",
     run: "Run a script",
     jobs: "Jobs",
+    schedules: "Schedules",
     enrolment: "Enrolment",
     operators: "Operators",
     audit: "Audit",

@@ -1,0 +1,122 @@
+// What somebody asks for, whole: for whoever approves it, or lets it run in their own name.
+
+import type { ReactNode } from "react";
+import { duration, plural, size } from "../../lib/units";
+import { CopyButton } from "../../ui/CopyButton";
+import formClasses from "../../ui/Form.module.css";
+import classes from "./Jobs.module.css";
+import { quoted, visible } from "./review";
+import { words } from "./words";
+
+/** The members of a request's body, by name. */
+export type Members = ReadonlyMap<string, unknown>;
+
+interface AskedViewProps {
+  /** Of the body of a job. */
+  members: Members;
+  /** Facts about it that do not stand in the body: before, and behind the others. */
+  before?: readonly Row[];
+  after?: readonly Row[];
+}
+
+export type Row = readonly [name: string, value: ReactNode];
+
+/** What is shown under a name of its own; whatever else a request says is shown too, as it stands. */
+const NAMED = new Set(["targets", "role", "verb", "language", "context", "script", "args", "env", "timeout_ms", "expires_in_ms"]);
+
+export function AskedView({ members, before = [], after = [] }: AskedViewProps) {
+  const text = (name: string, otherwise: string): string => {
+    const value = members.get(name);
+    return value === undefined || value === null ? otherwise : typeof value === "string" ? visible(value) : quoted(value);
+  };
+  const time = (name: string): string => {
+    const value = members.get(name);
+    return value === undefined ? words.usual : typeof value === "number" ? duration(value) : quoted(value);
+  };
+  const rows: Row[] = [
+    ...before,
+    [words.columns.what, `${text("role", "script")}.${text("verb", "run")}`],
+    [words.language, text("language", words.none)],
+    [words.context, text("context", "SYSTEM")],
+    [words.targets, <Targets key="targets" value={members.get("targets")} />],
+    [words.args, <Values key="args" value={members.get("args")} />],
+    [words.env, <Values key="env" value={members.get("env")} />],
+    [words.timeout, time("timeout_ms")],
+    [words.waitsFor, time("expires_in_ms")],
+    ...othersOf(members, NAMED),
+    ...after,
+  ];
+  return (
+    <div className={classes.review} tabIndex={0} role="group" aria-label={words.asks}>
+      <dl className={formClasses.facts}>
+        {rows.map(([name, value]) => (
+          <Fact key={name} name={name}>
+            {value}
+          </Fact>
+        ))}
+      </dl>
+      <Script script={members.get("script")} />
+    </div>
+  );
+}
+
+/** What has no name of its own here, as it stands. */
+export function othersOf(members: Members, named: ReadonlySet<string>): Row[] {
+  return [...members]
+    .filter(([name]) => !named.has(name))
+    .map(([name, value]) => [visible(name), <code key={name}>{quoted(value)}</code>]);
+}
+
+function Fact({ name, children }: { name: string; children: ReactNode }) {
+  return (
+    <>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </>
+  );
+}
+
+function Targets({ value }: { value: unknown }) {
+  const targets = (typeof value === "object" && value !== null ? value : {}) as { all?: unknown; guids?: unknown };
+  const others = Object.keys(targets).filter((name) => name !== "all" && name !== "guids");
+  const guids = targets.guids ?? [];
+  if (others.length > 0 || typeof (targets.all ?? false) !== "boolean" || !Array.isArray(guids)) {
+    return <code>{quoted(value)}</code>;
+  }
+  if (targets.all === true) return <>{words.all}</>;
+  return <>{words.named(plural(guids.length, "device", "devices"))}</>;
+}
+
+/** Arguments or variables, one a line, each in quotes, so that none passes for two. */
+function Values({ value }: { value: unknown }) {
+  const lines = Array.isArray(value)
+    ? value.map(quoted)
+    : typeof value === "object" && value !== null
+      ? Object.entries(value).map(([name, each]) => `${visible(name)}=${quoted(each)}`)
+      : value === undefined
+        ? []
+        : [quoted(value)];
+  if (lines.length === 0) return <>{words.none}</>;
+  return <pre className={classes.values}>{lines.join("\n")}</pre>;
+}
+
+/** A script with every character visible. */
+export function Script({ script }: { script: unknown }) {
+  if (script === undefined || script === null) return null;
+  const text = typeof script === "string" ? script : JSON.stringify(script);
+  const lines = text.replace(/\n$/, "").split("\n").length;
+  return (
+    <>
+      <div className={classes.scriptHead}>
+        <h2>{words.script}</h2>
+        <span className="dim">
+          {plural(lines, "line", "lines")}, {size(new Blob([text]).size)}
+        </span>
+        <CopyButton text={text} label={words.copyScript} />
+      </div>
+      <pre className={classes.script} data-testid="review-script">
+        {visible(text)}
+      </pre>
+    </>
+  );
+}
