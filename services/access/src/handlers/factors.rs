@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::ids::SessionId;
 use borealis_bus_schema::messages::access::{
     ConfirmTotp, EnrolTotpAnswer, FactorStanding, ProveAgain, RecoveryCodesAnswer, StepUpAnswer, UserView,
 };
@@ -26,10 +27,30 @@ use crate::service::Access;
 use crate::throttle::peer_key;
 use crate::totp;
 
-/// Is what is kept of a proof's answer; the biscuit is minted each time.
+/// Is what is kept of a proof's answer; the biscuit is minted each time, for the session that proved it and no other.
 #[derive(Serialize, Deserialize)]
-struct ProvedAt {
-    proved_at: Timestamp,
+pub(super) struct ProvedAt {
+    pub(super) proved_at: Timestamp,
+    /// The one act that a passkey proved it for; none for whatever is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) act: Option<[u8; 32]>,
+    /// The session; none in answers from before this field, which serve nobody any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) session: Option<SessionId>,
+}
+
+impl ProvedAt {
+    /// Returns what a repeated command proved, to the session that proved it: a command is known again by its words, which
+    /// are the same from any session of its operator.
+    ///
+    /// Errors: `conflict` to another session.
+    pub(super) fn to(self, session: SessionId) -> Reply<Self> {
+        if self.session == Some(session) {
+            return Ok(self);
+        }
+        let text = "another session proved this";
+        Err(WireError::new(Code::Conflict, text))
+    }
 }
 
 /// Answers a step of proving the password once more: the same session and key get a biscuit that says so.
@@ -51,8 +72,8 @@ pub async fn step_up(access: Arc<Access>, ctx: OperatorCtx) -> Reply<StepUpAnswe
         } => (exchange_id, login_finalization, factor),
     };
     // An exchange is good once; whoever did not hear the answer asks again by the same command.
-    let ProvedAt { proved_at } = match first(&access, &ctx)? {
-        Some(first) => first,
+    let ProvedAt { proved_at, .. } = match first::<ProvedAt>(&access, &ctx)? {
+        Some(first) => first.to(session)?,
         None => {
             let again = proof::finish(
                 &access,
@@ -70,7 +91,11 @@ pub async fn step_up(access: Arc<Access>, ctx: OperatorCtx) -> Reply<StepUpAnswe
             });
             let answer = |_: &State, events: &[Event]| {
                 events.iter().find_map(|event| match event {
-                    Event::SessionProved { at, .. } => Some(ProvedAt { proved_at: *at }),
+                    Event::SessionProved { at, .. } => Some(ProvedAt {
+                        proved_at: *at,
+                        act: None,
+                        session: Some(session),
+                    }),
                     _ => None,
                 })
             };

@@ -22,9 +22,9 @@ use borealis_service_kit::audit;
 use borealis_service_kit::auth::ProvedFor;
 use borealis_service_kit::operator::{OperatorCtx, PublicCtx};
 use borealis_service_kit::random;
-use serde::{Deserialize, Serialize};
 
 use super::change::{Kept, change, first};
+use super::factors::ProvedAt;
 use super::login;
 use crate::aggregate::{Command, Event, Passkey, PasskeyCommand, State};
 use crate::error::AccessError;
@@ -180,14 +180,6 @@ pub async fn log_in_finish(
     Ok(begun)
 }
 
-/// Is what is kept of a proof's answer; the biscuit is minted each time.
-#[derive(Serialize, Deserialize)]
-struct ProvedAt {
-    proved_at: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    act: Option<[u8; 32]>,
-}
-
 /// Answers a step of proving with a passkey who is there once more: the same session and key get a biscuit that says so, and
 /// for which one act where one was named.
 ///
@@ -214,8 +206,8 @@ pub async fn step_up(access: Arc<Access>, ctx: OperatorCtx) -> Reply<PasskeyStep
         }
         PasskeyStepUp::Finish { ceremony_id, assertion } => (ceremony_id, assertion),
     };
-    let proved = match first(&access, &ctx)? {
-        Some(first) => first,
+    let proved = match first::<ProvedAt>(&access, &ctx)? {
+        Some(first) => first.to(session)?,
         None => prove(&access, &ctx, &ceremony_id, &assertion).await?,
     };
     let expires_at = {
@@ -223,7 +215,7 @@ pub async fn step_up(access: Arc<Access>, ctx: OperatorCtx) -> Reply<PasskeyStep
         let live = state.live_session(&session, ctx.now).map_err(AccessError::from)?;
         live.expires_at
     };
-    let ProvedAt { proved_at, act } = proved;
+    let ProvedAt { proved_at, act, .. } = proved;
     let when = match act {
         // What was proved before for whatever is asked goes on.
         Some(act) => (ctx.caller.proved_at, Some(ProvedFor { act, at: proved_at })),
@@ -266,7 +258,11 @@ async fn prove(
     });
     let answer = |_: &State, events: &[Event]| {
         events.iter().find_map(|event| match event {
-            Event::SessionProved { at, .. } => Some(ProvedAt { proved_at: *at, act }),
+            Event::SessionProved { at, .. } => Some(ProvedAt {
+                proved_at: *at,
+                act,
+                session: Some(session),
+            }),
             _ => None,
         })
     };

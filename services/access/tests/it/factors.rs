@@ -341,7 +341,7 @@ async fn whoever_did_not_hear_the_answer_proves_once() {
     );
     let kept = access
         .log
-        .command(call.proof.unwrap().command.as_bytes())
+        .command(call.proof.as_ref().unwrap().command.as_bytes())
         .unwrap()
         .unwrap()
         .answer;
@@ -350,5 +350,12 @@ async fn whoever_did_not_hear_the_answer_proves_once() {
         !String::from_utf8_lossy(&kept).contains(biscuit),
         "the log keeps no biscuit"
     );
+    // Who has another session of the same operator repeats the words under its own key: the proof was not theirs.
+    let thief = log_in(&gateway, "ada", "p").await.unwrap();
+    let (command, body) = (call.proof.as_ref().unwrap().command, call.body.clone());
+    let stolen = call_at(&thief, Service::Access, "step-up", &body, command, now());
+    let token = Some(narrowed(&thief.token, Service::Access, need, 0));
+    let refused = ask(&gateway, Service::Access, "step-up", &stolen, token).await;
+    assert_eq!(refused.unwrap_err().code, Code::Conflict);
     access.stop().await.unwrap();
 }
