@@ -38,8 +38,17 @@ pub struct SignOrders {
 pub enum Firing {
     /// It was due; the call is its author's request for the schedule.
     Due(Timestamp),
-    /// An operator let it run now; the call is that operator's, and this is the author's request, whose digest it names.
-    Now(Box<OperatorCall>),
+    /// An operator let it run now; the call is that operator's and names schedule and digest of this.
+    Now(Box<Author>),
+}
+
+/// Is the request for a schedule, with what shows that its author made it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Author {
+    /// The request, as it was signed.
+    pub call: OperatorCall,
+    /// The author's grant, base64url.
+    pub grant: String,
 }
 
 /// Is another operator's approval of a job, as signing verifies it for itself.

@@ -65,7 +65,11 @@ impl Paper {
         let env = self.request.env.iter();
         let env = env.map(|(name, value)| name.len() + value.len() + 2 * TEXT_BYTES);
         let words_bytes: usize = args.chain(env).sum();
-        let schedule_bytes = self.warrant.schedule.as_ref().map_or(0, |call| call.body.len());
+        let schedule_bytes = self
+            .warrant
+            .schedule
+            .as_ref()
+            .map_or(0, |author| author.call.body.len() + author.grant.len());
         let call_bytes = (self.warrant.call.body.len() + schedule_bytes) / orders.max(1);
         (SIGN_BYTES / (script_bytes + words_bytes + call_bytes + ORDER_BYTES)).clamp(1, SIGNED_AT_ONCE)
     }

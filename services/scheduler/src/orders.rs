@@ -4,7 +4,7 @@ use borealis_bus_schema::codec::{self, CodecError};
 use borealis_bus_schema::ids::{Guid, OrderId, RunId, VerbName};
 use borealis_bus_schema::messages::scheduler::{CreateJob, MAX_EXPIRES_IN_MS, OUTPUT_LIMIT_BYTES};
 use borealis_bus_schema::messages::schedules::CreateSchedule;
-use borealis_bus_schema::messages::signing::Firing;
+use borealis_bus_schema::messages::signing::{Author, Firing};
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::order::{Digest, Language, MAX_VALIDITY_MS, Order, OrderBody, ScriptBody};
 use borealis_bus_schema::time::Timestamp;
@@ -23,7 +23,7 @@ pub struct Warrant {
     pub targets: Digest,
     /// The request for the schedule that the call lets run now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<OperatorCall>,
+    pub schedule: Option<Author>,
 }
 
 /// Is what another operator's approval is shown by; a file named by its digest.
@@ -42,7 +42,7 @@ pub fn request_of(warrant: &Warrant, firing: Option<&Fired>) -> Result<CreateJob
     if firing.is_none() {
         return codec::decode_json(&warrant.call.body, codec::MAX_JSON_BYTES);
     }
-    let call = warrant.schedule.as_ref().unwrap_or(&warrant.call);
+    let call = warrant.schedule.as_ref().map_or(&warrant.call, |author| &author.call);
     schedule_of(call).map(|asked| asked.job)
 }
 
@@ -57,7 +57,7 @@ pub fn schedule_of(call: &OperatorCall) -> Result<CreateSchedule, CodecError> {
 pub fn firing_of(warrant: &Warrant, firing: Option<&Fired>) -> Option<Firing> {
     match firing?.due {
         Some(due) => Some(Firing::Due(due)),
-        None => warrant.schedule.clone().map(|call| Firing::Now(Box::new(call))),
+        None => warrant.schedule.clone().map(|author| Firing::Now(Box::new(author))),
     }
 }
 

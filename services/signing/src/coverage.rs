@@ -155,7 +155,9 @@ pub struct Coverage {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Targets {
-    /// The devices that are named; with `sites`, none where it is whatever the author's rights reach.
+    /// Whether it is whatever the author's rights reach, where neither devices nor sites are named.
+    is_wide: bool,
+    /// The devices that are named.
     guids: BTreeSet<Guid>,
     /// The sites that are named.
     sites: BTreeSet<SiteName>,
@@ -167,6 +169,7 @@ impl Targets {
     fn of(asked: scheduler::Targets) -> Self {
         // A filter reaches what its author reaches; what it let through is frozen by whoever asks.
         Self {
+            is_wide: asked.all || asked.filter.is_some(),
             guids: asked.guids.into_iter().collect(),
             sites: asked.sites.into_iter().collect(),
             except: asked.except.into_iter().collect(),
@@ -198,10 +201,16 @@ impl Coverage {
     /// Reads a request under which a schedule made the job.
     ///
     /// A schedule's times are computed here again, so that whoever has its request makes one job at each of them and none
-    /// besides. What an operator lets run now is the schedule's request with its digest in that operator's own.
+    /// besides. What an operator lets run now is the request of the schedule that this operator's own names, with its digest
+    /// there and its author's signature verified by the author's grant: a digest that somebody else handed out opens nothing.
     ///
     /// Errors: the first rule of [`Refusal`] that it breaks.
-    pub fn read_firing(call: &OperatorCall, granted: &Granted, firing: &Firing) -> Result<Self, Refusal> {
+    pub fn read_firing(
+        call: &OperatorCall,
+        granted: &Granted,
+        firing: &Firing,
+        author: Option<&Granted>,
+    ) -> Result<Self, Refusal> {
         let proof = verified(call, granted)?;
         let not = |why| Refusal::Firing { why };
         match firing {
@@ -223,12 +232,14 @@ impl Coverage {
                 })
             }
             Firing::Now(schedule) => {
-                route_of(call, "schedules-run").ok_or(Refusal::NotAJob)?;
+                let id = route_of(call, "schedules-run").ok_or(Refusal::NotAJob)?;
                 let wants: RunSchedule = codec::decode_json(&call.body, codec::MAX_JSON_BYTES)?;
-                if wants.request != Digest(schedule.digest()) {
+                let author = author.ok_or(not("is of a schedule that nobody granted"))?;
+                let made = ScheduleId::of_command(&verified(&schedule.call, author)?.command);
+                if wants.request != Digest(schedule.call.digest()) || id != Some(made.to_string().as_str()) {
                     return Err(not("is of another schedule than the operator let run"));
                 }
-                let asked = schedule_of(schedule)?;
+                let asked = schedule_of(&schedule.call)?;
                 let ends = proof.issued_at.plus_ms(waits_ms(&asked.job)).plus_ms(CLOCK_SKEW_MS);
                 Self::of(call, granted, asked.job, JobId::of_command(&proof.command), ends)
             }
@@ -267,8 +278,17 @@ impl Coverage {
     ///
     /// Errors: [`Refusal::NotATarget`].
     pub fn reaches(&self, guid: Guid, site: &SiteName) -> Result<(), Refusal> {
-        let Targets { guids, sites, except } = &self.targets;
-        let is_meant = !self.targets.are_named() || guids.contains(&guid) || sites.contains(site);
+        let Targets {
+            is_wide,
+            guids,
+            sites,
+            except,
+        } = &self.targets;
+        let is_meant = if self.targets.are_named() {
+            guids.contains(&guid) || sites.contains(site)
+        } else {
+            *is_wide
+        };
         if is_meant && !except.contains(&guid) {
             Ok(())
         } else {

@@ -71,11 +71,13 @@ impl Scheduler {
             schedule: None,
         };
         let file = self.files.put(codec::encode(&warrant)?).await?;
+        let meant = &wanted.job.targets;
+        // A site that is named and has no device yet is one of its sites all the same.
         let sites: BTreeSet<SiteName> = found
             .iter()
             .filter_map(|target| Some(self.devices.get(&target.guid)?.site.clone()))
+            .chain(meant.sites.iter().cloned())
             .collect();
-        let meant = &wanted.job.targets;
         let guids = if meant.sites.is_empty() {
             let named: BTreeSet<Guid> = meant.guids.iter().copied().collect();
             named.into_iter().filter(|guid| !meant.except.contains(guid)).collect()

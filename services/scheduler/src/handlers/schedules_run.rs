@@ -11,6 +11,7 @@ use borealis_bus_schema::ids::JobId;
 use borealis_bus_schema::messages::access::MintGrant;
 use borealis_bus_schema::messages::scheduler::JobCreated;
 use borealis_bus_schema::messages::schedules::RunSchedule;
+use borealis_bus_schema::messages::signing::Author;
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::routes::Right;
@@ -69,7 +70,10 @@ impl Scheduler {
             call: ctx.call.clone(),
             grant: grant.token,
             targets: list,
-            schedule: Some(author.call),
+            schedule: Some(Author {
+                call: author.call,
+                grant: author.grant,
+            }),
         };
         let created = job::Created {
             job,

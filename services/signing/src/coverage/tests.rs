@@ -2,6 +2,7 @@
 
 use super::*;
 use borealis_bus_schema::ids::{OrderId, SessionId};
+use borealis_bus_schema::messages::signing::Author;
 use borealis_bus_schema::operator::Proof;
 use borealis_bus_schema::order::Language;
 use ed25519_dalek::SigningKey;
@@ -414,7 +415,7 @@ const HOUR: i64 = 3_600_000;
 fn a_schedule_makes_one_job_at_each_of_its_times_and_none_besides() {
     let call = hourly(json!({}));
     let id = ScheduleId::of_command(&CommandId::from_bytes([3; 16]));
-    let read = |due| Coverage::read_firing(&call, &for_ten_years(&call), &Firing::Due(due));
+    let read = |due| Coverage::read_firing(&call, &for_ten_years(&call), &Firing::Due(due), None);
     let at = now().plus_ms(HOUR);
     let coverage = read(at).unwrap();
     assert_eq!(coverage.job, JobId::of_firing(&id, at));
@@ -446,7 +447,7 @@ fn a_schedule_makes_one_job_at_each_of_its_times_and_none_besides() {
     assert_eq!(Coverage::read(&call, &for_ten_years(&call)), Err(Refusal::NotAJob));
     let job = call_of(&asked());
     assert_eq!(
-        Coverage::read_firing(&job, &granted_for(&job), &Firing::Due(at)),
+        Coverage::read_firing(&job, &granted_for(&job), &Firing::Due(at), None),
         Err(Refusal::NotAJob)
     );
 }
@@ -456,7 +457,7 @@ fn a_schedule_that_lets_late_firings_go_is_not_signed_for_late() {
     let late = |more| {
         let call = hourly(more);
         let due = now().plus_ms(HOUR);
-        let coverage = Coverage::read_firing(&call, &for_ten_years(&call), &Firing::Due(due)).unwrap();
+        let coverage = Coverage::read_firing(&call, &for_ten_years(&call), &Firing::Due(due), None).unwrap();
         let at = due.plus_ms(3 * HOUR);
         coverage.cover(ping(&coverage.job, at), &oslo(), "k", at).is_ok()
     };
@@ -469,10 +470,19 @@ fn a_schedule_that_lets_late_firings_go_is_not_signed_for_late() {
 #[test]
 fn an_operator_lets_exactly_the_request_run_that_was_signed_for() {
     let schedule = hourly(json!({}));
-    let path = "/api/v1/schedules/07070707070707070707070707070707/run";
-    let run = |request| signed(path, &json!({ "request": request }), 8);
+    let id = ScheduleId::of_command(&CommandId::from_bytes([3; 16]));
+    let run_of = |id: &ScheduleId, request| {
+        let path = format!("/api/v1/schedules/{id}/run");
+        signed(&path, &json!({ "request": request }), 8)
+    };
+    let run = |request| run_of(&id, request);
     let read = |call: &OperatorCall, schedule: &OperatorCall| {
-        Coverage::read_firing(call, &for_ten_years(call), &Firing::Now(Box::new(schedule.clone())))
+        let author = Author {
+            call: schedule.clone(),
+            grant: String::new(),
+        };
+        let (now, granted) = (Firing::Now(Box::new(author)), for_ten_years(schedule));
+        Coverage::read_firing(call, &for_ten_years(call), &now, Some(&granted))
     };
     let call = run(Digest(schedule.digest()));
     let coverage = read(&call, &schedule).unwrap();
@@ -481,4 +491,33 @@ fn an_operator_lets_exactly_the_request_run_that_was_signed_for() {
     let other = hourly(json!({"name": "other"}));
     assert!(matches!(read(&call, &other), Err(Refusal::Firing { .. })));
     assert_eq!(read(&schedule, &schedule), Err(Refusal::NotAJob));
+
+    // Whoever stands between hands out the digest of a request of their own: no author granted it, or it is another's.
+    let forged = signed("/api/v1/schedules", &json!({"name": "forged"}), 4);
+    let elsewhere = run(Digest(forged.digest()));
+    assert!(matches!(read(&elsewhere, &forged), Err(Refusal::Firing { .. })));
+    let now = Firing::Now(Box::new(Author {
+        call: schedule.clone(),
+        grant: String::new(),
+    }));
+    let by = |author: Option<&Granted>| Coverage::read_firing(&call, &for_ten_years(&call), &now, author);
+    assert!(matches!(by(None), Err(Refusal::Firing { .. })));
+    assert_eq!(by(Some(&for_ten_years(&other))), Err(Refusal::OtherCall));
+    let stranger = Granted {
+        session_key: PublicKey::from_bytes([9; 32]),
+        ..for_ten_years(&schedule)
+    };
+    assert!(matches!(by(Some(&stranger)), Err(Refusal::CallSignature(_))));
+}
+
+#[test]
+fn a_request_that_means_no_device_covers_none() {
+    for targets in [json!({}), json!({"except": [guid(3)]})] {
+        let mut body = asked();
+        body["targets"] = targets;
+        let call = call_of(&body);
+        let coverage = Coverage::read(&call, &granted_for(&call)).unwrap();
+        let refused = coverage.cover(order_for(guid(1)), &oslo(), "k", now());
+        assert_eq!(refused, Err(Refusal::NotATarget { guid: guid(1) }));
+    }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use borealis_bus_schema::ids::{Guid, SiteName};
 use borealis_bus_schema::merkle::MAX_LEAVES;
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
-use borealis_bus_schema::messages::signing::{Approval, OrdersSigned, SignOrders};
+use borealis_bus_schema::messages::signing::{Approval, Firing, OrdersSigned, SignOrders};
 use borealis_bus_schema::order::{Order, OrderBody, SignedOrder, sign_batch};
 use borealis_bus_schema::reply::Reply;
 use borealis_bus_schema::routes::{Need, Right};
@@ -58,12 +58,18 @@ pub async fn handle(signing: Arc<Signing>, ctx: InternalCtx, ask: SignOrders) ->
         None => None,
         Some(approval) => Some(signing.authoriser.authorise(Some(&approval.grant), need, None)?),
     };
-    Ok(sign(&signing, &caller, approver.as_ref(), ask, ctx.now).await?)
+    // What an operator lets run now is what its author signed, whatever became of the author.
+    let author = match &ask.firing {
+        Some(Firing::Now(author)) => Some(signing.authoriser.recognise(Some(&author.grant), need)?),
+        _ => None,
+    };
+    Ok(sign(&signing, &caller, author.as_ref(), approver.as_ref(), ask, ctx.now).await?)
 }
 
 async fn sign(
     signing: &Signing,
     caller: &Caller,
+    author: Option<&Caller>,
     approver: Option<&Caller>,
     ask: SignOrders,
     now: Timestamp,
@@ -82,7 +88,10 @@ async fn sign(
     }
     let coverage = match &ask.firing {
         None => Coverage::read(&ask.call, &granted)?,
-        Some(firing) => Coverage::read_firing(&ask.call, &granted, firing)?,
+        Some(firing) => {
+            let author = author.map(self::granted).transpose()?;
+            Coverage::read_firing(&ask.call, &granted, firing, author.as_ref())?
+        }
     };
     let sites = check_devices(signing, caller, &ask.orders)?;
     let approved = match (approver, &ask.approval) {
