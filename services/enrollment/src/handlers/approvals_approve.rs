@@ -1,7 +1,10 @@
 //! `approvals-approve`: makes a device of an enrolment request.
 
+use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::{ApprovalId, Guid};
 use borealis_bus_schema::messages::enrollment::{ApprovalView, Approve};
+use borealis_bus_schema::reply::WireError;
+use borealis_bus_schema::routes::Right;
 use borealis_service_kit::operator::OperatorCtx;
 use borealis_service_kit::random;
 
@@ -13,9 +16,9 @@ use crate::state::State;
 use crate::stored::Event;
 use crate::views::approvals::show;
 
-/// Approves a request.
+/// Approves a request; tags take the right to give them besides, since other operators' filters go by them.
 ///
-/// Errors: `not_found`, `out_of_scope`, `wrong_state`, `approval_expired`, `machine_conflict`, `invalid_field`,
+/// Errors: `not_found`, `out_of_scope`, `right_missing`, `wrong_state`, `approval_expired`, `machine_conflict`, `invalid_field`,
 /// `device_decommissioned`.
 pub async fn handle(app: &App, ctx: &OperatorCtx) -> Result<ApprovalView, Refusal> {
     let id: ApprovalId = ctx.id()?;
@@ -32,6 +35,10 @@ pub async fn handle(app: &App, ctx: &OperatorCtx) -> Result<ApprovalView, Refusa
         reach_object(ctx, &approval.asked.site, NOT_FOUND)?;
         if let Some(site) = &wanted.site {
             reach(ctx, site)?;
+        }
+        let site = wanted.site.as_ref().unwrap_or(&approval.asked.site);
+        if !wanted.tags.is_empty() && !ctx.caller.may(Right::DevicesTag, site) {
+            return Err(WireError::new(Code::RightMissing, "tags take the right devices.tag").into());
         }
         let events = admission(state, &approval, Approver::Operator(&actor), &wanted, fresh, ctx.now)?;
         for event in &events {

@@ -6,11 +6,12 @@ use borealis_bus_schema::ids::CommandId;
 use borealis_bus_schema::messages::enrollment::{ApprovalView, ConflictKind, DeviceStanding, DeviceTags, Identity};
 use borealis_bus_schema::messages::shared_events::{DeviceStatus, DeviceStatusChanged, DeviceTagged, SharedEvent as _};
 use borealis_bus_schema::reply::Reply;
+use borealis_bus_schema::routes::Right;
 use borealis_service_kit::random;
 use borealis_test_support::eventually;
 use serde_json::json;
 
-use crate::rig::{Machine, Polled as _, Rig};
+use crate::rig::{Machine, Polled as _, Rig, log_in, narrowed};
 
 async fn make(rig: &Rig, device: &Identity, act: &str) -> Reply<DeviceStanding> {
     let verb = format!("devices-{act}");
@@ -50,6 +51,16 @@ async fn a_device_gets_tags_with_its_approval_and_later() {
     let id = challenge.reference.to_string();
     let refused: Reply<ApprovalView> = rig.ask("approvals-approve", &id, &json!({"tags": ["Not A Tag"]})).await;
     assert_eq!(refused.unwrap_err().code, Code::Malformed);
+    let decider = log_in(&rig.bus, &[Right::ApprovalsDecide]);
+    let call = rig.call_by(&decider, "approvals-approve", &id, "{\"tags\":[\"web\"]}", random::id());
+    let refused = rig
+        .send("approvals-approve", &call, narrowed(&decider, "approvals-approve", 0))
+        .await;
+    assert_eq!(
+        refused.unwrap_err().code,
+        Code::RightMissing,
+        "filters of others go by tags"
+    );
     let approved: ApprovalView = rig
         .ask("approvals-approve", &id, &json!({"tags": ["web", "prod"]}))
         .await
