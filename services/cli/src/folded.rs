@@ -60,6 +60,9 @@ pub async fn print(api: &Api, printer: &Printer, job: JobId) -> Result<u8, CliEr
             }
         }
     }
+    if outputs.pending > 0 {
+        printer.aside(&format!("{} runs printed too much to compare", outputs.pending))?;
+    }
     if outputs.open > 0 {
         printer.aside(&format!("{} runs are not over", outputs.open))?;
     }
@@ -68,6 +71,7 @@ pub async fn print(api: &Api, printer: &Printer, job: JobId) -> Result<u8, CliEr
 
 /// Reads every group; asks again while the server digests long output.
 async fn read(api: &Api, job: JobId) -> Result<JobOutputs, CliError> {
+    let mut before = u64::MAX;
     loop {
         let path = format!("/api/v1/jobs/{job}/outputs?limit=500");
         let mut outputs: JobOutputs = api.get(&path).await?;
@@ -76,9 +80,11 @@ async fn read(api: &Api, job: JobId) -> Result<JobOutputs, CliError> {
             outputs.items.extend(more.items);
             outputs.next_cursor = more.next_cursor.filter(|next| *next != cursor);
         }
-        if outputs.pending == 0 {
+        // Asked again only while that gets on: what cannot be digested at all stays as it is.
+        if outputs.pending == 0 || outputs.pending >= before {
             return Ok(outputs);
         }
+        before = outputs.pending;
     }
 }
 

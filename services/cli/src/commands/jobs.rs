@@ -123,12 +123,12 @@ pub async fn run(api: &Api, printer: &Printer, command: JobsCommand) -> Result<u
 
 /// Is what an approval is for, computed from what was read, never taken from an answer.
 #[derive(Serialize)]
-struct Review {
+pub(super) struct Review {
     job: JobId,
     created_by: String,
     /// What the author signed.
-    asks: CreateJob,
-    devices: Vec<ReviewedDevice>,
+    pub(super) asks: CreateJob,
+    pub(super) devices: Vec<ReviewedDevice>,
     /// Digests both; `jobs approve --review` takes it.
     review: Digest,
     #[serde(skip)]
@@ -137,13 +137,13 @@ struct Review {
 
 /// Is a device of a job under review.
 #[derive(Serialize)]
-struct ReviewedDevice {
-    guid: Guid,
+pub(super) struct ReviewedDevice {
+    pub(super) guid: Guid,
     hostname: String,
 }
 
 impl Review {
-    async fn read(api: &Api, id: JobId) -> Result<Self, CliError> {
+    pub(super) async fn read(api: &Api, id: JobId) -> Result<Self, CliError> {
         let request: JobRequest = api.get(&format!("{PATH}/{id}/request")).await?;
         let runs: Vec<RunView> = pages(api, &format!("{PATH}/{id}/runs"), usize::MAX).await?;
         let unreadable = || CliError::Usage("the job's request cannot be read".to_owned());
@@ -167,7 +167,7 @@ impl Review {
         })
     }
 
-    fn print(&self, printer: &Printer) -> Result<(), CliError> {
+    pub(super) fn print(&self, printer: &Printer) -> Result<(), CliError> {
         if printer.json() {
             return printer.value(self, String::new);
         }

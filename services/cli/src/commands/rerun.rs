@@ -3,12 +3,12 @@
 //! It is a request of its own, signed by whoever asks. Its command id follows from the job and the runs that failed, so that
 //! asking twice makes one job, also when the first answer was lost.
 
-use borealis_bus_schema::codec;
 use borealis_bus_schema::ids::{CommandId, Guid, JobId, RunId};
-use borealis_bus_schema::messages::scheduler::{CreateJob, JobCreated, JobRequest, RunState, RunView, Targets};
+use borealis_bus_schema::messages::scheduler::{CreateJob, JobCreated, RunState, RunView, Targets};
 use clap::Args;
+use std::io::{IsTerminal as _, Read as _};
 
-use super::jobs::{PATH, pages};
+use super::jobs::{PATH, Review, pages};
 use crate::api::{self, Api};
 use crate::error::CliError;
 use crate::exit;
@@ -28,6 +28,9 @@ pub struct RerunArgs {
     /// Also when exactly these runs were done again before
     #[arg(long)]
     pub again: bool,
+    /// Signs what the server says the job asked for, without showing it and asking first
+    #[arg(long)]
+    pub yes: bool,
     /// Prints output as it comes and ends with the worst exit code
     #[arg(long)]
     pub follow: bool,
@@ -46,11 +49,15 @@ pub async fn run(api: &Api, printer: &Printer, args: &RerunArgs) -> Result<u8, C
             "no run of job {job} failed; there is nothing to do again"
         )));
     }
-    let request: JobRequest = api.get(&format!("{PATH}/{job}/request")).await?;
-    let asks = request
-        .call()
-        .and_then(|call| codec::decode_json::<CreateJob>(&call.body, codec::MAX_JSON_BYTES).ok());
-    let asks = asks.ok_or_else(|| CliError::Usage("the job's request cannot be read".to_owned()))?;
+    // It is signed in the name of whoever asks, who looks at it as at anything that is signed.
+    let mut review = Review::read(api, job).await?;
+    review
+        .devices
+        .retain(|device| failed.iter().any(|(_, guid)| *guid == device.guid));
+    if !args.yes {
+        confirm(printer, &review)?;
+    }
+    let asks = review.asks;
     let body = CreateJob {
         targets: Targets {
             guids: failed.iter().map(|(_, guid)| *guid).collect(),
@@ -77,6 +84,25 @@ pub async fn run(api: &Api, printer: &Printer, args: &RerunArgs) -> Result<u8, C
         format!("Job {} does it again on {} devices.", created.job, created.runs_total)
     })?;
     Ok(exit::OK)
+}
+
+/// Shows what would be signed and asks for a yes.
+///
+/// Errors: a usage error where nobody can be asked, or who was asked says no.
+fn confirm(printer: &Printer, review: &Review) -> Result<(), CliError> {
+    let mut input = std::io::stdin();
+    if printer.json() || !input.is_terminal() {
+        let text =
+            "what the job asked for is signed in your name: look at it with `borealis jobs review`, then say --yes";
+        return Err(CliError::Usage(text.to_owned()));
+    }
+    review.print(printer)?;
+    printer.aside(&format!("Run this on these {} devices? [y/N]", review.devices.len()))?;
+    let mut word = [0u8; 1];
+    match input.read(&mut word) {
+        Ok(1) if word.eq_ignore_ascii_case(b"y") => Ok(()),
+        _ => Err(CliError::Usage("nothing was done".to_owned())),
+    }
 }
 
 /// Picks the runs that did not succeed, sorted by their devices.

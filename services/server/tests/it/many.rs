@@ -135,7 +135,7 @@ async fn what_many_print_alike_is_printed_once_and_what_failed_is_done_again() {
     let each = String::from_utf8(fleet.cli(&["jobs", "output", &job]).stdout).unwrap();
     assert_eq!(each.matches(": 4000\n").count(), 2, "each by its name");
 
-    let again = |more: &[&str]| fleet.json(&[&["jobs", "rerun", &job, "--failed", "--json"], more].concat());
+    let again = |more: &[&str]| fleet.json(&[&["jobs", "rerun", &job, "--failed", "--yes", "--json"], more].concat());
     let made = again(&[]);
     assert_eq!(made["runs_total"], 1, "{made}");
     let rerun = made["job"].as_str().unwrap().to_owned();
@@ -150,7 +150,7 @@ async fn what_many_print_alike_is_printed_once_and_what_failed_is_done_again() {
     );
     let another = again(&["--again"]);
     assert_ne!(another["job"], rerun.as_str(), "unless it is wanted");
-    let nothing = fleet.cli(&["jobs", "rerun", &rerun, "--failed", "--json"]);
+    let nothing = fleet.cli(&["jobs", "rerun", &rerun, "--failed", "--yes", "--json"]);
     assert_eq!(nothing.status.code(), Some(64), "{}", said(&nothing));
 
     // Its request is shown to nobody else, so nobody else does it again.
