@@ -33,7 +33,7 @@ export const words = {
   passkeys: "Passkeys",
   passkeysNote: "A passkey logs in without password and code. It stays in its authenticator, which checks that it is you.",
   noPasskeys: "No passkeys",
-  noPasskeysText: "With a passkey a phone, a security key or this computer logs you in, and no page can steal it.",
+  noPasskeysText: "With a passkey a phone, a security key or this computer logs you in; its key never leaves it.",
   passkeyBrowser: "This browser has no passkeys.",
   passkeyAddress: "A passkey is for a name, and this page was opened by an address. Open it by a name of the server to add one.",
   addPasskey: "Add passkey",
