@@ -449,7 +449,7 @@ async function scenario() {
     await page.getByText("All devices", { exact: true }).click();
     await page.getByRole("textbox", { name: "Script" }).click();
     await page.keyboard.insertText("echo on-the-clock\n");
-    await page.getByTestId("firings").getByRole("listitem").nth(19).waitFor();
+    await page.locator('[data-testid="firings"][aria-busy="false"]').getByRole("listitem").nth(19).waitFor();
     await look("schedule-new");
     await button("Make schedule").click();
     await page.getByRole("heading", { name: "hourly word" }).waitFor();

@@ -41,7 +41,7 @@ function List({ rule, hint, skips }: Required<FiringsProps> & { rule: ScheduleRu
   return (
     <>
       <p className="dim">{hint}</p>
-      <ol className={classes.firings} data-dimmed={isPlaceholderData || undefined} data-testid="firings">
+      <ol className={classes.firings} aria-busy={isPlaceholderData} data-testid="firings">
         {data.items.map((firing) => (
           <li key={firing.at}>
             <span className="mono">{firing.local}</span>
