@@ -23,6 +23,7 @@ test:
 
 # the tests of one crate: `just it access`, `just it agent`, `just it bus-schema`; more arguments go to nextest
 it crate *args:
+    {{ if crate == "server" { "cargo build --locked --workspace --bins" } else { "" } }}
     cargo nextest run --locked -p "$(test "$1" = cli && echo borealis || echo "borealis-$1")" "${@:2}"
 
 # one world of the simulation, told line by line: `just sim 41`; `just test` runs a thousand of them

@@ -15,8 +15,8 @@ use super::{Asker, Event, Facts, Rejection, State};
 /// Is how long a grant lives at most, in milliseconds: as long as a run may wait.
 pub const GRANT_LIFE_MS: i64 = MAX_EXPIRES_IN_MS.cast_signed();
 
-/// Is how long the grant of a schedule lives at most, in milliseconds: ten years. It ends with the schedule, and with its
-/// author's right.
+/// Is how long the grant of a schedule lives at most, in milliseconds: ten years. It ends with its author's right;
+/// an archived schedule leaves it as it is.
 pub const SCHEDULE_GRANT_LIFE_MS: i64 = 3_652 * 24 * 3_600_000;
 
 /// Is a grant as it was minted.
