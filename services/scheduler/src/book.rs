@@ -5,7 +5,6 @@
 //! the handlers, so that a cursor never passes over anything.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -17,10 +16,8 @@ use tokio::sync::watch;
 
 use crate::fold::Print;
 use crate::job::{Approved, Created, Standing};
+use crate::newest::{Place, newest};
 use crate::run;
-
-/// Is how many jobs a list looks at between two looks into the book.
-const LOOKED_AT: usize = 256;
 
 /// Names a run by its place in its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -337,7 +334,7 @@ impl Job {
 #[derive(Debug, Default)]
 pub struct Book {
     jobs: RwLock<HashMap<JobId, Arc<Job>>>,
-    by_time: RwLock<BTreeSet<(Timestamp, JobId)>>,
+    by_time: RwLock<BTreeSet<Place<JobId>>>,
     runs: RwLock<HashMap<RunId, (JobId, u32)>>,
     waiting: Mutex<HashMap<Guid, BTreeSet<RunKey>>>,
 }
@@ -369,35 +366,14 @@ impl Book {
         Some((self.job(&job)?, index))
     }
 
-    /// Lists jobs that a filter lets through, newest first, behind a place, at most `limit`.
-    ///
-    /// The filter may look at thousands of devices: no lock is held meanwhile.
+    /// Lists those that a filter lets through, newest first, behind a place, at most `limit`.
     pub fn newest(
         &self,
-        before: Option<(Timestamp, JobId)>,
+        before: Option<Place<JobId>>,
         limit: usize,
         sees: impl Fn(&Job) -> bool,
-    ) -> Vec<Arc<Job>> {
-        let (mut found, mut before) = (Vec::new(), before);
-        while found.len() < limit {
-            let some = self.some_before(before);
-            let Some(last) = some.last() else { break };
-            before = Some((last.created.created_at, last.created.job));
-            let missing = limit - found.len();
-            found.extend(some.into_iter().filter(|job| sees(job)).take(missing));
-        }
-        found
-    }
-
-    /// Lists some jobs behind a place, newest first; none only when there is none.
-    fn some_before(&self, before: Option<(Timestamp, JobId)>) -> Vec<Arc<Job>> {
-        let (by_time, jobs) = (self.by_time.read(), self.jobs.read());
-        let end = before.map_or(Bound::Unbounded, Bound::Excluded);
-        let newest = by_time.range((Bound::Unbounded, end)).rev();
-        newest
-            .filter_map(|(_, id)| jobs.get(id).cloned())
-            .take(LOOKED_AT)
-            .collect()
+    ) -> Vec<(Place<JobId>, Arc<Job>)> {
+        newest(&self.by_time, &self.jobs, before, limit, sees)
     }
 
     /// Lists the runs that are not over on a device, in the order of their jobs.
@@ -467,16 +443,19 @@ mod tests {
         for number in 0..1_000 {
             book.add(job(number));
         }
-        let ids = |jobs: Vec<Arc<Job>>| -> Vec<JobId> { jobs.iter().map(|job| job.created.job).collect() };
+        let ids = |jobs: Vec<(Place<JobId>, Arc<Job>)>| -> Vec<JobId> {
+            jobs.iter().map(|(_, job)| job.created.job).collect()
+        };
         let sees = |job: &Job| job.created.job.as_bytes()[1].is_multiple_of(100);
         let all = ids(book.newest(None, 2_000, sees));
         let expected = (0..1_000u16).rev().filter(|number| (number % 256).is_multiple_of(100));
-        assert_eq!(all, ids(expected.map(job).collect()));
+        let expected: Vec<JobId> = expected.map(|number| job(number).created.job).collect();
+        assert_eq!(all, expected);
         let (mut paged, mut before) = (Vec::new(), None);
         loop {
             let page = book.newest(before, 2, sees);
-            let Some(last) = page.last() else { break };
-            before = Some((last.created.created_at, last.created.job));
+            let Some((last, _)) = page.last() else { break };
+            before = Some(*last);
             paged.extend(ids(page));
         }
         assert_eq!(paged, all);

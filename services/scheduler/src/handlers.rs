@@ -24,6 +24,7 @@ pub mod tell_output;
 pub mod tell_result;
 pub mod tell_state;
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use borealis_bus_schema::codes::Code;
@@ -37,6 +38,7 @@ use borealis_service_kit::operator::{OperatorCtx, wire_error};
 use crate::book::Job;
 use crate::commit::job_stream;
 use crate::job;
+use crate::newest::{Place, read_cursor};
 use crate::scheduler::Scheduler;
 use crate::stored::Stored;
 
@@ -44,6 +46,12 @@ use crate::stored::Stored;
 const PAGE: usize = 100;
 /// Is how many items a page holds at most.
 const MAX_PAGE: usize = 500;
+
+/// Reads behind which place of a list to go on.
+fn behind<I: FromStr>(ctx: &OperatorCtx) -> Reply<Option<Place<I>>> {
+    let cursor = ctx.call.query("cursor");
+    cursor.map(|text| read_cursor(&text).ok_or_else(bad_cursor)).transpose()
+}
 
 fn page_size(text: Option<String>) -> Reply<usize> {
     match text.map(|text| text.parse::<usize>()) {

@@ -26,6 +26,7 @@ pub mod commit;
 pub mod devices;
 pub mod files;
 pub mod fold;
+pub mod newest;
 pub mod orders;
 pub mod output;
 pub mod schedules;

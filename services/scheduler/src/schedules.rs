@@ -8,7 +8,6 @@ pub mod history;
 pub mod stored;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
 
 use borealis_bus_schema::ids::{JobId, ScheduleId};
@@ -23,13 +22,11 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use crate::agenda::Agenda;
+use crate::newest::{Place, newest};
 use crate::schedule::{self, Created, Event, Standing, State};
 
 /// Is how many entries of its history a schedule keeps at hand.
 pub const HISTORY: usize = 1_000;
-/// Is how many schedules a list looks at between two looks into the collection.
-const LOOKED_AT: usize = 256;
-
 /// Is who a schedule acts for, and on what: read from its file once.
 #[derive(Debug)]
 pub struct Authority {
@@ -173,7 +170,7 @@ impl Entry {
 #[derive(Debug)]
 pub struct Schedules {
     all: RwLock<HashMap<ScheduleId, Arc<Entry>>>,
-    by_time: RwLock<BTreeSet<(Timestamp, ScheduleId)>>,
+    by_time: RwLock<BTreeSet<Place<ScheduleId>>>,
     zones: Mutex<HashMap<String, Zone>>,
     /// When which schedule is looked at.
     pub agenda: Mutex<Agenda<ScheduleId>>,
@@ -242,31 +239,13 @@ impl Schedules {
         self.wake.notify_one();
     }
 
-    /// Lists schedules that a filter lets through, newest first, behind a place, at most `limit`.
+    /// Lists those that a filter lets through, newest first, behind a place, at most `limit`.
     pub fn newest(
         &self,
-        before: Option<(Timestamp, ScheduleId)>,
+        before: Option<Place<ScheduleId>>,
         limit: usize,
         sees: impl Fn(&Entry) -> bool,
-    ) -> Vec<Arc<Entry>> {
-        let (mut found, mut before) = (Vec::new(), before);
-        while found.len() < limit {
-            let some = self.some_before(before);
-            let Some(last) = some.last() else { break };
-            before = Some((last.created.created_at, last.created.schedule));
-            let missing = limit - found.len();
-            found.extend(some.into_iter().filter(|entry| sees(entry)).take(missing));
-        }
-        found
-    }
-
-    fn some_before(&self, before: Option<(Timestamp, ScheduleId)>) -> Vec<Arc<Entry>> {
-        let (by_time, all) = (self.by_time.read(), self.all.read());
-        let end = before.map_or(Bound::Unbounded, Bound::Excluded);
-        let newest = by_time.range((Bound::Unbounded, end)).rev();
-        newest
-            .filter_map(|(_, id)| all.get(id).cloned())
-            .take(LOOKED_AT)
-            .collect()
+    ) -> Vec<(Place<ScheduleId>, Arc<Entry>)> {
+        newest(&self.by_time, &self.all, before, limit, sees)
     }
 }

@@ -9,10 +9,9 @@ use clap::Args;
 use std::io::{IsTerminal as _, Read as _};
 
 use super::jobs::{PATH, Review, pages};
+use super::run::tell;
 use crate::api::{self, Api};
 use crate::error::CliError;
-use crate::exit;
-use crate::follow;
 use crate::print::Printer;
 
 /// Says which runs of which job.
@@ -71,19 +70,7 @@ pub async fn run(api: &Api, printer: &Printer, args: &RerunArgs) -> Result<u8, C
         let runs: Vec<RunId> = failed.iter().map(|(run, _)| *run).collect();
         api.change_as(CommandId::of_rerun(&job, &runs), PATH, &body).await?
     };
-    if created.awaiting_approval {
-        printer.aside(&format!(
-            "Job {} is on more devices than your limit: it waits until another operator approves it (borealis jobs approve {}).",
-            created.job, created.job
-        ))?;
-    }
-    if args.follow {
-        return follow::job(api, printer, created.job, created.runs_total).await;
-    }
-    printer.value(&created, || {
-        format!("Job {} does it again on {} devices.", created.job, created.runs_total)
-    })?;
-    Ok(exit::OK)
+    tell(api, printer, &created, args.follow, "does it again on", "devices").await
 }
 
 /// Shows what would be signed and asks for a yes.

@@ -67,18 +67,28 @@ pub async fn run(api: &Api, printer: &Printer, args: RunArgs) -> Result<u8, CliE
     }
     let body = body(api, &args).await?;
     let created: JobCreated = api.change("/api/v1/jobs", &body).await?;
-    if created.awaiting_approval {
+    tell(api, printer, &created, args.follow, "has", "runs").await
+}
+
+/// Tells of a job that was made, or follows it to its end; returns the exit code.
+pub async fn tell(
+    api: &Api,
+    printer: &Printer,
+    made: &JobCreated,
+    follows: bool,
+    does: &str,
+    what: &str,
+) -> Result<u8, CliError> {
+    let JobCreated { job, runs_total, .. } = made;
+    if made.awaiting_approval {
         printer.aside(&format!(
-            "Job {} is on more devices than your limit: it waits until another operator approves it (borealis jobs approve {}).",
-            created.job, created.job
+            "Job {job} is on more devices than your limit: it waits until another operator approves it (borealis jobs approve {job})."
         ))?;
     }
-    if args.follow {
-        return follow::job(api, printer, created.job, created.runs_total).await;
+    if follows {
+        return follow::job(api, printer, *job, *runs_total).await;
     }
-    printer.value(&created, || {
-        format!("Job {} has {} runs.", created.job, created.runs_total)
-    })?;
+    printer.value(made, || format!("Job {job} {does} {runs_total} {what}."))?;
     Ok(exit::OK)
 }
 

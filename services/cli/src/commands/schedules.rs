@@ -11,12 +11,11 @@ use clap::{Args, Subcommand};
 use serde::de::DeserializeOwned;
 
 use super::jobs;
-use super::run::{RunArgs, body as job_of};
+use super::run::{RunArgs, body as job_of, tell};
 use crate::api::{self, Api, escape};
 use crate::args::values;
 use crate::error::CliError;
 use crate::exit;
-use crate::follow;
 use crate::print::{self, Printer, plain};
 
 /// Lists what can be done with schedules.
@@ -240,11 +239,7 @@ async fn run_now(api: &Api, printer: &Printer, id: ScheduleId, follows: bool) ->
         request: Digest(call.digest()),
     };
     let made: JobCreated = api.change(&format!("{PATH}/{id}/run"), &body).await?;
-    if follows {
-        return follow::job(api, printer, made.job, made.runs_total).await;
-    }
-    printer.value(&made, || format!("Job {} has {} runs.", made.job, made.runs_total))?;
-    Ok(exit::OK)
+    tell(api, printer, &made, follows, "has", "runs").await
 }
 
 async fn list(api: &Api, printer: &Printer, limit: usize) -> Result<(), CliError> {
