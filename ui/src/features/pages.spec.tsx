@@ -3,9 +3,10 @@
 import { screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { beforeEach, describe, expect, it, vi } from "vitest";
-import type { Approval, Device, InstallerCode, Job, Run } from "../api/types";
+import type { Approval, Device, InstallerCode } from "../api/types";
 import { renderApp, session } from "../test/app";
 import { violations } from "../test/axe";
+import { jobWith, runWith } from "../test/jobs";
 
 vi.mock("../api/keys", async () => (await import("../test/keys")).keys());
 
@@ -70,42 +71,8 @@ const code: InstallerCode = {
   state: "active",
 };
 
-const job: Job = {
-  job: "00000000000000000000000000000001",
-  created_at: new Date().toISOString(),
-  created_by: "ada",
-  role: "script",
-  verb: "run",
-  language: "bash",
-  context: "SYSTEM",
-  script_digest: "ef".repeat(32),
-  timeout_ms: 60_000,
-  expires_at: null,
-  runs_total: 1,
-  counts: { running: 1 },
-  state: "active",
-  cancelled: false,
-};
-
-const run: Run = {
-  run: "00000000000000000000000000000002",
-  job: job.job,
-  guid: GUID,
-  hostname: device.hostname,
-  state: "running",
-  attempt: 1,
-  exit_code: null,
-  queued_at: AT,
-  delivered_at: AT,
-  started_at: AT,
-  ended_at: null,
-  duration_ms: null,
-  reason: null,
-  code: null,
-  truncated: false,
-  stdout_bytes: 0,
-  stderr_bytes: 0,
-};
+const job = jobWith({ created_at: new Date().toISOString(), created_by: "ada", expires_at: null });
+const run = runWith({ guid: GUID, hostname: device.hostname, state: "running", delivered_at: AT, started_at: AT });
 
 const devices = { items: [device], next_cursor: null, total: 1 };
 const noJobs = { items: [], next_cursor: null };

@@ -20,19 +20,28 @@ import { sessionQuery } from "../session/queries";
 import { ProveForm } from "./ProveForm";
 import { words } from "./words";
 
+/** A request that the server refused until it is proved who asks. */
+interface Waiting {
+  act: Act | null;
+  resolve: (proved: boolean) => void;
+}
+
 export function StepUp() {
   const client = useQueryClient();
   const session = useQuery(sessionQuery).data;
-  const waiting = useRef<{ act: Act | null; resolve: (proved: boolean) => void }[]>([]);
+  const waiting = useRef<Waiting[]>([]);
   const [asking, setAsking] = useState(false);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<ErrorText | null>(null);
 
-  const end = useCallback((proved: boolean): void => {
-    for (const each of waiting.current.splice(0)) each.resolve(proved);
-    setAsking(false);
+  /** Lets these go on, or fail; whatever else waits is asked for still. */
+  const end = useCallback((proved: boolean, of: readonly Waiting[]): void => {
+    waiting.current = waiting.current.filter((each) => !of.includes(each));
+    for (const each of of) each.resolve(proved);
+    setAsking(waiting.current.length > 0);
     setError(null);
   }, []);
+  const giveUp = useCallback(() => end(false, waiting.current), [end]);
 
   useEffect(() => {
     onStepUpRequired((act) => {
@@ -42,11 +51,12 @@ export function StepUp() {
     });
     return () => {
       onStepUpRequired(null);
-      end(false);
+      giveUp();
     };
-  }, [end]);
+  }, [giveUp]);
 
-  const proveBy = async (proof: () => Promise<unknown>): Promise<void> => {
+  /** `bound` is the one request that the proof serves; without it, it serves the session and so all that wait. */
+  const proveBy = async (proof: () => Promise<unknown>, bound?: Waiting): Promise<void> => {
     if (busy || !session) return;
     setBusy(true);
     setError(null);
@@ -55,7 +65,7 @@ export function StepUp() {
       // The answer's token is left unread: the gateway puts it into the HttpOnly cookie.
       await proof();
       await client.invalidateQueries({ queryKey: sessionQuery.queryKey });
-      end(true);
+      end(true, bound ? [bound] : waiting.current);
     } catch (cause) {
       setError(describe(words.stepUpFailed, asLoginFailure(cause)));
     } finally {
@@ -67,13 +77,14 @@ export function StepUp() {
   /** A passkey is asked for the one act that waits; for several at once as the password is. */
   const provePasskey = (): Promise<void> => {
     const [only, ...more] = waiting.current;
-    return proveBy(() => stepUpWithPasskey(more.length === 0 ? (only?.act ?? null) : null));
+    const bound = more.length === 0 && only?.act ? only : undefined;
+    return proveBy(() => stepUpWithPasskey(bound?.act ?? null), bound);
   };
 
   if (!asking || !session) return null;
   const offersPasskey = session.passkeys > 0 && passkeyTrouble() === null;
   return (
-    <Dialog title={words.stepUpTitle} onClose={() => end(false)}>
+    <Dialog title={words.stepUpTitle} onClose={giveUp}>
       <div className={classes.form}>
         {error ? <ErrorPanel error={error} /> : null}
         {offersPasskey ? (
@@ -89,7 +100,7 @@ export function StepUp() {
           withCode={session.second_factor}
           busy={busy}
           onSubmit={prove}
-          onBack={() => end(false)}
+          onBack={giveUp}
           backLabel={words.cancel}
         />
       </div>

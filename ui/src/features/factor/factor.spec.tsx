@@ -3,8 +3,10 @@
 import { screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { beforeEach, describe, expect, it, vi } from "vitest";
+import { change } from "../../api/client";
 import { ApiError } from "../../api/errors";
 import { logIn, proveAgain } from "../../api/opaque";
+import { stepUpWithPasskey } from "../../api/passkey";
 import { renderApp, session } from "../../test/app";
 import { violations } from "../../test/axe";
 
@@ -14,6 +16,11 @@ vi.mock("../../api/opaque", async (original) => ({
   preloadOpaque: vi.fn(),
   logIn: vi.fn(),
   proveAgain: vi.fn(),
+}));
+vi.mock("../../api/passkey", async (original) => ({
+  ...(await original<typeof import("../../api/passkey")>()),
+  passkeyTrouble: () => null,
+  stepUpWithPasskey: vi.fn(),
 }));
 
 const exchange = Uint8Array.from({ length: 64 }, (_, index) => index);
@@ -126,5 +133,63 @@ describe("the second factor", () => {
     const asked = await screen.findByRole("dialog", { name: "Prove your password once more" });
     await userEvent.click(within(asked).getByRole("button", { name: "Cancel" }));
     await within(dialog).findByText("step_up_required");
+  });
+});
+
+describe("a proof once more", () => {
+  const TITLE = "Prove your password once more";
+  const tooOld = { status: 403, code: "step_up_required", detail: "too old" };
+
+  it("by a passkey serves the act that it was asked for: what comes meanwhile is asked for by itself", async () => {
+    const proofs: (() => void)[] = [];
+    vi.mocked(stepUpWithPasskey).mockReset().mockImplementation(() => new Promise((resolve) => proofs.push(resolve)));
+    const first: unknown[] = [tooOld, { done: "first" }];
+    const second: unknown[] = [tooOld, { done: "second" }];
+    const { sent } = await renderApp("/", {
+      "GET /devices": { items: [], next_cursor: null },
+      "GET /jobs": { items: [], next_cursor: null },
+      "GET /session": { ...session, passkeys: 1 },
+      "POST /users/1/disable": () => first.shift(),
+      "POST /users/2/disable": () => second.shift(),
+    });
+    await screen.findByRole("heading", { name: "Home" });
+    const one = change("/users/1/disable");
+    await userEvent.click(await screen.findByRole("button", { name: "Use a passkey" }));
+    await waitFor(() => expect(proofs).toHaveLength(1));
+    const two = change("/users/2/disable");
+    await waitFor(() => expect(second).toHaveLength(1));
+    proofs[0]?.();
+    expect(await one).toEqual({ done: "first" });
+    expect(second).toHaveLength(1);
+    const asked = screen.getByRole("dialog", { name: TITLE });
+    await waitFor(() => expect(within(asked).getByRole("button", { name: "Use a passkey" })).not.toHaveProperty("disabled", true));
+    await userEvent.click(within(asked).getByRole("button", { name: "Use a passkey" }));
+    await waitFor(() => expect(proofs).toHaveLength(2));
+    proofs[1]?.();
+    expect(await two).toEqual({ done: "second" });
+    await waitFor(() => expect(screen.queryByRole("dialog", { name: TITLE })).toBeNull());
+    expect(vi.mocked(stepUpWithPasskey).mock.calls.map(([act]) => act?.path)).toEqual([
+      "/api/v1/users/1/disable",
+      "/api/v1/users/2/disable",
+    ]);
+    expect(sent.filter((each) => each.path.endsWith("/disable"))).toHaveLength(4);
+  });
+
+  it("by the password serves all that wait", async () => {
+    vi.mocked(proveAgain).mockReset().mockResolvedValue({ answer: {}, secret: exchange });
+    const answers: Record<string, unknown[]> = { 1: [tooOld, { done: 1 }], 2: [tooOld, { done: 2 }] };
+    await renderApp("/", {
+      "GET /devices": { items: [], next_cursor: null },
+      "GET /jobs": { items: [], next_cursor: null },
+      "POST /users/1/disable": () => answers["1"]?.shift(),
+      "POST /users/2/disable": () => answers["2"]?.shift(),
+    });
+    await screen.findByRole("heading", { name: "Home" });
+    const both = [change("/users/1/disable"), change("/users/2/disable")];
+    const asked = await screen.findByRole("dialog", { name: TITLE });
+    await userEvent.type(within(asked).getByLabelText("Password"), "pw");
+    await userEvent.click(within(asked).getByRole("button", { name: "Go on" }));
+    expect(await Promise.all(both)).toEqual([{ done: 1 }, { done: 2 }]);
+    expect(proveAgain).toHaveBeenCalledTimes(1);
   });
 });

@@ -4,71 +4,24 @@ import { screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { describe, expect, it, vi } from "vitest";
 import vector from "../../api/signing.vector.json";
-import type { AskedJob, Job, Run } from "../../api/types";
+import type { Job } from "../../api/types";
 import { renderApp, session, sessionWith } from "../../test/app";
 import { violations } from "../../test/axe";
+import { askedJob, JOB, jobAnswers, jobWith, runWith } from "../../test/jobs";
 import { approvalOf, quoted, readAsked, reviewDigest, visible } from "./review";
 
 vi.mock("../../api/keys", async () => (await import("../../test/keys")).keys());
 
-const AT = "2026-11-22T10:00:00.000Z";
-const ID = "00000000000000000000000000000001";
-
-const job: Job = {
-  job: ID,
-  created_at: AT,
-  created_by: "bob",
-  role: "script",
-  verb: "run",
-  language: "bash",
-  context: "SYSTEM",
-  script_digest: "ef".repeat(32),
-  timeout_ms: 60_000,
-  expires_at: "2099-01-01T00:00:00.000Z",
-  runs_total: 3,
-  counts: { queued: 3 },
-  state: "awaiting_approval",
-  cancelled: false,
-};
-const runs = vector.approval.devices.map(
-  (guid, at): Run => ({
-    run: `r${at}`,
-    job: ID,
-    guid,
-    hostname: `host-${at}`,
-    state: "queued",
-    attempt: 1,
-    exit_code: null,
-    queued_at: AT,
-    delivered_at: null,
-    started_at: null,
-    ended_at: null,
-    duration_ms: null,
-    reason: null,
-    code: null,
-    truncated: false,
-    stdout_bytes: null,
-    stderr_bytes: null,
-  }),
-);
-
-function askedOf(body: string): AskedJob {
-  const bytes = new TextEncoder().encode(body);
-  return { job: ID, created_by: "bob", method: "POST", path: "/api/v1/jobs", body_base64: btoa(String.fromCharCode(...bytes)) };
-}
+const job = jobWith({ runs_total: 3, counts: { queued: 3 }, state: "awaiting_approval" });
+const runs = vector.approval.devices.map((guid, at) => runWith({ run: `r${at}`, guid, hostname: `host-${at}` }));
 
 function answersFor(body: unknown, of: Partial<Job> = {}) {
-  return {
-    [`GET /jobs/${ID}`]: { ...job, ...of },
-    [`GET /jobs/${ID}/runs`]: { items: runs, next_cursor: null },
-    [`GET /jobs/${ID}/output`]: { lines: [], cursor: "1", done: true },
-    [`GET /jobs/${ID}/request`]: askedOf(typeof body === "string" ? body : JSON.stringify(body)),
-  };
+  return jobAnswers({ ...job, ...of }, runs, body);
 }
 
 describe("what is approved", () => {
   it("is named by the digests of what was read, as on the command line", async () => {
-    const asked = readAsked(askedOf(vector.approval.body));
+    const asked = readAsked(askedJob(vector.approval.body));
     if (!asked) throw new Error("the request is readable");
     const body = await approvalOf(asked, runs);
     expect(body).toEqual({ request: vector.approval.request_digest, devices: vector.approval.devices_digest });
@@ -76,10 +29,10 @@ describe("what is approved", () => {
   });
 
   it("is nothing that a person cannot read", () => {
-    expect(readAsked({ ...askedOf("{}"), body_base64: btoa("\u00ff{}") })).toBeNull();
-    expect(readAsked({ ...askedOf("{}"), body_base64: "?" })).toBeNull();
-    expect(readAsked(askedOf("[]"))).toBeNull();
-    expect(readAsked(askedOf("\ufeff{}"))).toBeNull();
+    expect(readAsked({ ...askedJob("{}"), body_base64: btoa("\u00ff{}") })).toBeNull();
+    expect(readAsked({ ...askedJob("{}"), body_base64: "?" })).toBeNull();
+    expect(readAsked(askedJob("[]"))).toBeNull();
+    expect(readAsked(askedJob("\ufeff{}"))).toBeNull();
   });
 
   it("hides nothing behind characters that show nothing", () => {
@@ -102,9 +55,9 @@ describe("a job that waits for approval", () => {
       timeout_ms: 60_000,
       retries: 3,
     };
-    const { sent, container } = await renderApp(`/jobs/${ID}`, {
+    const { sent, container } = await renderApp(`/jobs/${JOB}`, {
       ...answersFor(request),
-      [`POST /jobs/${ID}/approve`]: { ...job, state: "active", approved_by: "ada" },
+      [`POST /jobs/${JOB}/approve`]: { ...job, state: "active", approved_by: "ada" },
     });
     expect((await screen.findByTestId("review-script")).textContent).toBe("echo <b>⟨U+202E⟩\nrm -rf /tmp/x");
     const shown = screen.getByRole("group", { name: "What it asks for" });
@@ -117,16 +70,16 @@ describe("a job that waits for approval", () => {
     await waitFor(() => expect(approve).toHaveProperty("disabled", false));
     expect(await violations(container)).toEqual([]);
     await userEvent.click(approve);
-    const asked = readAsked(askedOf(JSON.stringify(request)));
+    const asked = readAsked(askedJob(request));
     if (!asked) throw new Error("the request is readable");
     const body = await approvalOf(asked, runs);
     await screen.findByText("Approved on 3 devices; it begins.");
-    expect(sent.find((each) => each.method === "POST")).toEqual({ method: "POST", path: `/jobs/${ID}/approve`, body });
+    expect(sent.find((each) => each.method === "POST")).toEqual({ method: "POST", path: `/jobs/${JOB}/approve`, body });
     expect(screen.getByTestId("review-digest").textContent).toBe(await reviewDigest(body));
   });
 
   it("is not approved by whoever asked for it, and says so", async () => {
-    await renderApp(`/jobs/${ID}`, answersFor({ script: "true" }, { created_by: session.username }));
+    await renderApp(`/jobs/${JOB}`, answersFor({ script: "true" }, { created_by: session.username }));
     await screen.findByText(/Nobody approves what they asked for themselves/);
     await screen.findByTestId("review-script");
     expect(screen.queryByRole("button", { name: /Approve/ })).toBeNull();
@@ -134,7 +87,7 @@ describe("a job that waits for approval", () => {
   });
 
   it("is not approved without the right to run, nor before all of its devices are known", async () => {
-    await renderApp(`/jobs/${ID}`, {
+    await renderApp(`/jobs/${JOB}`, {
       ...answersFor({ script: "true" }, { runs_total: 4 }),
       "GET /session": sessionWith(["jobs.read"]),
     });
@@ -145,13 +98,13 @@ describe("a job that waits for approval", () => {
   });
 
   it("is not approved where its request cannot be read, and tells why an approval was refused", async () => {
-    const { unmount } = await renderApp(`/jobs/${ID}`, answersFor("[]"));
+    const { unmount } = await renderApp(`/jobs/${JOB}`, answersFor("[]"));
     await screen.findByText("The request cannot be read, so nobody can approve it here.");
     expect(screen.queryByRole("button", { name: /Approve/ })).toBeNull();
     unmount();
-    await renderApp(`/jobs/${ID}`, {
+    await renderApp(`/jobs/${JOB}`, {
       ...answersFor({ script: "true" }),
-      [`POST /jobs/${ID}/approve`]: { status: 409, code: "conflict", detail: "the approval names another request", retry: "refresh" },
+      [`POST /jobs/${JOB}/approve`]: { status: 409, code: "conflict", detail: "the approval names another request", retry: "refresh" },
     });
     const approve = await screen.findByRole("button", { name: "Approve on 3 devices" });
     await waitFor(() => expect(approve).toHaveProperty("disabled", false));
