@@ -244,7 +244,9 @@ impl Core {
     }
 
     fn cancel(&mut self, order: &Order, run: RunId, reply: &ReplyTo, now: Now) -> Result<(), WireError> {
-        let key = self.book.newest_attempt(run).unwrap_or(RunKey {
+        // An attempt that never came here is none that went before it.
+        let known = self.book.newest_attempt(run);
+        let key = known.filter(|key| key.attempt >= order.attempt).unwrap_or(RunKey {
             run,
             attempt: order.attempt,
         });

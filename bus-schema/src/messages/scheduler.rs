@@ -131,6 +131,30 @@ pub struct CreateJob {
     /// When a run that did not begin ends; default 24 hours, at most 7 days.
     #[serde(default = "day")]
     pub expires_in_ms: u64,
+    /// How often a run is tried again whose script failed or whose time was over; default 0, at most 10.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub retries: u32,
+    /// How long to wait before the first of these, doubled for each after it; default 30 s, at most a day.
+    #[serde(default = "half_a_minute", skip_serializing_if = "is_half_a_minute")]
+    pub backoff_ms: u64,
+}
+
+/// Is how often a run can be tried again.
+pub const MAX_RETRIES: u32 = 10;
+
+/// Is how long the wait before a try can be, in milliseconds: a day.
+pub const MAX_BACKOFF_MS: u64 = 24 * 3_600_000;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+const fn is_none(retries: &u32) -> bool {
+    *retries == 0
+}
+const fn half_a_minute() -> u64 {
+    30_000
+}
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+const fn is_half_a_minute(backoff_ms: &u64) -> bool {
+    *backoff_ms == half_a_minute()
 }
 
 const fn system() -> Context {

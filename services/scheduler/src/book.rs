@@ -210,6 +210,10 @@ impl Job {
         let before = slot.state.state;
         for event in events {
             slot.digest(event);
+            if matches!(event, run::Event::Retried { .. }) {
+                // Of the next try nothing is known yet.
+                (slot.ordered, slot.tries, slot.output_waits) = (false, 0, (0, 0));
+            }
             slot.state = run::evolve(std::mem::replace(&mut slot.state, run::State::queued()), event);
         }
         slot.version = version;
@@ -424,6 +428,7 @@ mod tests {
                 context: Context::System,
                 script_digest: None,
                 timeout_ms: 1,
+                retry: run::Retry::default(),
             },
             // Two in each millisecond.
             created_at: Timestamp::from_unix_ms(i64::from(number / 2)),

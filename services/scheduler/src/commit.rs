@@ -72,7 +72,9 @@ pub async fn put(
     now: Timestamp,
 ) -> Result<Vec<run::Event>, CommitError> {
     let (mut state, mut events) = (slot.state.clone(), Vec::new());
+    let (retry, ends) = (job.created.what.retry, job.created.expires_at);
     for command in commands {
+        let command = retry.instead(&state, command, now, ends);
         for event in run::decide(&state, command)? {
             state = run::evolve(state, &event);
             events.push(event);

@@ -458,6 +458,11 @@ impl Scheduler {
         match commit::put(&self.log, job, slot, commands, now).await {
             Ok(_) => {
                 self.close_if_over(job, key, slot);
+                if slot.state.state == RunState::Queued
+                    && let Some(at) = slot.state.not_before
+                {
+                    self.appoint(key, at.unix_ms());
+                }
                 true
             }
             Err(error) => {

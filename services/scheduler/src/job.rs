@@ -6,10 +6,14 @@
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::filter::{Filter, FilterError};
 use borealis_bus_schema::ids::{GrantId, JobId, OperatorId, RoleName, ScheduleId, VerbName};
-use borealis_bus_schema::messages::scheduler::{CreateJob, MAX_EXPIRES_IN_MS, MAX_SCRIPT_BYTES, Targets};
+use borealis_bus_schema::messages::scheduler::{
+    CreateJob, MAX_BACKOFF_MS, MAX_EXPIRES_IN_MS, MAX_RETRIES, MAX_SCRIPT_BYTES, Targets,
+};
 use borealis_bus_schema::order::{Context, Digest, Language};
 use borealis_bus_schema::time::Timestamp;
 use thiserror::Error;
+
+use crate::run::Retry;
 
 /// Is what a job does on each device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub struct What {
     pub script_digest: Option<Digest>,
     /// When a run's process tree is ended.
     pub timeout_ms: u64,
+    /// How often a run that failed is tried again.
+    pub retry: Retry,
 }
 
 /// Is a job's first event.
@@ -183,6 +189,8 @@ pub fn check(wanted: &CreateJob) -> Result<What, Rejection> {
         }
     };
     within("timeout_ms", wanted.timeout_ms, 1, MAX_TIMEOUT_MS)?;
+    within("retries", u64::from(wanted.retries), 0, u64::from(MAX_RETRIES))?;
+    within("backoff_ms", wanted.backoff_ms, 1_000, MAX_BACKOFF_MS)?;
     within("expires_in_ms", wanted.expires_in_ms, 1_000, MAX_EXPIRES_IN_MS)?;
     for (name, value) in &wanted.env {
         let fits = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -204,6 +212,13 @@ pub fn check(wanted: &CreateJob) -> Result<What, Rejection> {
         context: wanted.context,
         script_digest: digest,
         timeout_ms: wanted.timeout_ms,
+        retry: match wanted.retries {
+            0 => Retry::default(),
+            times => Retry {
+                times,
+                backoff_ms: wanted.backoff_ms,
+            },
+        },
     })
 }
 
@@ -297,6 +312,8 @@ mod tests {
             env: Default::default(),
             timeout_ms: 1_000,
             expires_in_ms: 60_000,
+            retries: 0,
+            backoff_ms: 30_000,
         }
     }
 
@@ -392,6 +409,28 @@ mod tests {
                     field: "timeout_ms",
                     least: 1,
                     most: MAX_TIMEOUT_MS,
+                },
+            ),
+            (
+                CreateJob {
+                    retries: 11,
+                    ..wanted()
+                },
+                Rejection::Time {
+                    field: "retries",
+                    least: 0,
+                    most: 10,
+                },
+            ),
+            (
+                CreateJob {
+                    backoff_ms: 999,
+                    ..wanted()
+                },
+                Rejection::Time {
+                    field: "backoff_ms",
+                    least: 1_000,
+                    most: MAX_BACKOFF_MS,
                 },
             ),
             (

@@ -181,6 +181,8 @@ mod tests {
             env: Default::default(),
             timeout_ms: 5,
             expires_in_ms: 6,
+            retries: 0,
+            backoff_ms: 1_000,
         }
     }
     fn wanted(act: Act) -> Wanted {

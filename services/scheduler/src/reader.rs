@@ -166,6 +166,7 @@ fn state_of(event: &run::Event) -> Option<RunState> {
         run::Event::Delivered { .. } => Some(RunState::Delivered),
         run::Event::Started { .. } => Some(RunState::Running),
         run::Event::Ended(end) | run::Event::EndedAfterAll(end) => Some(end.state),
+        run::Event::Retried { .. } => Some(RunState::Queued),
         run::Event::CancelRequested { .. } | run::Event::Output { .. } => None,
     }
 }

@@ -6,12 +6,15 @@
 //!    └──► expired | cancelled | refused                       (no state without a way out) ◄─┘
 //! ```
 //!
+//! Where the job asks for it, a script that failed or whose time was over is tried again: the run is queued anew under the next
+//! attempt, and not before its pause is over. Each attempt has an order of its own. What all attempts print is one stream.
+//!
 //! Acceptance and progress are hints and only move a run forward; the end is the device's signed word, or the scheduler's
 //! own when nothing came from the device. What is final stays, and a second end is answered with the first, but for one case:
 //! an end that no process stands behind, such as `expired`, gives way to the device's signed word that the process ran.
 
 use borealis_bus_schema::codes::Code;
-use borealis_bus_schema::messages::scheduler::{OutputStream, RunState};
+use borealis_bus_schema::messages::scheduler::{MAX_BACKOFF_MS, OutputStream, RunState};
 use borealis_bus_schema::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -23,6 +26,10 @@ pub struct State {
     pub state: RunState,
     /// Which try.
     pub attempt: u32,
+    /// Before when this try does not begin; none for the first.
+    pub not_before: Option<Timestamp>,
+    /// How the try before ended.
+    pub failed: Option<Box<End>>,
     /// When the device took it.
     pub delivered_at: Option<Timestamp>,
     /// When its process began, by the device's clock.
@@ -46,6 +53,52 @@ pub struct Kept {
     pub inline_bytes: u64,
     /// How many chunks.
     pub chunks: u64,
+    /// How many of the bytes are of tries before this one.
+    pub before: u64,
+}
+
+impl Kept {
+    /// Returns how many bytes are of this try.
+    pub const fn of_this_try(&self) -> u64 {
+        self.bytes.saturating_sub(self.before)
+    }
+}
+
+/// Says how often, and after which pause, a run is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retry {
+    /// How often.
+    pub times: u32,
+    /// How long to wait before the first, in milliseconds; doubled for each after it.
+    pub backoff_ms: u64,
+}
+
+impl Retry {
+    /// Decides whether a run that ended is tried again, and before when not; `ends` is when the run's life is over.
+    ///
+    /// Only what a script did by itself is repeated: it failed, or its time was over. What nobody knows the end of, what an
+    /// operator ended, and what never began is not.
+    pub fn again_at(&self, state: &State, end: &End, now: Timestamp, ends: Timestamp) -> Option<Timestamp> {
+        let by_itself = matches!(end.state, RunState::Failed | RunState::TimedOut) && !end.is_without_process();
+        if !by_itself || state.end.is_some() || state.cancel_requested || state.attempt > self.times {
+            return None;
+        }
+        let factor = 1u64 << (state.attempt.saturating_sub(1)).min(20);
+        let pause_ms = self.backoff_ms.saturating_mul(factor).min(MAX_BACKOFF_MS);
+        let at = now.plus_ms(i64::try_from(pause_ms).unwrap_or(i64::MAX));
+        (at < ends).then_some(at)
+    }
+
+    /// Makes another try of an end that is followed by one; leaves every other command as it is.
+    pub fn instead(&self, state: &State, command: Command, now: Timestamp, ends: Timestamp) -> Command {
+        match command {
+            Command::End(end) => match self.again_at(state, &end, now, ends) {
+                Some(at) => Command::Again { end, at },
+                None => Command::End(end),
+            },
+            other => other,
+        }
+    }
 }
 
 /// Is how a run ended.
@@ -77,6 +130,8 @@ impl State {
         Self {
             state: RunState::Queued,
             attempt: 1,
+            not_before: None,
+            failed: None,
             delivered_at: None,
             started_at: None,
             cancel_requested: false,
@@ -128,6 +183,13 @@ pub enum Command {
     },
     /// It is over.
     End(End),
+    /// This try is over, and another one follows.
+    Again {
+        /// How it ended.
+        end: End,
+        /// Before when the next one does not begin.
+        at: Timestamp,
+    },
 }
 
 /// Is what happened to a run.
@@ -163,6 +225,13 @@ pub enum Event {
     },
     /// It is over.
     Ended(End),
+    /// A try is over, and another one follows.
+    Retried {
+        /// How it ended.
+        end: End,
+        /// Before when the next one does not begin.
+        at: Timestamp,
+    },
     /// It had run after all: its device's signed word takes the place of an end that no process stood behind.
     EndedAfterAll(End),
 }
@@ -229,6 +298,8 @@ fn decide_open(state: &State, command: Command) -> Result<Vec<Event>, Rejection>
                 inline: inline.filter(|_| place == Place::Log),
             }])
         }
+        Command::Again { end, .. } if !end.state.is_final() => Err(Rejection::NoEnd(end.state)),
+        Command::Again { end, at } => Ok(vec![Event::Retried { end, at }]),
         Command::End(end) if !end.state.is_final() => Err(Rejection::NoEnd(end.state)),
         Command::End(end) => Ok(vec![Event::Ended(end)]),
     }
@@ -296,6 +367,15 @@ pub fn evolve(mut state: State, event: &Event) -> State {
             }
         }
         Event::CancelRequested { .. } => state.cancel_requested = true,
+        Event::Retried { end, at } => {
+            state.state = RunState::Queued;
+            state.attempt = state.attempt.saturating_add(1);
+            state.not_before = Some(*at);
+            state.failed = Some(Box::new(end.clone()));
+            (state.delivered_at, state.started_at) = (None, None);
+            state.stdout.before = state.stdout.bytes;
+            state.stderr.before = state.stderr.bytes;
+        }
         Event::Ended(end) | Event::EndedAfterAll(end) => {
             state.state = end.state;
             state.started_at = end.started_at.or(state.started_at);
@@ -379,6 +459,94 @@ mod tests {
         assert_eq!(decide(&running, Command::Deliver { at: at(3) }), Ok(vec![]));
         assert_eq!(decide(&running, Command::Start { at: at(3) }), Ok(vec![]));
         assert_eq!(running.state, RunState::Running);
+    }
+
+    #[test]
+    fn what_a_script_did_by_itself_is_tried_again_with_growing_pauses_and_nothing_else_is() {
+        let retry = Retry {
+            times: 3,
+            backoff_ms: 1_000,
+        };
+        let ends = at(1_000_000);
+        let mut state = State::queued();
+        for (pause_ms, end) in [
+            (1_000, RunState::Failed),
+            (2_000, RunState::TimedOut),
+            (4_000, RunState::Failed),
+        ] {
+            let attempt = state.attempt;
+            let command = retry.instead(&state, Command::End(ran(end)), at(10), ends);
+            assert_eq!(
+                command,
+                Command::Again {
+                    end: ran(end),
+                    at: at(10 + pause_ms)
+                }
+            );
+            let events = decide(&state, command).unwrap();
+            state = events.iter().fold(state, evolve);
+            assert_eq!((state.state, state.attempt), (RunState::Queued, attempt + 1));
+            assert_eq!((state.not_before, state.end.is_none()), (Some(at(10 + pause_ms)), true));
+        }
+        // Three times more, and not once more than that.
+        assert_eq!(retry.again_at(&state, &ran(RunState::Failed), at(10), ends), None);
+        let first = State::queued();
+        assert_eq!(
+            retry.again_at(&first, &ran(RunState::Failed), at(10), at(1_010)),
+            None,
+            "no time is left"
+        );
+        assert_eq!(
+            Retry::default().again_at(&first, &ran(RunState::Failed), at(10), ends),
+            None
+        );
+        for state in RunState::ALL.into_iter().filter(|state| state.is_final()) {
+            let again = retry.again_at(&first, &ran(state), at(10), ends).is_some();
+            assert_eq!(
+                again,
+                matches!(state, RunState::Failed | RunState::TimedOut),
+                "{state:?}"
+            );
+            assert_eq!(
+                retry.again_at(&first, &ended(state), at(10), ends),
+                None,
+                "{state:?} without a process"
+            );
+        }
+        let cancelled = given(&[Event::CancelRequested { at: at(1) }]);
+        assert_eq!(retry.again_at(&cancelled, &ran(RunState::Failed), at(10), ends), None);
+        let over = given(&[Event::Ended(ended(RunState::Expired))]);
+        assert_eq!(retry.again_at(&over, &ran(RunState::Failed), at(10), ends), None);
+        let long = Retry {
+            times: 10,
+            backoff_ms: MAX_BACKOFF_MS,
+        };
+        let late = State {
+            attempt: 10,
+            ..State::queued()
+        };
+        let pause = i64::try_from(MAX_BACKOFF_MS).unwrap();
+        assert_eq!(
+            long.again_at(&late, &ran(RunState::Failed), at(0), at(i64::MAX)),
+            Some(at(pause))
+        );
+    }
+
+    #[test]
+    fn what_all_tries_print_is_one_stream() {
+        let first = written(0, 0, b"one", true);
+        let again = Event::Retried {
+            end: ran(RunState::Failed),
+            at: at(9),
+        };
+        let state = given(&[Event::Started { at: at(1) }, first, again]);
+        assert_eq!((state.stdout.bytes, state.stdout.of_this_try()), (3, 0));
+        assert_eq!(decide(&state, output(3, b"two")), Ok(vec![written(1, 3, b"two", true)]));
+        assert_eq!(
+            decide(&state, output(0, b"two")),
+            Err(Rejection::OutOfPlace { next_offset: 3 })
+        );
+        assert_eq!(state.started_at, None, "the next try has not begun");
     }
 
     #[test]
@@ -534,6 +702,7 @@ mod tests {
             Kept {
                 bytes: next,
                 inline_bytes: 3,
+                before: 0,
                 chunks: 2
             }
         );

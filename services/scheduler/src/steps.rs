@@ -90,8 +90,9 @@ pub fn look(job: &Job, slot: &mut Slot, sight: Sight<'_>, now: Timestamp) -> Loo
         return Look::Nothing;
     }
     if job.cancelled.load(Ordering::Relaxed) && !slot.state.cancel_requested {
-        // A ping has nothing to end on its device.
-        let ordered = slot.ordered && job.created.what.script_digest.is_some();
+        // A ping has nothing to end on its device, nor has a try before which its pause is not over.
+        let waits = slot.state.state == RunState::Queued && slot.state.not_before.is_some_and(|at| now < at);
+        let ordered = slot.ordered && !waits && job.created.what.script_digest.is_some();
         return Look::Write(vec![Command::Cancel { at: now, ordered }]);
     }
     let ends = job.created.expires_at;
@@ -113,10 +114,16 @@ pub fn look(job: &Job, slot: &mut Slot, sight: Sight<'_>, now: Timestamp) -> Loo
                 RunState::Cancelled,
                 "an operator cancelled it, and its device did not come in time",
             )
+        } else if slot.state.failed.is_some() {
+            (RunState::Expired, "it failed, and could not be tried again in time")
         } else {
             (RunState::Expired, "its device did not come in time")
         };
         return Look::end(state, now, reason.to_owned(), None);
+    }
+    if queued && let Some(at) = slot.state.not_before.filter(|at| now < *at) {
+        slot.held = Some(waits(&slot.state, at));
+        return Look::Later(at.since_ms(now).clamp(0, AWAY_MS));
     }
     if !queued
         && now.since_ms(ends) > GIVE_UP_MS.saturating_add(i64::try_from(job.created.what.timeout_ms).unwrap_or(0))
@@ -170,6 +177,19 @@ pub fn look(job: &Job, slot: &mut Slot, sight: Sight<'_>, now: Timestamp) -> Loo
     }
 }
 
+/// Says why a run waits that is tried again.
+fn waits(state: &run::State, at: Timestamp) -> String {
+    let how = match state.failed.as_deref() {
+        Some(End {
+            exit_code: Some(code), ..
+        }) => format!("failed with exit code {code}"),
+        Some(end) => end.state.as_str().replace('_', " "),
+        None => String::new(),
+    };
+    let (last, next) = (state.attempt.saturating_sub(1), state.attempt);
+    format!("attempt {last} {how}; attempt {next} begins at {at}")
+}
+
 /// Makes the order of a run that [`look`] found to want one: from now on it may have reached the device.
 pub fn want(slot: &mut Slot, guid: Guid, act: Act, order: OrderId) -> Wanted {
     slot.in_flight = true;
@@ -213,6 +233,9 @@ pub fn take_answer(
     slot.hint = None;
     if slot.state.end.is_some() {
         return Taken::Nothing;
+    }
+    if wanted.attempt != slot.state.attempt {
+        return Taken::Later(0);
     }
     if accepted.run != wanted.run {
         return Taken::Later(pause_ms(1));
@@ -278,7 +301,7 @@ pub fn take_result(state: &run::State, end: End, now: Timestamp) -> Option<Vec<C
 
 /// Says what a hint of progress makes of a run; nothing when it is over, or when the hint says that it is.
 pub fn take_state(state: &run::State, tell: &TellState, now: Timestamp) -> Vec<Command> {
-    if state.end.is_some() || tell.state.is_final() {
+    if state.end.is_some() || tell.state.is_final() || tell.attempt != state.attempt {
         return Vec::new();
     }
     let mut commands = vec![Command::Deliver { at: now }];
@@ -319,7 +342,8 @@ pub fn open_result(device: &Device, guid: Guid, slot: &Slot, result: &Signed) ->
     if result.guid != guid || result.run != slot.run || result.attempt != slot.state.attempt {
         return Err(WireError::new(Code::Conflict, "the result is of another run"));
     }
-    let output_missing = result.stdout_bytes > slot.state.stdout.bytes || result.stderr_bytes > slot.state.stderr.bytes;
+    let (stdout, stderr) = (slot.state.stdout.of_this_try(), slot.state.stderr.of_this_try());
+    let output_missing = result.stdout_bytes > stdout || result.stderr_bytes > stderr;
     let end = End {
         state: result.state,
         exit_code: result.exit_code,

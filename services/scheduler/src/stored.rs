@@ -67,6 +67,8 @@ struct JobCreatedV1 {
     needs_approval: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     firing: Option<FiredV1>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry: Option<RetryV1>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,6 +77,18 @@ struct FiredV1 {
     due: Option<Timestamp>,
     /// Names the file that lists the devices.
     targets: Digest,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RetryV1 {
+    times: u32,
+    backoff_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RunRetriedV1 {
+    end: End,
+    at: Timestamp,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -147,6 +161,10 @@ impl Stored {
                         due: firing.due,
                         targets: firing.targets,
                     }),
+                    retry: (what.retry.times > 0).then_some(RetryV1 {
+                        times: what.retry.times,
+                        backoff_ms: what.retry.backoff_ms,
+                    }),
                 };
                 ("JobCreated", codec::encode(&body)?)
             }
@@ -188,6 +206,13 @@ impl Stored {
                 };
                 ("RunOutput", codec::encode(&body)?)
             }
+            Stored::Run(run::Event::Retried { end, at }) => {
+                let body = RunRetriedV1 {
+                    end: end.clone(),
+                    at: *at,
+                };
+                ("RunRetried", codec::encode(&body)?)
+            }
             Stored::Run(run::Event::Ended(end)) => ("RunEnded", codec::encode(end)?),
             Stored::Run(run::Event::EndedAfterAll(end)) => ("RunEndedAfterAll", codec::encode(end)?),
             Stored::Schedule(event) => schedules::stored::encode(event)?,
@@ -220,6 +245,10 @@ impl Stored {
                         context: v1.context,
                         script_digest: v1.script_digest,
                         timeout_ms: v1.timeout_ms,
+                        retry: v1.retry.map_or_else(run::Retry::default, |retry| run::Retry {
+                            times: retry.times,
+                            backoff_ms: retry.backoff_ms,
+                        }),
                     },
                     created_at: v1.created_at,
                     expires_at: v1.expires_at,
@@ -266,6 +295,10 @@ impl Stored {
                     inline: v1.inline.map(serde_bytes::ByteBuf::into_vec),
                 })
             }
+            "RunRetried" => {
+                let v1: RunRetriedV1 = codec::decode(body).map_err(bad)?;
+                Stored::Run(run::Event::Retried { end: v1.end, at: v1.at })
+            }
             "RunEnded" => Stored::Run(run::Event::Ended(codec::decode::<End>(body).map_err(bad)?)),
             "RunEndedAfterAll" => Stored::Run(run::Event::EndedAfterAll(codec::decode::<End>(body).map_err(bad)?)),
             other => match schedules::stored::decode(other, body).map_err(bad)? {
@@ -301,6 +334,7 @@ mod tests {
                 context: Context::System,
                 script_digest: Some(Digest([3; 32])),
                 timeout_ms: 60_000,
+                retry: run::Retry::default(),
             },
             created_at: at(),
             expires_at: at().plus_ms(1),
@@ -343,6 +377,10 @@ mod tests {
             Stored::Run(run::Event::Started { at: at() }),
             Stored::Run(run::Event::CancelRequested { at: at() }),
             Stored::Run(output(Some(vec![0, 255, 10]))),
+            Stored::Run(run::Event::Retried {
+                end: end.clone(),
+                at: at(),
+            }),
             Stored::Run(run::Event::Ended(end.clone())),
             Stored::Run(run::Event::EndedAfterAll(end)),
         ];
@@ -383,6 +421,21 @@ mod tests {
             ..*created
         };
         let event = Stored::Job(job::Event::Created(Box::new(waits)));
+        let stored = event.encode().unwrap();
+        assert_eq!(Stored::decode(&stored.kind, &stored.body).unwrap(), event);
+    }
+
+    #[test]
+    fn a_job_that_asks_for_retries_says_so() {
+        let Some(Stored::Job(job::Event::Created(created))) = one_of_each().into_iter().next() else {
+            panic!("the first is a job")
+        };
+        let mut again = *created;
+        again.what.retry = run::Retry {
+            times: 3,
+            backoff_ms: 5_000,
+        };
+        let event = Stored::Job(job::Event::Created(Box::new(again)));
         let stored = event.encode().unwrap();
         assert_eq!(Stored::decode(&stored.kind, &stored.body).unwrap(), event);
     }

@@ -11,7 +11,7 @@ use borealis_bus_schema::forms::{PublicKey, VerifyError};
 use borealis_bus_schema::ids::{
     CommandId, GrantId, Guid, JobId, OperatorId, RoleName, RunId, ScheduleId, SiteName, VerbName,
 };
-use borealis_bus_schema::messages::scheduler::{self, CreateJob, MAX_EXPIRES_IN_MS, OUTPUT_LIMIT_BYTES};
+use borealis_bus_schema::messages::scheduler::{self, CreateJob, MAX_EXPIRES_IN_MS, MAX_RETRIES, OUTPUT_LIMIT_BYTES};
 use borealis_bus_schema::messages::schedules::{CreateSchedule, RunSchedule};
 use borealis_bus_schema::messages::signing::Firing;
 use borealis_bus_schema::operator::{OperatorCall, Proof};
@@ -23,9 +23,6 @@ use borealis_calendar::Plan;
 
 #[cfg(test)]
 pub(crate) mod tests;
-
-/// Is the only attempt there is until runs can be repeated.
-const FIRST_ATTEMPT: u32 = 1;
 
 /// Is what a verified grant says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,6 +146,8 @@ pub struct Coverage {
     body: OrderBody,
     /// Before which nothing begins: when a schedule's firing is due.
     due: Option<Timestamp>,
+    /// How many attempts a run has at most.
+    attempts: u32,
     run_ends_at: Timestamp,
     grant_ends_at: Timestamp,
 }
@@ -260,6 +259,7 @@ impl Coverage {
             call: Digest(call.digest()),
             body: body_of(&asked)?,
             targets: Targets::of(asked.targets),
+            attempts: asked.retries.min(MAX_RETRIES) + 1,
             role: asked.role,
             verb: asked.verb,
             context: asked.context,
@@ -311,7 +311,7 @@ impl Coverage {
             }
         };
         same(order.run == RunId::of_job(&self.job, &guid), "its run")?;
-        same(order.attempt == FIRST_ATTEMPT, "its attempt")?;
+        same((1..=self.attempts).contains(&order.attempt), "its attempt")?;
         same(order.context == self.context, "its context")?;
         same(order.role == self.role, "its role")?;
         let body = self.body_to_sign(&order)?;

@@ -185,6 +185,7 @@ impl Review {
             ("arguments", args.collect::<Vec<_>>().join(" ")),
             ("environment", env.collect::<Vec<_>>().join(" ")),
             ("timeout", print::duration(asks.timeout_ms)),
+            ("tried again", retries(asks)),
             (
                 "expires",
                 format!("{} after it was made", print::duration(asks.expires_in_ms)),
@@ -205,6 +206,17 @@ impl Review {
             printer.line(&print::plain(&line.replace('\t', "    ")))?;
         }
         Ok(())
+    }
+}
+
+/// Says in words how often a run is tried again.
+fn retries(asks: &CreateJob) -> String {
+    match asks.retries {
+        0 => "never".to_owned(),
+        times => format!(
+            "{times} times where it fails, first after {}",
+            print::duration(asks.backoff_ms)
+        ),
     }
 }
 
@@ -289,12 +301,13 @@ async fn show(api: &Api, printer: &Printer, id: JobId) -> Result<(), CliError> {
         ("runs", print::counts(&job.counts)),
     ]))?;
     printer.line("")?;
-    let head = ["RUN", "NAME", "STATE", "EXIT", "TOOK", "REASON"];
+    let head = ["RUN", "NAME", "STATE", "TRY", "EXIT", "TOOK", "REASON"];
     printer.list(&shown.runs, "No runs.", &head, |run| {
         vec![
             run.run.to_string(),
             run.hostname.clone(),
             run.state.as_str().replace('_', " "),
+            run.attempt.to_string(),
             run.exit_code.map_or_else(|| "-".to_owned(), |code| code.to_string()),
             run.duration_ms.map_or_else(|| "-".to_owned(), print::duration),
             run.reason.clone().unwrap_or_default(),

@@ -40,6 +40,12 @@ pub struct RunArgs {
     /// When a run whose device did not come ends: 1h, 24h, 7d
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = values::duration_ms)]
     pub expires_in: u64,
+    /// How often a script that failed, or whose time was over, is tried again: 0 to 10
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10))]
+    pub retries: u32,
+    /// How long to wait before the first of these, doubled for each after it: 1s to 24h
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::duration_ms)]
+    pub backoff: u64,
     /// Prints output as it comes and ends with the worst exit code
     #[arg(long)]
     pub follow: bool,
@@ -106,6 +112,8 @@ pub async fn body(api: &Api, args: &RunArgs) -> Result<CreateJob, CliError> {
         env: BTreeMap::new(),
         timeout_ms: args.timeout,
         expires_in_ms: args.expires_in,
+        retries: args.retries,
+        backoff_ms: args.backoff,
     })
 }
 

@@ -137,6 +137,8 @@ const CREATE_JOB: Fields = &[
     ("~env", "object"),
     ("~timeout_ms", "number"),
     ("~expires_in_ms", "number"),
+    ("~retries", "number"),
+    ("~backoff_ms", "number"),
 ];
 const FOLLOW_LINE: Fields = &[
     ("job", "id"),

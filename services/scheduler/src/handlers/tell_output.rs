@@ -36,10 +36,14 @@ impl Scheduler {
             return Err(over("the output is of another attempt".to_owned()));
         }
         let now = self.clock.now();
-        let answer = |next_offset| OutputKept {
-            run: tell.run,
-            stream: tell.stream,
-            next_offset,
+        // The device counts from the beginning of its try, the run from that of its first.
+        let before = slot.state.kept(tell.stream).before;
+        tell.offset = tell.offset.saturating_add(before);
+        let (run, stream) = (tell.run, tell.stream);
+        let answer = |next_offset: u64| OutputKept {
+            run,
+            stream,
+            next_offset: next_offset.saturating_sub(before),
         };
         let size_bytes = tell.data.len() as u64;
         let place = match place_of(&slot.state, tell.stream, tell.offset, size_bytes) {

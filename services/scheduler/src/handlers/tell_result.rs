@@ -27,6 +27,10 @@ impl Scheduler {
         audit::note_object("run", named.run);
         audit::note_object("job", job.created.job);
         let mut slot = job.slot(index).ok_or_else(no_such_run)?.lock().await;
+        if named.attempt < slot.state.attempt {
+            // Another try follows, so this one's end is recorded; only the answer was lost.
+            return Ok(ResultKept { run: named.run });
+        }
         let end = self.open_result(&job, index, &slot, &tell.result)?.end;
         let now = self.clock.now();
         let Some(commands) = steps::take_result(&slot.state, end, now) else {

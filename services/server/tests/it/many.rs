@@ -1,9 +1,10 @@
 //! Jobs on many devices: named by site, filter and exclusion, shown before they are made, done again where they failed.
 
+use borealis_test_support::eventually_within;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::fleet::{Fleet, context_of, lines, said, shared};
+use crate::fleet::{Fleet, PATIENCE, context_of, lines, said, shared};
 
 fn run(fleet: &Fleet, targets: &[&str], more: &[&str], script: &str) -> std::process::Output {
     let devices = fleet.devices();
@@ -156,4 +157,82 @@ async fn what_many_print_alike_is_printed_once_and_what_failed_is_done_again() {
     // Its request is shown to nobody else, so nobody else does it again.
     let shown = fleet.json(&["jobs", "show", &job, "--json"]);
     assert_eq!(shown["counts"]["failed"], 1, "the first job is what it was: {shown}");
+}
+
+#[tokio::test]
+async fn a_script_that_fails_is_tried_again_as_often_as_its_job_asks() {
+    let mut fleet = Fleet::start(1).await;
+    let dir = TempDir::with_prefix("borealis-effect-").unwrap();
+    let (tries, tries_text) = shared(&dir, "tries");
+    let count = || std::fs::read_to_string(&tries).unwrap_or_default().lines().count();
+    let script = format!("echo try >> {tries_text}; echo said; [ $(wc -l < {tries_text}) -ge 3 ] || exit 5");
+
+    let (code, last) = fleet.run(&script, &["--retries", "3", "--backoff", "1s"]);
+    assert_eq!(
+        (code, last["state"].as_str(), count()),
+        (0, Some("succeeded"), 3),
+        "{last}"
+    );
+    assert_eq!(last["stdout"], "said\nsaid\nsaid\n", "what all tries printed");
+    let run = fleet.run_of(last["job"].as_str().unwrap());
+    assert_eq!(run["attempt"], 3, "{run}");
+
+    // No oftener than it asks; the last end is the run's.
+    std::fs::remove_file(&tries).unwrap();
+    let (code, last) = fleet.run(&script, &["--retries", "1", "--backoff", "1s"]);
+    assert_eq!(
+        (code, last["state"].as_str(), count()),
+        (5, Some("failed"), 2),
+        "{last}"
+    );
+    let (code, _) = fleet.run(&script.replace("-ge 3", "-ge 9"), &[]);
+    assert_eq!((code, count()), (5, 3), "a job that asks for none");
+
+    // Between two tries the server starts anew; the run waits, says why, and goes on once, or is cancelled.
+    std::fs::remove_file(&tries).unwrap();
+    let device = fleet.devices().remove(0);
+    let more = ["--retries", "5", "--backoff", "4s"];
+    let (kept, ended) = (
+        fleet.submit(&device, &script, &more),
+        fleet.submit(&device, "exit 9", &["--retries", "5", "--backoff", "1h"]),
+    );
+    let waits = |fleet: &Fleet, job: &str| {
+        let run = fleet.run_of(job);
+        (run["state"] == "queued" && run["attempt"] == 2).then_some(run)
+    };
+    for job in [&kept, &ended] {
+        let run = eventually_within("another try that waits", PATIENCE, async || waits(&fleet, job))
+            .await
+            .unwrap();
+        assert!(
+            run["reason"]
+                .as_str()
+                .unwrap()
+                .contains("attempt 1 failed with exit code"),
+            "{run}"
+        );
+    }
+    fleet = fleet.restarted(|_| {}).await;
+    fleet.json(&["jobs", "cancel", &ended, "--json"]);
+    let over = |fleet: &Fleet, job: &str| {
+        let run = fleet.run_of(job);
+        (!["queued", "delivered", "running"].contains(&run["state"].as_str().unwrap())).then_some(run)
+    };
+    let run = eventually_within("the cancelled run", PATIENCE, async || over(&fleet, &ended))
+        .await
+        .unwrap();
+    assert_eq!(
+        (&run["state"], &run["attempt"]),
+        (&"cancelled".into(), &2.into()),
+        "{run}"
+    );
+    let run = eventually_within("the last try", PATIENCE, async || over(&fleet, &kept))
+        .await
+        .unwrap();
+    assert_eq!(
+        (&run["state"], &run["attempt"]),
+        (&"succeeded".into(), &3.into()),
+        "{run}"
+    );
+    assert_eq!(count(), 3, "each try once");
 }

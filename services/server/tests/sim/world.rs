@@ -341,6 +341,8 @@ impl World {
             env: BTreeMap::new(),
             timeout_ms: dice.within(2_000, 60_000).unsigned_abs(),
             expires_in_ms: dice.within(30_000, 7_200_000).unsigned_abs(),
+            retries: 0,
+            backoff_ms: 30_000,
         };
         Paper { request, targets }
     }

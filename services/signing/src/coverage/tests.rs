@@ -204,6 +204,31 @@ fn sites_and_exclusions_bind_and_a_filter_reaches_what_its_author_reaches() {
 }
 
 #[test]
+fn a_run_has_as_many_attempts_as_its_author_asked_for() {
+    for (retries, covered) in [
+        (json!(null), 1),
+        (json!(0), 1),
+        (json!(2), 3),
+        (json!(4_000_000_000_u32), 11),
+    ] {
+        let mut body = asked();
+        if !retries.is_null() {
+            body["retries"] = retries.clone();
+        }
+        let call = call_of(&body);
+        let coverage = Coverage::read(&call, &granted_for(&call)).unwrap();
+        let attempt = |attempt| Order {
+            attempt,
+            ..order_for(guid(1))
+        };
+        for n in 0..=12 {
+            let is_covered = coverage.cover(attempt(n), &oslo(), "k", now()).is_ok();
+            assert_eq!(is_covered, (1..=covered).contains(&n), "attempt {n} of {retries}");
+        }
+    }
+}
+
+#[test]
 fn times_are_now_short_and_within_grant_and_run() {
     let order = || order_for(guid(1));
     let why = |order| match refusal(order) {
