@@ -461,6 +461,7 @@ impl Scheduler {
                 if slot.state.state == RunState::Queued
                     && let Some(at) = slot.state.not_before
                 {
+                    slot.held = Some(steps::waits(&slot.state, at));
                     self.appoint(key, at.unix_ms());
                 }
                 true

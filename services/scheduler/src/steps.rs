@@ -178,7 +178,7 @@ pub fn look(job: &Job, slot: &mut Slot, sight: Sight<'_>, now: Timestamp) -> Loo
 }
 
 /// Says why a run waits that is tried again.
-fn waits(state: &run::State, at: Timestamp) -> String {
+pub fn waits(state: &run::State, at: Timestamp) -> String {
     let how = match state.failed.as_deref() {
         Some(End {
             exit_code: Some(code), ..
