@@ -79,10 +79,30 @@ struct FiredV1 {
     targets: Digest,
 }
 
+/// Is how often a run is tried again; left out where it is not.
 #[derive(Serialize, Deserialize)]
-struct RetryV1 {
+pub struct RetryV1 {
     times: u32,
     backoff_ms: u64,
+}
+
+impl RetryV1 {
+    /// Returns what is stored of it.
+    pub fn of(retry: run::Retry) -> Option<Self> {
+        (retry.times > 0).then_some(Self {
+            times: retry.times,
+            backoff_ms: retry.backoff_ms,
+        })
+    }
+}
+
+impl From<RetryV1> for run::Retry {
+    fn from(v1: RetryV1) -> Self {
+        Self {
+            times: v1.times,
+            backoff_ms: v1.backoff_ms,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -161,10 +181,7 @@ impl Stored {
                         due: firing.due,
                         targets: firing.targets,
                     }),
-                    retry: (what.retry.times > 0).then_some(RetryV1 {
-                        times: what.retry.times,
-                        backoff_ms: what.retry.backoff_ms,
-                    }),
+                    retry: RetryV1::of(what.retry),
                 };
                 ("JobCreated", codec::encode(&body)?)
             }
@@ -245,10 +262,7 @@ impl Stored {
                         context: v1.context,
                         script_digest: v1.script_digest,
                         timeout_ms: v1.timeout_ms,
-                        retry: v1.retry.map_or_else(run::Retry::default, |retry| run::Retry {
-                            times: retry.times,
-                            backoff_ms: retry.backoff_ms,
-                        }),
+                        retry: v1.retry.map(run::Retry::from).unwrap_or_default(),
                     },
                     created_at: v1.created_at,
                     expires_at: v1.expires_at,

@@ -26,6 +26,7 @@ use borealis_event_store::{Append, EventLog, Follower, NewEvent, StreamId, Strea
 use borealis_scheduler::files::Files;
 use borealis_scheduler::job::What;
 use borealis_scheduler::orders::Warrant;
+use borealis_scheduler::run::Retry;
 use borealis_scheduler::schedule::{Created, Event};
 use borealis_scheduler::stored::Stored;
 use borealis_service_kit::auth::{SessionClaims, Sites, mint_grant};
@@ -134,6 +135,7 @@ impl World {
                 context: Context::System,
                 script_digest: None,
                 timeout_ms: 60_000,
+                retry: Retry::default(),
             },
             expires_in_ms: 3_600_000,
             timing: Timing {

@@ -12,7 +12,9 @@ use borealis_calendar::ledger::Span;
 use serde::{Deserialize, Serialize};
 
 use crate::job::What;
+use crate::run::Retry;
 use crate::schedule::{Created, Decided, Event, Firing, LetGo, Outcome, Reason};
+use crate::stored::RetryV1;
 
 #[derive(Serialize, Deserialize)]
 struct CreatedV1 {
@@ -34,6 +36,8 @@ struct CreatedV1 {
     file: Digest,
     guids: Vec<Guid>,
     sites: Vec<SiteName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry: Option<RetryV1>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -282,6 +286,7 @@ fn created_v1(created: &Created) -> CreatedV1 {
         file,
         guids,
         sites,
+        retry: RetryV1::of(what.retry),
     }
 }
 
@@ -304,6 +309,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Option<Event>, CodecError> {
                     context: v1.context,
                     script_digest: v1.script_digest,
                     timeout_ms: v1.timeout_ms,
+                    retry: v1.retry.map(Retry::from).unwrap_or_default(),
                 },
                 expires_in_ms: v1.expires_in_ms,
                 timing: v1.timing,
@@ -382,6 +388,7 @@ pub(crate) fn one_of_each() -> Vec<Event> {
             context: Context::System,
             script_digest: Some(Digest([3; 32])),
             timeout_ms: 60_000,
+            retry: Retry::default(),
         },
         expires_in_ms: 3_600_000,
         timing: Timing {

@@ -133,6 +133,30 @@ async fn a_schedule_fires_is_left_out_paused_goes_on_and_runs_now() {
 }
 
 #[tokio::test]
+async fn what_a_schedule_runs_is_tried_again_as_it_asks() {
+    let mut fleet = Fleet::start(1).await;
+    let dir = TempDir::with_prefix("borealis-effect-").unwrap();
+    let (effect, effect_text) = shared(&dir, "effect");
+    let failing = format!("{effect_text}; exit 3");
+    let id = every(&fleet, 5, &failing, &["--retries", "2", "--backoff", "1s"]);
+    // It is read from the log.
+    fleet = fleet.restarted(|_| {}).await;
+    until_ran(&fleet, &id, 1).await;
+    fleet.json(&["schedules", "pause", &id, "--json"]);
+    let ran = of(&history(&fleet, &id), "ran");
+    for line in &ran {
+        let job = line["job"].as_str().unwrap();
+        let run = eventually_within("the last try", PATIENCE, async || {
+            let run = fleet.run_of(job);
+            (run["state"] == "failed").then_some(run)
+        });
+        let run = run.await.unwrap();
+        assert_eq!((&run["attempt"], &run["exit_code"]), (&3.into(), &3.into()), "{run}");
+    }
+    assert_eq!(marks(&effect), 3 * ran.len());
+}
+
+#[tokio::test]
 async fn a_schedule_of_a_disabled_author_is_refused_and_says_why() {
     let mut fleet = Fleet::start(1).await;
     let dir = TempDir::with_prefix("borealis-effect-").unwrap();
