@@ -26,7 +26,8 @@ pub struct TargetArgs {
     /// Only devices that the filter lets through, as: "os = linux and hostname = web-* and online"
     ///
     /// Fields: hostname, site, tag, os, os_version, arch, context; tests: =, !=, in (a, b); * stands for any characters; online and
-    /// offline stand alone; and, or, not and brackets join them. It is judged once, when the job is accepted.
+    /// offline stand alone; and, or, not and brackets join them. A job's is judged once, when
+    /// the job is accepted; a schedule's each time it fires.
     #[arg(long, value_name = "FILTER", value_parser = filter)]
     pub filter: Option<String>,
     /// None of these, by GUID or name; may be repeated
