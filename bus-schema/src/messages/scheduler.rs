@@ -6,10 +6,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use super::schedules::CreateSchedule;
+use crate::codec;
 use crate::codes::Code;
 use crate::ids::{Guid, JobId, RoleName, RunId, ScheduleId, SiteName, VerbName};
 use crate::operator::OperatorCall;
 use crate::order::{Context, Digest, Language};
+use crate::routes;
+use crate::subjects::Service;
 use crate::time::Timestamp;
 
 /// Lists the states of a run.
@@ -77,7 +81,7 @@ impl RunState {
 
 /// Names the devices of a job: some by their names, all of some sites, or all; a filter picks among the latter two.
 ///
-/// Which devices these are is decided once, when the job is accepted.
+/// Which devices these are is decided once, when the job is accepted; of a schedule anew at each firing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Targets {
@@ -194,11 +198,9 @@ pub const MAX_APPROVED_DEVICES: usize = 16_384;
 /// Is how large the request for such a job may be, in bytes: 384 KiB.
 pub const MAX_APPROVED_BYTES: usize = 384 << 10;
 
-/// Answers `GET /api/v1/jobs/{id}/request`: what whoever approves a job reads, and digests for themselves.
+/// Is a request as its author signed it: whoever signs for it again, or approves it, reads and digests it for themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobRequest {
-    /// The job.
-    pub job: JobId,
+pub struct SignedRequest {
     /// Its author's name.
     pub created_by: String,
     /// The HTTP method of the author's request.
@@ -209,11 +211,10 @@ pub struct JobRequest {
     pub body_base64: String,
 }
 
-impl JobRequest {
+impl SignedRequest {
     /// Shows a request.
-    pub fn of(job: JobId, created_by: String, call: &OperatorCall) -> Self {
+    pub fn of(created_by: String, call: &OperatorCall) -> Self {
         Self {
-            job,
             created_by,
             method: call.method.clone(),
             path: call.path.clone(),
@@ -231,6 +232,34 @@ impl JobRequest {
             peer: String::new(),
         })
     }
+
+    /// Returns what it asks devices to do: the body of a request for a job, or the job that a request for a schedule holds.
+    /// None where it is neither, or cannot be read.
+    pub fn asks(&self) -> Option<CreateJob> {
+        let call = self.call()?;
+        let is = |verb| {
+            let route = routes::of_verb(Service::Scheduler, verb);
+            route.is_some_and(|route| route.matches(&call.method, &call.path).is_some())
+        };
+        if is("jobs-create") {
+            codec::decode_json(&call.body, codec::MAX_JSON_BYTES).ok()
+        } else if is("schedules-create") {
+            let schedule: CreateSchedule = codec::decode_json(&call.body, codec::MAX_JSON_BYTES).ok()?;
+            Some(schedule.job)
+        } else {
+            None
+        }
+    }
+}
+
+/// Answers `GET /api/v1/jobs/{id}/request`: of a job that a schedule made, the request for the schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRequest {
+    /// The job.
+    pub job: JobId,
+    /// What its author signed.
+    #[serde(flatten)]
+    pub request: SignedRequest,
 }
 
 /// Is the body of `POST /api/v1/jobs/{id}/approve`: it names exactly what is approved.
@@ -588,4 +617,34 @@ pub struct OutputGroup {
     pub run: RunId,
     /// The names of some of their devices.
     pub hostnames: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signed_request_says_what_it_asks_devices_for_whether_it_makes_a_job_or_a_schedule() {
+        let job = r#"{"targets":{"all":true},"script":"uptime"}"#;
+        let schedule = format!(r#"{{"name":"nightly","kind":"daily","job":{job}}}"#);
+        let asks = |method: &str, path: &str, body: &str| {
+            let call = OperatorCall {
+                method: method.to_owned(),
+                path: path.to_owned(),
+                body: body.as_bytes().to_vec(),
+                proof: None,
+                peer: String::new(),
+            };
+            let request = SignedRequest::of("ada".to_owned(), &call);
+            assert_eq!(request.call().unwrap().digest(), call.digest());
+            request.asks().and_then(|asked| asked.script)
+        };
+        let uptime = Some("uptime".to_owned());
+        assert_eq!(asks("POST", "/api/v1/jobs", job), uptime);
+        assert_eq!(asks("POST", "/api/v1/schedules", &schedule), uptime);
+        assert_eq!(asks("POST", "/api/v1/schedules", job), None);
+        assert_eq!(asks("POST", "/api/v1/jobs", &schedule), None);
+        assert_eq!(asks("GET", "/api/v1/jobs", job), None);
+        assert_eq!(asks("POST", "/api/v1/tokens", job), None);
+    }
 }

@@ -1,13 +1,10 @@
 //! Schedules as operators send and see them.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::scheduler::CreateJob;
+use super::scheduler::{CreateJob, SignedRequest};
 use crate::codes::Code;
 use crate::ids::{Guid, JobId, RoleName, ScheduleId, VerbName};
-use crate::operator::OperatorCall;
 use crate::order::{Context, Digest, Language};
 use crate::time::Timestamp;
 
@@ -162,38 +159,9 @@ pub struct RunSchedule {
 pub struct ScheduleRequest {
     /// The schedule.
     pub schedule: ScheduleId,
-    /// Its author's name.
-    pub created_by: String,
-    /// The HTTP method of the author's request.
-    pub method: String,
-    /// Its path and query.
-    pub path: String,
-    /// Its body's exact bytes, in base64.
-    pub body_base64: String,
-}
-
-impl ScheduleRequest {
-    /// Shows a request.
-    pub fn of(schedule: ScheduleId, created_by: String, call: &OperatorCall) -> Self {
-        Self {
-            schedule,
-            created_by,
-            method: call.method.clone(),
-            path: call.path.clone(),
-            body_base64: STANDARD.encode(&call.body),
-        }
-    }
-
-    /// Returns the request by itself; none where the body is no base64.
-    pub fn call(&self) -> Option<OperatorCall> {
-        Some(OperatorCall {
-            method: self.method.clone(),
-            path: self.path.clone(),
-            body: STANDARD.decode(&self.body_base64).ok()?,
-            proof: None,
-            peer: String::new(),
-        })
-    }
+    /// What its author signed.
+    #[serde(flatten)]
+    pub request: SignedRequest,
 }
 
 /// Is a schedule as operators see it.

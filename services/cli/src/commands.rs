@@ -19,6 +19,7 @@ pub(crate) mod factor;
 pub(crate) mod jobs;
 pub(crate) mod people;
 pub(crate) mod rerun;
+mod reviewed;
 pub(crate) mod run;
 pub(crate) mod schedules;
 pub(crate) mod token;

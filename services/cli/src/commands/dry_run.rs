@@ -16,6 +16,17 @@ const MAX_PATH_BYTES: usize = 8_000;
 
 /// Shows on which devices a job would be; the exit code is that of the refusal, where it would be refused.
 pub async fn run(api: &Api, printer: &Printer, targets: &Targets, context: Context) -> Result<u8, CliError> {
+    let shown = preview(api, targets, context).await?;
+    if printer.json() {
+        printer.value(&shown, String::new)?;
+    } else {
+        people(printer, &shown)?;
+    }
+    Ok(shown.refused.map_or(exit::OK, |refused| exit::of_code(refused.code)))
+}
+
+/// Finds the devices on which a job would be, all of them.
+pub(super) async fn preview(api: &Api, targets: &Targets, context: Context) -> Result<JobPreview, CliError> {
     let path = path(targets, context)?;
     let mut shown: JobPreview = api.get(&path).await?;
     while let Some(cursor) = shown.next_cursor.take() {
@@ -24,12 +35,7 @@ pub async fn run(api: &Api, printer: &Printer, targets: &Targets, context: Conte
         // Devices come and go meanwhile: a page that says the same again ends it.
         shown.next_cursor = more.next_cursor.filter(|next| *next != cursor);
     }
-    if printer.json() {
-        printer.value(&shown, String::new)?;
-    } else {
-        people(printer, &shown)?;
-    }
-    Ok(shown.refused.map_or(exit::OK, |refused| exit::of_code(refused.code)))
+    Ok(shown)
 }
 
 fn path(targets: &Targets, context: Context) -> Result<String, CliError> {

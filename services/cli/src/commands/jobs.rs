@@ -1,6 +1,5 @@
 //! `borealis jobs`.
 
-use borealis_bus_schema::codec;
 use borealis_bus_schema::ids::{Guid, JobId, SiteName};
 use borealis_bus_schema::messages::scheduler::{
     ApproveJob, CreateJob, JobRequest, JobView, Page, RunView, Targets, devices_digest,
@@ -49,8 +48,8 @@ pub enum JobsCommand {
     },
     /// Does a job again on the devices where it failed, as a request of its own
     ///
-    /// Asking again while the same runs have failed gives the same new job. Only the job's author can, since nobody else is
-    /// shown what it asks for.
+    /// Asking again while the same runs have failed gives the same new job. Who made the job can; of a job that took another
+    /// operator's approval, whoever may run jobs on all of its devices. Nobody else is shown what it asks for.
     Rerun(RerunArgs),
     /// Shows what a job asks for that waits for another operator's approval, with its devices
     Review {
@@ -133,13 +132,29 @@ pub(super) struct Review {
     review: Digest,
     #[serde(skip)]
     body: ApproveJob,
+    /// Whether the author signed for a schedule, which made this job.
+    #[serde(skip)]
+    of_schedule: bool,
 }
 
 /// Is a device of a job under review.
 #[derive(Serialize)]
 pub(super) struct ReviewedDevice {
     pub(super) guid: Guid,
-    hostname: String,
+    pub(super) hostname: String,
+}
+
+/// Is what somebody asked for, as whoever signs for it is shown it.
+pub(super) struct Asked<'a> {
+    /// What it makes or made: its noun and its name.
+    pub(super) of: (&'static str, String),
+    /// Its author's name.
+    pub(super) created_by: &'a str,
+    /// What the author signed.
+    pub(super) asks: &'a CreateJob,
+    pub(super) devices: &'a [ReviewedDevice],
+    /// Names what is shown.
+    pub(super) review: Digest,
 }
 
 impl Review {
@@ -147,8 +162,9 @@ impl Review {
         let request: JobRequest = api.get(&format!("{PATH}/{id}/request")).await?;
         let runs: Vec<RunView> = pages(api, &format!("{PATH}/{id}/runs"), usize::MAX).await?;
         let unreadable = || CliError::Usage("the job's request cannot be read".to_owned());
-        let call = request.call().ok_or_else(unreadable)?;
-        let asks = codec::decode_json(&call.body, codec::MAX_JSON_BYTES).map_err(|_| unreadable())?;
+        let call = request.request.call().ok_or_else(unreadable)?;
+        let asks = request.request.asks().ok_or_else(unreadable)?;
+        let of_schedule = call.path_only() != PATH;
         let body = ApproveJob {
             request: Digest(call.digest()),
             devices: devices_digest(&runs.iter().map(|run| run.guid).collect()),
@@ -159,11 +175,12 @@ impl Review {
         });
         Ok(Self {
             job: id,
-            created_by: request.created_by,
+            created_by: request.request.created_by,
             asks,
             devices: devices.collect(),
             review: Digest::of(&[body.request.0, body.devices.0].concat()),
             body,
+            of_schedule,
         })
     }
 
@@ -171,15 +188,33 @@ impl Review {
         if printer.json() {
             return printer.value(self, String::new);
         }
-        let asks = &self.asks;
+        self.asked().print(printer)
+    }
+
+    /// Returns what is shown of it.
+    pub(super) fn asked(&self) -> Asked<'_> {
+        Asked {
+            of: ("job", self.job.to_string()),
+            created_by: &self.created_by,
+            asks: &self.asks,
+            devices: &self.devices,
+            review: self.review,
+        }
+    }
+}
+
+impl Asked<'_> {
+    /// Shows it to people, whole.
+    pub(super) fn print(&self, printer: &Printer) -> Result<(), CliError> {
+        let asks = self.asks;
         let env = asks.env.iter().map(|(name, value)| format!("{name}={value:?}"));
         let args = asks.args.iter().map(|arg| format!("{arg:?}"));
         let language = asks
             .language
             .map_or_else(|| "-".to_owned(), |language| language.as_str().to_owned());
         printer.line(&print::sheet(&[
-            ("job", self.job.to_string()),
-            ("made by", self.created_by.clone()),
+            self.of.clone(),
+            ("made by", self.created_by.to_owned()),
             ("what", format!("{}.{} as {}", asks.role, asks.verb, asks.context)),
             ("language", language),
             ("arguments", args.collect::<Vec<_>>().join(" ")),
@@ -196,7 +231,7 @@ impl Review {
         ]))?;
         printer.line("")?;
         let head = ["GUID", "NAME"];
-        printer.list(&self.devices, "No devices.", &head, |device| {
+        printer.list(self.devices, "No devices.", &head, |device| {
             vec![device.guid.to_string(), device.hostname.clone()]
         })?;
         printer.line("")?;
@@ -244,6 +279,10 @@ fn targets(targets: &Targets) -> String {
 
 async fn approve(api: &Api, printer: &Printer, id: JobId, expected: Option<Digest>) -> Result<(), CliError> {
     let review = Review::read(api, id).await?;
+    if review.of_schedule {
+        let text = format!("job {id} was made by a schedule; such a job takes no approval");
+        return Err(CliError::Usage(text));
+    }
     if expected.is_some_and(|expected| expected != review.review) {
         let text = format!("what job {id} asks for is not what was reviewed; nothing was approved");
         return Err(CliError::Usage(text));

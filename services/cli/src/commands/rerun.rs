@@ -6,9 +6,9 @@
 use borealis_bus_schema::ids::{CommandId, Guid, JobId, RunId};
 use borealis_bus_schema::messages::scheduler::{CreateJob, JobCreated, RunState, RunView, Targets};
 use clap::Args;
-use std::io::{IsTerminal as _, Read as _};
 
 use super::jobs::{PATH, Review, pages};
+use super::reviewed::reviewed;
 use super::run::tell;
 use crate::api::{self, Api};
 use crate::error::CliError;
@@ -53,9 +53,7 @@ pub async fn run(api: &Api, printer: &Printer, args: &RerunArgs) -> Result<u8, C
     review
         .devices
         .retain(|device| failed.iter().any(|(_, guid)| *guid == device.guid));
-    if !args.yes {
-        confirm(printer, &review)?;
-    }
+    reviewed(printer, &review.asked(), args.yes)?;
     let asks = review.asks;
     let body = CreateJob {
         targets: Targets {
@@ -71,25 +69,6 @@ pub async fn run(api: &Api, printer: &Printer, args: &RerunArgs) -> Result<u8, C
         api.change_as(CommandId::of_rerun(&job, &runs), PATH, &body).await?
     };
     tell(api, printer, &created, args.follow, "does it again on", "devices").await
-}
-
-/// Shows what would be signed and asks for a yes.
-///
-/// Errors: a usage error where nobody can be asked, or who was asked says no.
-fn confirm(printer: &Printer, review: &Review) -> Result<(), CliError> {
-    let mut input = std::io::stdin();
-    if printer.json() || !input.is_terminal() {
-        let text =
-            "what the job asked for is signed in your name: look at it with `borealis jobs review`, then say --yes";
-        return Err(CliError::Usage(text.to_owned()));
-    }
-    review.print(printer)?;
-    printer.aside(&format!("Run this on these {} devices? [y/N]", review.devices.len()))?;
-    let mut word = [0u8; 1];
-    match input.read(&mut word) {
-        Ok(1) if word.eq_ignore_ascii_case(b"y") => Ok(()),
-        _ => Err(CliError::Usage("nothing was done".to_owned())),
-    }
 }
 
 /// Picks the runs that did not succeed, sorted by their devices.

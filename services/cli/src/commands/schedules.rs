@@ -1,7 +1,7 @@
 //! `borealis schedules`.
 
-use borealis_bus_schema::ids::ScheduleId;
-use borealis_bus_schema::messages::scheduler::{JobCreated, SchedulePreview};
+use borealis_bus_schema::ids::{Guid, ScheduleId};
+use borealis_bus_schema::messages::scheduler::{CreateJob, JobCreated, PreviewedDevice, SchedulePreview};
 use borealis_bus_schema::messages::schedules::{
     Concurrency, CreateSchedule, Misfire, RunSchedule, ScheduleHistory, ScheduleRequest, ScheduleView,
 };
@@ -10,7 +10,9 @@ use borealis_bus_schema::time::Timestamp;
 use clap::{Args, Subcommand};
 use serde::de::DeserializeOwned;
 
-use super::jobs;
+use super::dry_run;
+use super::jobs::{self, Asked, ReviewedDevice};
+use super::reviewed::reviewed;
 use super::run::{RunArgs, body as job_of, tell};
 use crate::api::{self, Api, escape};
 use crate::args::values;
@@ -42,6 +44,9 @@ pub enum SchedulesCommand {
         /// Which one.
         #[command(flatten)]
         id: IdArgs,
+        /// Signs what the server says the schedule asks for, without showing it and asking first
+        #[arg(long)]
+        yes: bool,
         /// Prints output as it comes and ends with the worst exit code
         #[arg(long)]
         follow: bool,
@@ -177,8 +182,9 @@ pub async fn run(api: &Api, printer: &Printer, command: SchedulesCommand) -> Res
         SchedulesCommand::Delete(IdArgs { id }) => change(api, printer, id, "archive", "is archived").await?,
         SchedulesCommand::RunNow {
             id: IdArgs { id },
+            yes,
             follow,
-        } => return run_now(api, printer, id, follow).await,
+        } => return run_now(api, printer, id, yes, follow).await,
         SchedulesCommand::History {
             id: IdArgs { id },
             limit,
@@ -226,20 +232,49 @@ async fn change(api: &Api, printer: &Printer, id: ScheduleId, verb: &str, said: 
     })
 }
 
-/// Signs for what the author's request is as it was read, and for nothing else.
-async fn run_now(api: &Api, printer: &Printer, id: ScheduleId, follows: bool) -> Result<u8, CliError> {
-    let request: ScheduleRequest = api.get(&format!("{PATH}/{id}/request")).await?;
-    let call = request
-        .call()
-        .ok_or_else(|| CliError::Usage("the schedule's request cannot be read".to_owned()))?;
+/// Signs for what the author's request is as it was read and shown, and for nothing else.
+async fn run_now(api: &Api, printer: &Printer, id: ScheduleId, yes: bool, follows: bool) -> Result<u8, CliError> {
+    let ScheduleRequest { request, .. } = api.get(&format!("{PATH}/{id}/request")).await?;
+    let unreadable = || CliError::Usage("the schedule's request cannot be read".to_owned());
+    let call = request.call().ok_or_else(unreadable)?;
+    let asks = request.asks().ok_or_else(unreadable)?;
+    let digest = Digest(call.digest());
+    if !yes {
+        let devices = devices(api, &asks).await?;
+        let asked = Asked {
+            of: ("schedule", id.to_string()),
+            created_by: &request.created_by,
+            asks: &asks,
+            devices: &devices,
+            review: digest,
+        };
+        reviewed(printer, &asked, yes)?;
+    }
     if follows {
         api.be_patient(api::FOLLOWING);
     }
-    let body = RunSchedule {
-        request: Digest(call.digest()),
-    };
+    let body = RunSchedule { request: digest };
     let made: JobCreated = api.change(&format!("{PATH}/{id}/run"), &body).await?;
     tell(api, printer, &made, follows, "has", "runs").await
+}
+
+/// Finds the devices that a schedule would run on now, for whoever lets it.
+async fn devices(api: &Api, asks: &CreateJob) -> Result<Vec<ReviewedDevice>, CliError> {
+    let targets = &asks.targets;
+    if targets.sites.is_empty() && !targets.guids.is_empty() {
+        let named = targets.guids.iter().filter(|guid| !targets.except.contains(guid));
+        let device = |guid: &Guid| ReviewedDevice {
+            guid: *guid,
+            hostname: String::new(),
+        };
+        return Ok(named.map(device).collect());
+    }
+    let shown = dry_run::preview(api, targets, asks.context).await?;
+    let device = |device: PreviewedDevice| ReviewedDevice {
+        guid: device.guid,
+        hostname: device.hostname,
+    };
+    Ok(shown.items.into_iter().map(device).collect())
 }
 
 async fn list(api: &Api, printer: &Printer, limit: usize) -> Result<(), CliError> {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use borealis_bus_schema::codes::Code;
-use borealis_bus_schema::messages::scheduler::JobRequest;
+use borealis_bus_schema::messages::scheduler::{JobRequest, SignedRequest};
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::routes::Right;
 use borealis_service_kit::operator::OperatorCtx;
@@ -24,10 +24,11 @@ impl Scheduler {
             return Err(WireError::new(Code::WrongState, text));
         }
         let warrant = self.warrant(&job.created.file).await?;
-        Ok(JobRequest::of(
-            job.created.job,
-            job.created.username.clone(),
-            &warrant.call,
-        ))
+        // Whoever let a schedule run signed for a digest; what that asks for is its author's request.
+        let call = warrant.schedule.map_or(warrant.call, |schedule| schedule.call);
+        Ok(JobRequest {
+            job: job.created.job,
+            request: SignedRequest::of(job.created.username.clone(), &call),
+        })
     }
 }

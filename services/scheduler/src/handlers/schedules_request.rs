@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use borealis_bus_schema::messages::scheduler::SignedRequest;
 use borealis_bus_schema::messages::schedules::ScheduleRequest;
 use borealis_bus_schema::reply::Reply;
 use borealis_bus_schema::routes::Right;
@@ -17,6 +18,9 @@ impl Scheduler {
         let entry = self.schedule_for(&ctx, Right::JobsRun)?;
         let call = self.warrant(&entry.created.file).await?.call;
         let created = &entry.created;
-        Ok(ScheduleRequest::of(created.schedule, created.username.clone(), &call))
+        Ok(ScheduleRequest {
+            schedule: created.schedule,
+            request: SignedRequest::of(created.username.clone(), &call),
+        })
     }
 }

@@ -110,7 +110,7 @@ async fn a_schedule_fires_is_left_out_paused_goes_on_and_runs_now() {
 
     let (before, job) = (
         of(&known, "ran").len(),
-        fleet.cli(&["schedules", "run-now", &id, "--follow", "--json"]),
+        fleet.cli(&["schedules", "run-now", &id, "--yes", "--follow", "--json"]),
     );
     assert!(job.status.success(), "{}", said(&job));
     until_ran(&fleet, &id, before + 1).await;
@@ -157,6 +157,34 @@ async fn what_a_schedule_runs_is_tried_again_as_it_asks() {
 }
 
 #[tokio::test]
+async fn what_a_schedule_ran_and_failed_is_done_again_and_nothing_is_signed_unseen() {
+    let fleet = Fleet::start(1).await;
+    let device = fleet.devices().remove(0);
+    let (guid, context) = (device["guid"].as_str().unwrap(), context_of(&device));
+    let create = ["schedules", "create", "--name", "once", "--kind", "immediately"];
+    let what = ["--device", guid, "--context", &context, "--json", "--", "exit 7"];
+    let made = fleet.json(&[&create[..], &what].concat());
+    let id = made["schedule"].as_str().unwrap().to_owned();
+    until_ran(&fleet, &id, 1).await;
+    let fired = of(&history(&fleet, &id), "ran")[0]["job"].as_str().unwrap().to_owned();
+
+    let unseen = fleet.cli(&["schedules", "run-now", &id, "--json"]);
+    assert_eq!(unseen.status.code(), Some(64), "{}", said(&unseen));
+    assert_eq!(of(&history(&fleet, &id), "ran_now").len(), 0);
+    let now = fleet.json(&["schedules", "run-now", &id, "--yes", "--json"]);
+
+    // Both what was due and what an operator let run.
+    for job in [fired.as_str(), now["job"].as_str().unwrap()] {
+        let out = fleet.cli(&["jobs", "follow", job, "--json"]);
+        assert_eq!(out.status.code(), Some(7), "{}", said(&out));
+        let review = fleet.json(&["jobs", "review", job, "--json"]);
+        assert_eq!(review["asks"]["script"], "exit 7", "{review}");
+        let again = fleet.cli(&["jobs", "rerun", job, "--failed", "--yes", "--follow", "--json"]);
+        assert_eq!(again.status.code(), Some(7), "{}", said(&again));
+    }
+}
+
+#[tokio::test]
 async fn a_schedule_of_a_disabled_author_is_refused_and_says_why() {
     let mut fleet = Fleet::start(1).await;
     let dir = TempDir::with_prefix("borealis-effect-").unwrap();
@@ -190,7 +218,7 @@ async fn a_schedule_of_a_disabled_author_is_refused_and_says_why() {
     );
     assert_eq!(refused[0]["code"], "token_revoked");
     // Whoever may lets it run in their own name all the same.
-    let out = fleet.cli(&["schedules", "run-now", &id, "--follow", "--json"]);
+    let out = fleet.cli(&["schedules", "run-now", &id, "--yes", "--follow", "--json"]);
     assert!(out.status.success(), "{}", said(&out));
     let jobs = of(&known, "ran").len();
     assert!((1..=jobs + 1).contains(&marks(&effect)));

@@ -13,7 +13,7 @@ import formClasses from "../../ui/Form.module.css";
 import { Loading } from "../../ui/Loading";
 import { AskedView } from "./AskedView";
 import { askedQuery, useRerun } from "./queries";
-import { readAsked } from "./review";
+import { askedJob, readAsked } from "./review";
 import { words } from "./words";
 
 interface RerunDialogProps {
@@ -25,9 +25,12 @@ interface RerunDialogProps {
 export function RerunDialog({ job, runs, onClose }: RerunDialogProps) {
   const navigate = useNavigate();
   const query = useQuery(askedQuery(job.job));
-  const asked = useMemo(() => (query.data ? readAsked(query.data) : null), [query.data]);
+  const asked = useMemo(() => {
+    const read = query.data ? readAsked(query.data) : null;
+    return read && askedJob(read);
+  }, [query.data]);
   const rerun = useRerun(job.job);
-  const isReadable = asked !== null && asked.path === "/api/v1/jobs";
+  const isReadable = asked !== null;
   const go = (): void => {
     if (!asked) return;
     rerun.mutate(
@@ -50,7 +53,7 @@ export function RerunDialog({ job, runs, onClose }: RerunDialogProps) {
           <ErrorPanel error={describe(words.failedReview, query.error)} onRetry={() => void query.refetch()} />
         ) : null}
         {query.data && !isReadable ? <p role="alert">{words.rerunUnreadable}</p> : null}
-        {asked && isReadable ? <AskedView members={asked.members} /> : null}
+        {asked ? <AskedView members={asked.members} /> : null}
         <div className={formClasses.buttons}>
           <Button variant="default" onClick={onClose}>
             {words.cancel}

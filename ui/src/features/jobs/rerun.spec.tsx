@@ -70,6 +70,24 @@ describe("what failed", () => {
     });
   });
 
+  it("runs once more also where a schedule asked for it", async () => {
+    const schedule = { name: "nightly", cron: "0 3 * * *", job: request };
+    const { sent } = await renderApp(`/jobs/${ID}`, {
+      ...answers,
+      [`GET /jobs/${ID}/request`]: {
+        ...answers[`GET /jobs/${ID}/request`],
+        path: "/api/v1/schedules",
+        body_base64: btoa(JSON.stringify(schedule)),
+      },
+      "POST /jobs": { job: "00000000000000000000000000000002", runs_total: 2 },
+    });
+    await userEvent.click(await screen.findByRole("button", { name: "Run again on 2 devices" }));
+    const dialog = await screen.findByRole("dialog", { name: "Run again where it failed" });
+    expect((await within(dialog).findByTestId("review-script")).textContent).toBe("exit $N");
+    await userEvent.click(within(dialog).getByRole("button", { name: "Run exactly this again" }));
+    await waitFor(() => expect(sent.find((each) => each.method === "POST")?.body).toMatchObject({ script: "exit $N" }));
+  });
+
   it("is not offered without the right, nor where all is well", async () => {
     const { unmount } = await renderApp(`/jobs/${JOB}`, { ...answers, "GET /session": sessionWith(["jobs.read"]) });
     expect(await screen.findByRole("button", { name: /^Run again/ })).toHaveProperty("disabled", true);

@@ -32,6 +32,14 @@ export function readAsked(asked: AskedRequest): Asked | null {
   }
 }
 
+/** Finds the job that a request asks for: itself, or what a schedule's request holds; null where it is neither. */
+export function askedJob(asked: Asked): Asked | null {
+  if (asked.path === "/api/v1/jobs") return asked;
+  const job = asked.path === "/api/v1/schedules" ? asked.members.get("job") : null;
+  if (typeof job !== "object" || job === null || Array.isArray(job)) return null;
+  return { ...asked, members: new Map(Object.entries(job)) };
+}
+
 /** Names exactly what was read, and exactly these devices. */
 export async function approvalOf(asked: Asked, runs: readonly Pick<Run, "guid">[]): Promise<ApprovalBody> {
   const [request, devices] = await Promise.all([requestDigest(asked), devicesDigest(runs.map((run) => run.guid))]);
