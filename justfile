@@ -31,10 +31,11 @@ sim seed:
     BOREALIS_SIM_SEED={{ quote(seed) }} cargo nextest run --locked -p borealis-server --test sim --no-capture one_seed_is_shown
 
 # kills of services, bus and agents at random while clients ask for jobs, 300 unless told otherwise, and a thousand simulated
-# worlds with their deaths by crash point; prints both tables. `just test` kills thirty times.
-chaos kills="300":
+# worlds with their deaths by crash point; prints both tables. `just test` kills thirty times. A failure names its seed:
+# `just chaos 300 SEED` kills the same in the same order.
+chaos kills="300" seed="":
     cargo build --locked --workspace --bins
-    BOREALIS_CHAOS_KILLS={{ quote(kills) }} cargo nextest run --locked -p borealis-server --profile soak --no-capture \
+    {{ if seed == "" { "" } else { "BOREALIS_CHAOS_SEED=" + quote(seed) } }} BOREALIS_CHAOS_KILLS={{ quote(kills) }} cargo nextest run --locked -p borealis-server --profile soak --no-capture \
         -E 'test(kills_at_random) | test(every_law_holds)'
 
 # the long tests of trust, some ten minutes: 100,000 tokens judged on a busy machine, a taken-over bus that storms for five

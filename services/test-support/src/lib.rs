@@ -9,6 +9,7 @@
 mod wait;
 
 pub mod programs;
+mod settings;
 
 mod authenticator;
 mod golden;
@@ -32,5 +33,6 @@ pub use log::{LogHooks, hooked};
 pub use operator::{TestOperator, ask, biscuit_root, narrowed};
 pub use server::{Ready, ServerOptions, TestServer};
 pub use service::{TestService, append, connect, host_facts, isolated, open_store};
+pub use settings::number_of;
 pub use user::{Events, Message, Messages, User, tls};
 pub use wait::{DEADLINE, TestError, eventually, eventually_within};
