@@ -313,7 +313,7 @@ async function scenario() {
   const gate = join(folder, "gate");
   await step("type a script, run it, and watch its output in the page and on the command line", async () => {
     await button("Run").click();
-    await page.getByText("Runs now on 1 device").waitFor();
+    await page.getByText("1 device: 1 online.").waitFor();
     const editor = page.getByRole("textbox", { name: "Script" });
     await editor.click();
     const lines = [
@@ -402,13 +402,46 @@ async function scenario() {
     assert.throws(() => process.kill(pid, 0), { code: "ESRCH" }, "the script's process is gone");
   });
 
-  await step("home names the job that failed; jobs lists all four", async () => {
+  await step("a site's devices that pass a filter: tried first, then run on", async () => {
+    await page.goto(`${origin}/run`);
+    await page.getByText("Sites", { exact: true }).click();
+    await page.getByRole("combobox", { name: "Sites" }).click();
+    await page.getByRole("option", { name: "default" }).click();
+    await page.keyboard.press("Escape");
+    await page.getByRole("option").first().waitFor({ state: "hidden" });
+    const filter = page.getByLabel("Only those with");
+    await filter.fill("os = ");
+    await page.getByText(/^at character 5 of the filter a value was expected/).waitFor();
+    await look("run-filter");
+    await filter.fill("os = linux and tag = web");
+    await page.getByText("No active device is meant.").waitFor();
+    await filter.fill("os = linux and online");
+    await page.getByText("1 device: 1 online.").waitFor();
+    await page.getByRole("combobox", { name: "Run as" }).click();
+    await page.getByRole("option", { name: "Current user" }).click();
+    await page.getByText("1 device: 1 online. 1 device cannot run it.").waitFor();
+    await button("Dry run").click();
+    await page.getByRole("row", { name: new RegExp(`^${escape(hostname)}: its agent acts as SYSTEM`) }).waitFor();
+    await look("dry-run");
+    await page.keyboard.press("Escape");
+    await page.getByRole("combobox", { name: "Run as" }).click();
+    await page.getByRole("option", { name: "System" }).click();
+    await page.getByText("1 device: 1 online.", { exact: true }).waitFor();
+    await page.getByRole("textbox", { name: "Script" }).click();
+    await page.keyboard.insertText("echo by-site-and-filter\n");
+    await look("run-sites");
+    await button("Run").click();
+    await page.getByRole("log", { name: "stdout" }).getByText("by-site-and-filter").waitFor();
+    await page.getByTestId("run-state").getByText("Succeeded", { exact: true }).waitFor();
+  });
+
+  await step("home names the job that failed; jobs lists all five", async () => {
     await nav("Home").click();
     await page.getByRole("region", { name: "Jobs that need a look" }).getByText("Failed").first().waitFor();
     await look("home");
     await nav("Jobs").click();
-    await page.getByRole("row", { name: /Succeeded/ }).waitFor();
-    assert.equal(await page.getByRole("row", { name: /Bash script/ }).count(), 4);
+    await page.getByRole("row", { name: /Succeeded/ }).first().waitFor();
+    assert.equal(await page.getByRole("row", { name: /Bash script/ }).count(), 5);
     await look("jobs");
   });
 
@@ -449,7 +482,15 @@ async function scenario() {
     await page.getByText("All devices", { exact: true }).click();
     await page.getByRole("textbox", { name: "Script" }).click();
     await page.keyboard.insertText("echo on-the-clock\n");
-    await page.locator('[data-testid="firings"][aria-busy="false"]').getByRole("listitem").nth(19).waitFor();
+    await page.getByRole("combobox", { name: "If late" }).click();
+    await page.getByRole("option", { name: "Run each of the newest" }).click();
+    await page.getByLabel("At most").fill("3");
+    const settled = page.locator('[data-testid="firings"][aria-busy="false"]');
+    await page.getByText("Last month", { exact: true }).click();
+    await settled.getByRole("listitem").nth(199).waitFor();
+    await page.getByText("Next times", { exact: true }).click();
+    await settled.getByRole("listitem").nth(199).waitFor({ state: "detached" });
+    await settled.getByRole("listitem").nth(19).waitFor();
     await look("schedule-new");
     await button("Make schedule").click();
     await page.getByRole("heading", { name: "hourly word" }).waitFor();
@@ -463,6 +504,7 @@ async function scenario() {
     await page.getByRole("log", { name: "stdout" }).getByText("on-the-clock").waitFor();
     await page.goBack();
     await page.getByRole("row", { name: new RegExp(`Ran at once by ${USERNAME}`) }).waitFor();
+    await page.getByText("Run the newest 3, each", { exact: true }).waitFor();
     await button("Skip next").click();
     await page.getByText("The next firing is left out.").waitFor();
     await button("Pause").click();

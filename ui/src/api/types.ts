@@ -393,8 +393,18 @@ export interface OutputGroups extends Page<OutputGroup> {
   groups_total: number;
 }
 
+/** Names the devices of a job: by themselves, by their sites, or all; a filter picks among the latter two. */
+export interface JobTargets {
+  all: boolean;
+  guids: string[];
+  sites?: string[];
+  filter?: string;
+  /** None of these, whatever else names them. */
+  except?: string[];
+}
+
 export interface JobRequest {
-  targets: { all: boolean; guids: string[] };
+  targets: JobTargets;
   role: "script" | "agent";
   verb: "run" | "ping";
   language?: Language;
@@ -404,6 +414,31 @@ export interface JobRequest {
   env?: Record<string, string>;
   timeout_ms?: number;
   expires_in_ms?: number;
+}
+
+/** A code, and why in a sentence. */
+export interface Unable {
+  code: string;
+  reason: string;
+}
+
+/** A device on which a job would be; null is what is not known. */
+export interface AimedDevice {
+  guid: string;
+  hostname: string;
+  site: string | null;
+  online: boolean;
+  unable: Unable | null;
+}
+
+/** On which devices a job would be, those that cannot run it first. */
+export interface JobPreview extends Page<AimedDevice> {
+  devices_total: number;
+  online: number;
+  unable: number;
+  awaiting_approval: boolean;
+  /** Why it would be refused as a whole. */
+  refused: Unable | null;
 }
 
 export const SCHEDULE_STATES = ["active", "paused", "stopped", "ended", "archived"] as const;
@@ -430,6 +465,8 @@ export interface ScheduleRequest extends ScheduleRule {
   name: string;
   job: JobRequest;
   misfire: Misfire;
+  misfire_most?: number;
+  late_limit_ms?: number;
   concurrency: Concurrency;
   jitter_ms: number;
 }

@@ -47,6 +47,7 @@ export const paths = {
   changeDevice: (guid: string, change: string) => `/devices/${part(guid)}/${part(change)}`,
   tagDevice: (guid: string) => `/devices/${part(guid)}/tags`,
   submitJob: "/jobs",
+  previewJob: (query: Query) => withQuery("/jobs/preview", query),
   jobs: (query: { cursor?: string | null; limit?: number }) => withQuery("/jobs", query),
   job: (id: string) => `/jobs/${part(id)}`,
   jobRuns: (id: string, query: { cursor?: string | null; limit?: number }) => withQuery(`/jobs/${part(id)}/runs`, query),

@@ -14,6 +14,7 @@ export const deviceKeys = {
   every: ["devices", "every"] as const,
   count: ["devices", "count"] as const,
   one: (guid: string) => ["devices", "one", guid] as const,
+  aimed: (path: string) => ["devices", "aimed", path] as const,
 };
 
 export function devicesQuery(q: string) {

@@ -76,15 +76,34 @@ function Fact({ name, children }: { name: string; children: ReactNode }) {
   );
 }
 
+const KNOWN = new Set(["all", "guids", "sites", "filter", "except"]);
+
 function Targets({ value }: { value: unknown }) {
-  const targets = (typeof value === "object" && value !== null ? value : {}) as { all?: unknown; guids?: unknown };
-  const others = Object.keys(targets).filter((name) => name !== "all" && name !== "guids");
-  const guids = targets.guids ?? [];
-  if (others.length > 0 || typeof (targets.all ?? false) !== "boolean" || !Array.isArray(guids)) {
-    return <code>{quoted(value)}</code>;
-  }
-  if (targets.all === true) return <>{words.all}</>;
-  return <>{words.named(plural(guids.length, "device", "devices"))}</>;
+  const lines = targetLines(value);
+  if (!lines) return <code>{quoted(value)}</code>;
+  return (
+    <>
+      {lines.map((line) => (
+        <div key={line}>{line}</div>
+      ))}
+    </>
+  );
+}
+
+/** What targets mean, in words; null where they are not what they have to be, and are shown as they stand. */
+function targetLines(value: unknown): string[] | null {
+  const targets = (typeof value === "object" && value !== null ? value : {}) as Record<string, unknown>;
+  const { all = false, guids = [], sites = [], filter = null, except = [] } = targets;
+  const isList = (each: unknown): each is string[] => Array.isArray(each) && each.every((item) => typeof item === "string");
+  if (Object.keys(targets).some((name) => !KNOWN.has(name)) || typeof all !== "boolean") return null;
+  if (!isList(guids) || !isList(sites) || !isList(except) || (filter !== null && typeof filter !== "string")) return null;
+  const devices = (named: string[]): string => plural(named.length, "device", "devices");
+  const lines: string[] = all || (filter !== null && guids.length + sites.length === 0) ? [words.all] : [];
+  if (guids.length > 0 || (lines.length === 0 && sites.length === 0)) lines.push(words.named(devices(guids)));
+  if (sites.length > 0) lines.push(words.ofSites(sites.map(visible).join(", ")));
+  if (filter !== null) lines.push(words.thatPass(quoted(filter)));
+  if (except.length > 0) lines.push(words.without(devices(except)));
+  return lines;
 }
 
 /** Arguments or variables, one a line, each in quotes, so that none passes for two. */

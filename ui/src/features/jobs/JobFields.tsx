@@ -1,23 +1,15 @@
 // What a job is, and on which devices: the fields that a job and a schedule share.
 
-import { MultiSelect, SegmentedControl, Select } from "@mantine/core";
-import { useQuery } from "@tanstack/react-query";
-import { lazy, Suspense, useMemo } from "react";
+import { Select } from "@mantine/core";
+import { lazy, Suspense } from "react";
 import type { Language, RunContext } from "../../api/types";
-import { jobLimit } from "../../lib/can";
 import { styleNonce } from "../../lib/nonce";
-import { markOf, PRESENCE_MARKS } from "../../lib/states";
-import { count, plural } from "../../lib/units";
-import { everyDeviceQuery } from "../devices/queries";
-import { sessionQuery } from "../session/queries";
 import classes from "./Jobs.module.css";
-import { splitTargets, splitText, type JobErrors, type QuickJob } from "./quickJob";
+import type { JobErrors, QuickJob } from "./quickJob";
+import { TargetFields } from "./TargetFields";
 import { EXPIRIES, LANGUAGE_LABELS, TIMEOUTS, words } from "./words";
 
 const CodeEditor = lazy(() => import("../../ui/CodeEditor"));
-
-/** More chosen devices than this are shown as a count. */
-const MOST_PILLS = 40;
 
 interface JobFieldsProps {
   form: QuickJob;
@@ -31,7 +23,7 @@ interface JobFieldsProps {
 export function JobFields({ form, missing, now, onChange, onSubmit }: JobFieldsProps) {
   return (
     <>
-      <TargetFields form={form} missing={missing} now={now} onChange={onChange} />
+      <TargetFields form={form} error={missing.targets} now={now} onChange={onChange} />
       <div className={classes.options}>
         <Select
           label={words.language}
@@ -71,59 +63,5 @@ export function JobFields({ form, missing, now, onChange, onSubmit }: JobFieldsP
         </Suspense>
       </div>
     </>
-  );
-}
-
-function TargetFields({ form, missing, now, onChange }: Omit<JobFieldsProps, "onSubmit">) {
-  const session = useQuery(sessionQuery).data;
-  const devices = useQuery(everyDeviceQuery);
-  const known = devices.data?.items;
-  const byGuid = useMemo(() => new Map((known ?? []).map((device) => [device.guid, device])), [known]);
-  const targets = form.all ? (known ?? []) : form.guids.flatMap((guid) => byGuid.get(guid) ?? []);
-  const targetCount = form.all ? (devices.data?.total ?? 0) : form.guids.length;
-  const active = targets.filter((device) => device.status === "active");
-  const limit = jobLimit(session, active.map((device) => device.site));
-  return (
-    <fieldset className={classes.targets}>
-      <legend>{words.targets}</legend>
-      <SegmentedControl
-        size="xs"
-        aria-label={words.targets}
-        value={form.all ? "all" : "chosen"}
-        onChange={(value) => onChange({ all: value === "all" })}
-        data={[
-          { value: "chosen", label: words.chosen },
-          { value: "all", label: words.all },
-        ]}
-      />
-      {form.all ? null : form.guids.length > MOST_PILLS ? (
-        <span>
-          <strong>{count(form.guids.length)}</strong> {words.chosen.toLowerCase()}
-        </span>
-      ) : (
-        <MultiSelect
-          className={classes.picker}
-          aria-label={words.pick}
-          placeholder={form.guids.length === 0 ? words.pickHint : undefined}
-          searchable
-          clearable
-          clearButtonProps={{ "aria-label": "Remove all" }}
-          limit={50}
-          nothingFoundMessage="No device of this name"
-          comboboxProps={{ transitionProps: { duration: 0 } }}
-          error={missing.targets}
-          data={(known ?? []).map((device) => ({
-            value: device.guid,
-            label: `${device.hostname} (${markOf(PRESENCE_MARKS, device.presence).label.toLowerCase()})`,
-          }))}
-          value={[...form.guids]}
-          onChange={(guids) => onChange({ guids })}
-        />
-      )}
-      <span className={classes.split} aria-live="polite">
-        {now && targetCount > 0 && known ? splitText(splitTargets(targets)) : null}
-        {limit !== null && active.length > limit ? ` ${words.overLimit(plural(limit, "device", "devices"), now)}.` : null}
-      </span>
-    </fieldset>
   );
 }

@@ -22,7 +22,11 @@ export function QuickJobPage() {
   const navigate = useNavigate();
   const session = useQuery(sessionQuery).data;
   const submit = useSubmitJob();
-  const [form, setForm] = useState<QuickJob>(() => ({ ...emptyJob, all: search.all ?? false, guids: selectionOf(search) }));
+  const [form, setForm] = useState<QuickJob>(() => ({
+    ...emptyJob,
+    aim: search.all ? "all" : "chosen",
+    guids: selectionOf(search),
+  }));
   const [missing, setMissing] = useState<JobErrors>({});
   const why = refusal(session, "jobs.run");
 

@@ -1,9 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { readQuickJob, SCRIPT_LIMIT_BYTES, splitTargets, splitText, type QuickJob } from "./quickJob";
+import { readQuickJob, SCRIPT_LIMIT_BYTES, splitOf, splitText, type QuickJob } from "./quickJob";
+import { previewPath } from "./useAim";
 
 const form: QuickJob = {
-  all: false,
+  aim: "chosen",
   guids: ["g1"],
+  sites: ["oslo", "bergen"],
+  filter: " os = linux ",
+  except: ["g9"],
   language: "bash",
   context: "SYSTEM",
   timeoutMs: 60_000,
@@ -27,7 +31,28 @@ describe("a quick job", () => {
         expires_in_ms: 600_000,
       },
     });
-    expect(readQuickJob({ ...form, all: true })).toMatchObject({ request: { targets: { all: true, guids: [] } } });
+  });
+
+  it("names its devices in one way, whatever was typed for the others", () => {
+    const targets = (of: Partial<QuickJob>): unknown => {
+      const read = readQuickJob({ ...form, ...of });
+      return "request" in read ? read.request.targets : read.targets;
+    };
+    const less = { filter: "os = linux", except: ["g9"] };
+    expect(targets({ aim: "all" })).toEqual({ all: true, guids: [], ...less });
+    expect(targets({ aim: "sites" })).toEqual({ all: false, guids: [], sites: ["oslo", "bergen"], ...less });
+    expect(targets({ aim: "sites", filter: " ", except: [] })).toEqual({ all: false, guids: [], sites: ["oslo", "bergen"] });
+    expect(targets({ aim: "sites", sites: [] })).toBe("Choose at least one site.");
+    expect(targets({ aim: "all", filter: "", except: [] })).toEqual({ all: true, guids: [] });
+  });
+
+  it("is tried by the same names, as long as a path holds them", () => {
+    expect(previewPath({ all: false, guids: [], sites: ["oslo", "bergen"], filter: "os = linux", except: ["g9"] }, "SYSTEM")).toBe(
+      "/jobs/preview?context=SYSTEM&limit=500&sites=oslo%2Cbergen&filter=os+%3D+linux&except=g9",
+    );
+    expect(previewPath({ all: true, guids: [] }, "CURRENTUSER")).toBe("/jobs/preview?context=CURRENTUSER&limit=500&all=true");
+    const guids = Array.from({ length: 300 }, (_, at) => `00000000-0000-4000-8000-${String(at).padStart(12, "0")}`);
+    expect(previewPath({ all: false, guids }, "SYSTEM")).toBeNull();
   });
 
   it("says what is missing", () => {
@@ -41,13 +66,15 @@ describe("a quick job", () => {
   });
 
   it("splits its targets by what will happen", () => {
-    const split = splitTargets([
+    const split = splitOf([
       { presence: "online", status: "active" },
       { presence: "offline", status: "active" },
       { presence: "stale", status: "active" },
       { presence: "online", status: "quarantined" },
     ]);
-    expect(split).toEqual({ now: 1, later: 2, never: 1 });
-    expect(splitText(split)).toBe("Runs now on 1 device, waits for 2 devices not online, leaves out 1 device not active.");
+    expect(split).toEqual({ total: 4, online: 2, unable: 1 });
+    expect(splitText(split)).toBe("4 devices: 2 online, 2 once back. 1 device cannot run it.");
+    expect(splitText({ total: 1, online: 1, unable: 0 })).toBe("1 device: 1 online.");
+    expect(splitText({ total: 0, online: 0, unable: 0 })).toBe("No active device is meant.");
   });
 });

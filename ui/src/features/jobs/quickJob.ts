@@ -1,13 +1,23 @@
-import type { Device, JobRequest, Language, RunContext } from "../../api/types";
+import type { Device, JobRequest, JobTargets, Language, RunContext } from "../../api/types";
 import { utf8 } from "../../api/encoding";
-import { plural } from "../../lib/units";
+import { count, plural } from "../../lib/units";
 import { words } from "./words";
 
 export const SCRIPT_LIMIT_BYTES = 262_144;
 
+/** How the devices are named. */
+export type Aim = "chosen" | "sites" | "all";
+
 export interface QuickJob {
-  all: boolean;
+  aim: Aim;
+  /** With `chosen`. */
   guids: readonly string[];
+  /** With `sites`. */
+  sites: readonly string[];
+  /** Only those that it lets through; with `sites` and `all`. */
+  filter: string;
+  /** None of these; with `sites` and `all`. */
+  except: readonly string[];
   language: Language;
   context: RunContext;
   timeoutMs: number;
@@ -16,8 +26,11 @@ export interface QuickJob {
 }
 
 export const emptyJob: QuickJob = {
-  all: false,
+  aim: "chosen",
   guids: [],
+  sites: [],
+  filter: "",
+  except: [],
   language: "bash",
   context: "SYSTEM",
   timeoutMs: 300_000,
@@ -30,43 +43,60 @@ export interface JobErrors {
   script?: string | undefined;
 }
 
-export interface TargetSplit {
-  now: number;
-  later: number;
-  never: number;
+/** What the form names; null while that is nothing. */
+export function targetsOf(form: QuickJob): JobTargets | null {
+  if (form.aim === "chosen") return form.guids.length === 0 ? null : { all: false, guids: [...form.guids] };
+  if (form.aim === "sites" && form.sites.length === 0) return null;
+  const filter = form.filter.trim();
+  return {
+    all: form.aim === "all",
+    guids: [],
+    ...(form.aim === "sites" ? { sites: [...form.sites] } : {}),
+    ...(filter === "" ? {} : { filter }),
+    ...(form.except.length === 0 ? {} : { except: [...form.except] }),
+  };
 }
 
-/** Splits the targets by what will happen to them. */
-export function splitTargets(devices: readonly Pick<Device, "presence" | "status">[]): TargetSplit {
-  const split: TargetSplit = { now: 0, later: 0, never: 0 };
-  for (const device of devices) {
-    if (device.status !== "active") split.never += 1;
-    else if (device.presence === "online") split.now += 1;
-    else split.later += 1;
-  }
-  return split;
+/** What is known of the devices that are meant. */
+export interface Split {
+  total: number;
+  online: number;
+  unable: number;
 }
 
-export function splitText(split: TargetSplit): string {
-  const parts = [words.willRun(plural(split.now, "device", "devices"))];
-  if (split.later > 0) parts.push(words.willWait(plural(split.later, "device", "devices")));
-  if (split.never > 0) parts.push(words.willNot(plural(split.never, "device", "devices")));
-  return `${parts.join(", ")}.`;
+/** Splits devices that were named one by one, without asking the server. */
+export function splitOf(devices: readonly Pick<Device, "presence" | "status">[]): Split {
+  return {
+    total: devices.length,
+    online: devices.filter((device) => device.presence === "online").length,
+    unable: devices.filter((device) => device.status !== "active").length,
+  };
 }
+
+/** Tells in one line what will happen on them. */
+export function splitText({ total, online, unable }: Split): string {
+  if (total === 0) return words.noneMeant;
+  const parts = [words.onlineNow(count(online))];
+  if (total > online) parts.push(words.onlineLater(count(total - online)));
+  const rest = unable > 0 ? ` ${words.cannot(plural(unable, "device", "devices"))}` : "";
+  return `${plural(total, "device", "devices")}: ${parts.join(", ")}.${rest}`;
+}
+
+const NO_TARGETS: Readonly<Record<Aim, string>> = { chosen: words.noTargets, sites: words.noSites, all: "" };
 
 /** Reads the form: the request to send, or what is missing. */
 export function readQuickJob(form: QuickJob): { request: JobRequest } | JobErrors {
-  const targets = !form.all && form.guids.length === 0 ? words.noTargets : undefined;
+  const targets = targetsOf(form);
   const script =
     form.script.trim() === ""
       ? words.scriptEmpty
       : utf8(form.script).length > SCRIPT_LIMIT_BYTES
         ? words.tooLarge
         : undefined;
-  if (targets || script) return { targets, script };
+  if (!targets || script) return { targets: targets ? undefined : NO_TARGETS[form.aim], script };
   return {
     request: {
-      targets: { all: form.all, guids: form.all ? [] : [...form.guids] },
+      targets,
       role: "script",
       verb: "run",
       language: form.language,

@@ -1,6 +1,8 @@
-// When a rule fires next, as the server computes it.
+// When a rule fires next, or would have last month, as the server computes it.
 
+import { SegmentedControl } from "@mantine/core";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { useState } from "react";
 import { ApiError } from "../../api/errors";
 import type { ScheduleRule } from "../../api/types";
 import { Instant } from "../../ui/Instant";
@@ -16,19 +18,47 @@ interface FiringsProps {
   hint?: string;
   /** Instants that are left out because an operator said so. */
   skips?: readonly string[];
+  /** Offers what it would have done last month too. */
+  withPast?: boolean;
 }
 
-export function Firings({ rule, hint = words.nextHint, skips = [] }: FiringsProps) {
+export function Firings({ rule, hint = words.nextHint, skips = [], withPast = false }: FiringsProps) {
+  const [isPast, setPast] = useState(false);
+  const title = isPast ? (rule ? words.pastOf(rule.zone) : words.past) : rule ? words.nextOf(rule.zone) : words.next;
   return (
-    <Section title={rule ? words.nextOf(rule.zone) : words.next}>
-      {rule ? <List rule={rule} hint={hint} skips={skips} /> : <p className="dim">{words.nextNothing}</p>}
+    <Section title={title}>
+      {withPast && rule ? (
+        <SegmentedControl
+          size="xs"
+          aria-label={words.next}
+          value={isPast ? "past" : "next"}
+          onChange={(value) => setPast(value === "past")}
+          data={[
+            { value: "next", label: words.next },
+            { value: "past", label: words.past },
+          ]}
+        />
+      ) : null}
+      {rule ? (
+        <List rule={rule} hint={isPast ? words.pastHint : hint} skips={skips} isPast={isPast} />
+      ) : (
+        <p className="dim">{words.nextNothing}</p>
+      )}
     </Section>
   );
 }
 
-function List({ rule, hint, skips }: Required<FiringsProps> & { rule: ScheduleRule }) {
+interface ListProps {
+  rule: ScheduleRule;
+  hint: string;
+  skips: readonly string[];
+  isPast: boolean;
+}
+
+function List({ rule, hint, skips, isPast }: ListProps) {
   const leftOut = new Set(skips.map((at) => Date.parse(at)));
-  const { data, error, isPending, isPlaceholderData } = useQuery({ ...previewQuery(rule), placeholderData: keepPreviousData });
+  const query = useQuery({ ...previewQuery(rule, isPast), placeholderData: keepPreviousData });
+  const { data, error, isPending, isPlaceholderData } = query;
   if (isPending) return <Loading rows={6} />;
   if (error) {
     return (
@@ -37,7 +67,7 @@ function List({ rule, hint, skips }: Required<FiringsProps> & { rule: ScheduleRu
       </p>
     );
   }
-  if (data.items.length === 0) return <p>{words.nextNone}</p>;
+  if (data.items.length === 0) return <p>{isPast ? words.pastNone : words.nextNone}</p>;
   return (
     <>
       <p className="dim">{hint}</p>
@@ -50,6 +80,7 @@ function List({ rule, hint, skips }: Required<FiringsProps> & { rule: ScheduleRu
           </li>
         ))}
       </ol>
+      {isPast && data.more ? <p className="dim">{words.pastMore}</p> : null}
     </>
   );
 }

@@ -18,7 +18,7 @@ import { useMakeSchedule } from "./queries";
 import { readSchedule, ruleOf, type ScheduleErrors, type ScheduleForm } from "./scheduleForm";
 import classes from "./Schedules.module.css";
 import { TimingFields } from "./TimingFields";
-import { CONCURRENCY_LABELS, JITTERS, MISFIRE_LABELS, words } from "./words";
+import { CONCURRENCY_LABELS, JITTERS, LATE_LIMITS, MISFIRE_LABELS, words } from "./words";
 
 const TYPING_MS = 250;
 
@@ -36,6 +36,8 @@ export function NewSchedulePage() {
     start: "",
     end: "",
     misfire: "once",
+    most: "10",
+    lateLimitMs: 0,
     concurrency: "allow",
     jitterMs: 0,
   }));
@@ -83,6 +85,24 @@ export function NewSchedulePage() {
                 value={form.misfire}
                 onChange={(value) => patch({ misfire: (value ?? "once") as Misfire })}
               />
+              {form.misfire === "all" ? (
+                <TextInput
+                  label={words.most}
+                  inputMode="numeric"
+                  autoComplete="off"
+                  value={form.most}
+                  error={errors.most}
+                  onChange={(event) => patch({ most: event.currentTarget.value })}
+                />
+              ) : null}
+              {form.misfire === "skip" ? null : (
+                <Select
+                  label={words.late}
+                  data={[...LATE_LIMITS]}
+                  value={String(form.lateLimitMs)}
+                  onChange={(value) => patch({ lateLimitMs: Number(value) })}
+                />
+              )}
               <Select
                 label={words.concurrency}
                 data={CONCURRENCIES.map((value) => ({ value, label: CONCURRENCY_LABELS[value] }))}
@@ -120,7 +140,7 @@ export function NewSchedulePage() {
             </Button>
           </div>
         </div>
-        <Firings rule={rule} />
+        <Firings rule={rule} withPast />
       </form>
     </Page>
   );

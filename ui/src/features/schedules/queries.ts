@@ -49,11 +49,15 @@ export function askedScheduleQuery(schedule: string) {
   });
 }
 
-/** When a rule fires from now on, as the server says. */
-export function previewQuery(rule: ScheduleRule) {
+/** How many firings of a past month it shows. */
+export const PREVIEWED_PAST = 200;
+
+/** When a rule fires from now on, or would have in the month before this one, as the server says. */
+export function previewQuery(rule: ScheduleRule, isPast = false) {
+  const span = isPast ? { period: "last_month", count: PREVIEWED_PAST } : { count: PREVIEWED };
   return queryOptions({
-    queryKey: [...scheduleKeys.preview, rule],
-    queryFn: ({ signal }) => get<SchedulePreview>(paths.previewSchedule({ ...rule, count: PREVIEWED }), signal),
+    queryKey: [...scheduleKeys.preview, rule, isPast],
+    queryFn: ({ signal }) => get<SchedulePreview>(paths.previewSchedule({ ...rule, ...span }), signal),
     retry: false,
   });
 }

@@ -22,6 +22,10 @@ export interface TimingForm {
 export interface ScheduleForm extends TimingForm {
   name: string;
   misfire: Misfire;
+  /** How many late firings run, with `all`. */
+  most: string;
+  /** How late a firing may be and still run; 0 for however late. */
+  lateLimitMs: number;
   concurrency: Concurrency;
   jitterMs: number;
 }
@@ -29,9 +33,18 @@ export interface ScheduleForm extends TimingForm {
 export interface ScheduleErrors extends JobErrors {
   name?: string | undefined;
   timing?: string | undefined;
+  most?: string | undefined;
 }
 
 const MAX_NAME = 128;
+/** More late firings than this the server runs in no case. */
+const MAX_LATE = 100;
+
+/** Reads how many late firings run; null for what is no such number. */
+function mostOf(form: ScheduleForm): number | null {
+  const most = /^\d{1,3}$/.test(form.most.trim()) ? Number(form.most) : 0;
+  return most >= 1 && most <= MAX_LATE ? most : null;
+}
 
 /** Puts a rule together; null while something is missing. */
 export function ruleOf(form: TimingForm): ScheduleRule | null {
@@ -50,17 +63,21 @@ export function readSchedule(form: ScheduleForm, job: QuickJob): { request: Sche
   const name = form.name.trim();
   const rule = ruleOf(form);
   const read = readQuickJob(job);
-  const errors = {
+  const errors: ScheduleErrors = {
     ...("request" in read ? {} : read),
     name: name === "" || name.length > MAX_NAME ? words.nameBad : undefined,
     timing: rule ? undefined : words.startBad,
   };
-  if (errors.name || !rule || !("request" in read)) return { errors };
+  const most = form.misfire === "all" ? mostOf(form) : undefined;
+  if (most === null) errors.most = words.mostBad;
+  if (errors.name || !rule || most === null || !("request" in read)) return { errors };
   return {
     request: {
       name,
       ...rule,
       misfire: form.misfire,
+      ...(most === undefined ? {} : { misfire_most: most }),
+      ...(form.lateLimitMs === 0 || form.misfire === "skip" ? {} : { late_limit_ms: form.lateLimitMs }),
       concurrency: form.concurrency,
       jitter_ms: form.jitterMs,
       job: read.request,

@@ -103,6 +103,8 @@ const form: ScheduleForm = {
   start: "",
   end: "",
   misfire: "once",
+  most: "10",
+  lateLimitMs: 0,
   concurrency: "allow",
   jitterMs: 0,
 };
@@ -126,7 +128,7 @@ describe("what is typed", () => {
   });
 
   it("becomes a request, or names what is missing", () => {
-    const job = { ...emptyJob, all: true, script: "true" };
+    const job = { ...emptyJob, aim: "all" as const, script: "true" };
     expect(readSchedule(form, job)).toMatchObject({
       request: { name: "nightly", cron: "0 9 * * FRI", misfire: "once", job: { script: "true", targets: { all: true } } },
     });
@@ -138,6 +140,19 @@ describe("what is typed", () => {
         script: "Write a script first.",
       },
     });
+  });
+
+  it("says what becomes of late firings, and no more than counts", () => {
+    const job = { ...emptyJob, aim: "all" as const, script: "true" };
+    const late = (of: Partial<ScheduleForm>): unknown => {
+      const read = readSchedule({ ...form, ...of }, job);
+      return "request" in read ? [read.request.misfire_most, read.request.late_limit_ms] : read.errors.most;
+    };
+    expect(late({})).toEqual([undefined, undefined]);
+    expect(late({ lateLimitMs: 3_600_000 })).toEqual([undefined, 3_600_000]);
+    expect(late({ misfire: "all", most: " 25 ", lateLimitMs: 3_600_000 })).toEqual([25, 3_600_000]);
+    expect(late({ misfire: "skip", most: "x", lateLimitMs: 3_600_000 })).toEqual([undefined, undefined]);
+    for (const most of ["", "0", "101", "2.5", "-1"]) expect(late({ misfire: "all", most })).toBe("A number from 1 to 100");
   });
 });
 
@@ -171,6 +186,12 @@ describe("schedules", () => {
     await screen.findByText("This fires never: no day is 30 February");
     const asked = sent.filter((each) => each.path.startsWith("/schedules/preview")).at(-1)?.path ?? "";
     expect(new URLSearchParams(asked.split("?")[1]).get("count")).toBe("20");
+    await userEvent.clear(cron);
+    await userEvent.paste("0 9 * * FRI");
+    await userEvent.click(screen.getByText("Last month"));
+    await screen.findByText("As it would have fired in the month before this one.");
+    const past = sent.filter((each) => each.path.startsWith("/schedules/preview")).at(-1)?.path ?? "";
+    expect(Object.fromEntries(new URLSearchParams(past.split("?")[1]))).toMatchObject({ cron: "0 9 * * FRI", period: "last_month" });
     await userEvent.click(screen.getByRole("button", { name: "Make schedule" }));
     screen.getByText("Give it a name of at most 128 characters");
     screen.getByText("Choose at least one device.");

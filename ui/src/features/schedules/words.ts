@@ -43,6 +43,9 @@ export const words = {
   end: "Until",
   endHint: "Empty: without end.",
   misfire: "If late",
+  most: "At most",
+  mostBad: "A number from 1 to 100",
+  late: "How late at most",
   newest: (most: string): string => `Run the newest ${most}, each`,
   lateLimit: (text: string): string => `none that is more than ${text} late`,
   concurrency: "If the last one still runs",
@@ -51,6 +54,11 @@ export const words = {
   next: "Next times",
   nextOf: (zone: string): string => `Next times, in ${zone}`,
   nextHint: "As the server computes them.",
+  past: "Last month",
+  pastOf: (zone: string): string => `Last month, in ${zone}`,
+  pastHint: "As it would have fired in the month before this one.",
+  pastNone: "It would not have fired then.",
+  pastMore: "and more; the command line shows all",
   nextNothing: "Type when it fires to see the next times.",
   nextNone: "It does not fire any more.",
   failedPreview: "This fires never:",
@@ -126,7 +134,7 @@ export const words = {
 export const MISFIRE_LABELS: Readonly<Record<Misfire, string>> = {
   once: "Run once for all missed",
   skip: "Let them go",
-  all: "Run each, up to 10",
+  all: "Run each of the newest",
 };
 
 export const CONCURRENCY_LABELS: Readonly<Record<Concurrency, string>> = {
@@ -136,11 +144,22 @@ export const CONCURRENCY_LABELS: Readonly<Record<Concurrency, string>> = {
   replace: "Cancel the one before",
 };
 
+export const LATE_LIMITS = [
+  { value: "0", label: "However late" },
+  { value: "600000", label: "10 minutes" },
+  { value: "3600000", label: "1 hour" },
+  { value: "21600000", label: "6 hours" },
+  { value: "86400000", label: "1 day" },
+  { value: "604800000", label: "7 days" },
+] as const;
+
 export const JITTERS = [
   { value: "0", label: "Not at all" },
   { value: "60000", label: "1 minute" },
   { value: "600000", label: "10 minutes" },
   { value: "3600000", label: "1 hour" },
+  { value: "21600000", label: "6 hours" },
+  { value: "86400000", label: "1 day" },
 ] as const;
 
 export const KIND_LABELS = {
