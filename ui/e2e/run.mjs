@@ -484,7 +484,7 @@ async function scenario() {
     await page.keyboard.insertText("echo on-the-clock\n");
     await page.getByRole("combobox", { name: "If late" }).click();
     await page.getByRole("option", { name: "Run each of the newest" }).click();
-    await page.getByLabel("At most").fill("3");
+    await page.getByLabel("At most", { exact: true }).fill("3");
     const settled = page.locator('[data-testid="firings"][aria-busy="false"]');
     await page.getByText("Last month", { exact: true }).click();
     await settled.getByRole("listitem").nth(199).waitFor();

@@ -414,6 +414,10 @@ export interface JobRequest {
   env?: Record<string, string>;
   timeout_ms?: number;
   expires_in_ms?: number;
+  /** How often a run is tried again whose script failed or whose time was over. */
+  retries?: number;
+  /** How long it waits before the first of these; doubled for each after it. */
+  backoff_ms?: number;
 }
 
 /** A code, and why in a sentence. */

@@ -4,7 +4,7 @@ import classes from "./Dialog.module.css";
 
 interface DialogProps {
   title: string;
-  size?: "md" | "lg";
+  size?: "md" | "lg" | "xl";
   /** False where closing by a stray click would lose something. */
   closeOnClickOutside?: boolean;
   /** Changes when the dialog shows something else under the same title. */

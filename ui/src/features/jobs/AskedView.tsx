@@ -22,7 +22,22 @@ interface AskedViewProps {
 export type Row = readonly [name: string, value: ReactNode];
 
 /** What is shown under a name of its own; whatever else a request says is shown too, as it stands. */
-const NAMED = new Set(["targets", "role", "verb", "language", "context", "script", "args", "env", "timeout_ms", "expires_in_ms"]);
+const NAMED = new Set([
+  "targets",
+  "role",
+  "verb",
+  "language",
+  "context",
+  "script",
+  "args",
+  "env",
+  "timeout_ms",
+  "expires_in_ms",
+  "retries",
+  "backoff_ms",
+]);
+/** How long the server waits before the first further try, unless told. */
+const USUAL_BACKOFF_MS = 30_000;
 
 export function AskedView({ members, before = [], after = [] }: AskedViewProps) {
   const text = (name: string, otherwise: string): string => {
@@ -43,6 +58,7 @@ export function AskedView({ members, before = [], after = [] }: AskedViewProps) 
     [words.env, <Values key="env" value={members.get("env")} />],
     [words.timeout, time("timeout_ms")],
     [words.waitsFor, time("expires_in_ms")],
+    [words.retries, triesOf(members)],
     ...othersOf(members, NAMED),
     ...after,
   ];
@@ -58,6 +74,14 @@ export function AskedView({ members, before = [], after = [] }: AskedViewProps) 
       <Script script={members.get("script")} />
     </div>
   );
+}
+
+/** What becomes of a run that fails; whatever is no count or no time stands there as it is. */
+function triesOf(members: Members): string {
+  const retries = members.get("retries") ?? 0;
+  const backoff = members.get("backoff_ms") ?? USUAL_BACKOFF_MS;
+  if (typeof retries !== "number" || typeof backoff !== "number") return `${quoted(retries)} ${quoted(backoff)}`;
+  return retries === 0 ? words.none : words.tries(plural(retries, "time", "times"), duration(backoff));
 }
 
 /** What has no name of its own here, as it stands. */

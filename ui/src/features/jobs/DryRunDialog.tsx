@@ -19,25 +19,25 @@ interface DryRunDialogProps {
 }
 
 const COLUMNS: readonly GridColumn<AimedDevice>[] = [
-  { id: "hostname", header: words.columns.hostname, width: "minmax(120px, 2fr)", cell: (device) => device.hostname || device.guid },
-  { id: "site", header: words.site, width: "minmax(80px, 1fr)", cell: (device) => device.site ?? NOTHING },
+  { id: "hostname", header: words.columns.hostname, width: "minmax(110px, 3fr)", cell: (device) => device.hostname || device.guid },
+  { id: "site", header: words.site, width: "minmax(80px, 2fr)", cell: (device) => device.site ?? NOTHING },
   {
     id: "presence",
     header: words.presence,
-    width: "110px",
+    width: "100px",
     cell: (device) => <StateMark mark={markOf(PRESENCE_MARKS, device.online ? "online" : "offline")} />,
   },
   {
     id: "unable",
     header: words.unableWhy,
-    width: "minmax(160px, 4fr)",
+    width: "minmax(160px, 9fr)",
     cell: (device) => (device.unable ? <span title={device.unable.reason}>{device.unable.reason}</span> : NOTHING),
   },
 ];
 
 export function DryRunDialog({ summary, devices, total, onEnd, onClose }: DryRunDialogProps) {
   return (
-    <Dialog title={words.dryRunTitle} size="lg" onClose={onClose}>
+    <Dialog title={words.dryRunTitle} size="xl" onClose={onClose}>
       <div className={formClasses.form}>
         <p>
           <strong>{summary}</strong> {words.dryRunLead}

@@ -7,7 +7,7 @@ import { styleNonce } from "../../lib/nonce";
 import classes from "./Jobs.module.css";
 import type { JobErrors, QuickJob } from "./quickJob";
 import { TargetFields } from "./TargetFields";
-import { EXPIRIES, LANGUAGE_LABELS, TIMEOUTS, words } from "./words";
+import { BACKOFFS, EXPIRIES, LANGUAGE_LABELS, RETRIES, TIMEOUTS, words } from "./words";
 
 const CodeEditor = lazy(() => import("../../ui/CodeEditor"));
 
@@ -49,6 +49,21 @@ export function JobFields({ form, missing, now, onChange, onSubmit }: JobFieldsP
           value={String(form.expiresInMs)}
           onChange={(value) => onChange({ expiresInMs: Number(value) })}
         />
+        <Select
+          label={words.retries}
+          data={[...RETRIES]}
+          value={String(form.retries)}
+          onChange={(value) => onChange({ retries: Number(value) })}
+        />
+        {form.retries > 0 ? (
+          <Select
+            label={words.backoff}
+            title={words.backoffHint}
+            data={[...BACKOFFS]}
+            value={String(form.backoffMs)}
+            onChange={(value) => onChange({ backoffMs: Number(value) })}
+          />
+        ) : null}
       </div>
       <div className={classes.editor} data-bad={missing.script ? true : undefined}>
         <Suspense fallback={<p className="dim">{words.preparing}</p>}>

@@ -12,6 +12,8 @@ const form: QuickJob = {
   context: "SYSTEM",
   timeoutMs: 60_000,
   expiresInMs: 600_000,
+  retries: 0,
+  backoffMs: 60_000,
   script: "uname",
 };
 
@@ -53,6 +55,11 @@ describe("a quick job", () => {
     expect(previewPath({ all: true, guids: [] }, "CURRENTUSER")).toBe("/jobs/preview?context=CURRENTUSER&limit=500&all=true");
     const guids = Array.from({ length: 300 }, (_, at) => `00000000-0000-4000-8000-${String(at).padStart(12, "0")}`);
     expect(previewPath({ all: false, guids }, "SYSTEM")).toBeNull();
+  });
+
+  it("is tried again as often as one says", () => {
+    expect(readQuickJob(form)).not.toHaveProperty("request.retries");
+    expect(readQuickJob({ ...form, retries: 3 })).toMatchObject({ request: { retries: 3, backoff_ms: 60_000 } });
   });
 
   it("says what is missing", () => {

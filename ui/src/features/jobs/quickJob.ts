@@ -22,6 +22,9 @@ export interface QuickJob {
   context: RunContext;
   timeoutMs: number;
   expiresInMs: number;
+  /** How often it is tried again where it fails; 0 for never. */
+  retries: number;
+  backoffMs: number;
   script: string;
 }
 
@@ -35,6 +38,8 @@ export const emptyJob: QuickJob = {
   context: "SYSTEM",
   timeoutMs: 300_000,
   expiresInMs: 86_400_000,
+  retries: 0,
+  backoffMs: 60_000,
   script: "",
 };
 
@@ -106,6 +111,7 @@ export function readQuickJob(form: QuickJob): { request: JobRequest } | JobError
       env: {},
       timeout_ms: form.timeoutMs,
       expires_in_ms: form.expiresInMs,
+      ...(form.retries > 0 ? { retries: form.retries, backoff_ms: form.backoffMs } : {}),
     },
   };
 }

@@ -54,6 +54,8 @@ describe("a job that waits for approval", () => {
       env: { STAGE: "prod" },
       timeout_ms: 60_000,
       retries: 3,
+      backoff_ms: 60_000,
+      colour: 3,
     };
     const { sent, container } = await renderApp(`/jobs/${JOB}`, {
       ...answersFor(request),
@@ -61,7 +63,7 @@ describe("a job that waits for approval", () => {
     });
     expect((await screen.findByTestId("review-script")).textContent).toBe("echo <b>⟨U+202E⟩\nrm -rf /tmp/x");
     const shown = screen.getByRole("group", { name: "What it asks for" });
-    for (const text of ["bob", "script.run", "bash", "3 devices by name", /^"a b"\s"c"$/, 'STAGE="prod"', "1 m 00 s", "retries"]) {
+    for (const text of ["bob", "script.run", "bash", "3 devices by name", /^"a b"\s"c"$/, 'STAGE="prod"', "1 m 00 s", "colour", /^Tried again up to 3 times, first after 1 m 00 s/]) {
       within(shown).getByText(text);
     }
     screen.getByText(/bob asks for this on 3 devices/);

@@ -64,6 +64,10 @@ export const words = {
   contexts: { SYSTEM: "System", CURRENTUSER: "Current user" },
   timeout: "Time limit",
   expires: "If offline, wait for",
+  retries: "If it fails",
+  backoff: "Try again after",
+  backoffHint: "Twice as long before each further try",
+  tries: (more: string, after: string): string => `Tried again up to ${more}, first after ${after}, then twice as long each time`,
   script: "Script",
   scriptEmpty: "Write a script first.",
   tooLarge: "The script is larger than 256 KiB.",
@@ -162,6 +166,20 @@ export const TIMEOUTS = [
   { value: "1800000", label: "30 minutes" },
   { value: "7200000", label: "2 hours" },
   { value: "28800000", label: "8 hours" },
+] as const;
+
+export const RETRIES = [
+  { value: "0", label: "Leave it" },
+  { value: "1", label: "Try once more" },
+  { value: "3", label: "Up to 3 tries more" },
+  { value: "10", label: "Up to 10 tries more" },
+] as const;
+
+export const BACKOFFS = [
+  { value: "10000", label: "10 seconds" },
+  { value: "60000", label: "1 minute" },
+  { value: "600000", label: "10 minutes" },
+  { value: "3600000", label: "1 hour" },
 ] as const;
 
 export const EXPIRIES = [

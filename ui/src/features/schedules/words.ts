@@ -45,7 +45,7 @@ export const words = {
   misfire: "If late",
   most: "At most",
   mostBad: "A number from 1 to 100",
-  late: "How late at most",
+  late: "Late by at most",
   newest: (most: string): string => `Run the newest ${most}, each`,
   lateLimit: (text: string): string => `none that is more than ${text} late`,
   concurrency: "If the last one still runs",
