@@ -51,7 +51,7 @@ export function runWith(of: Partial<Run> = {}): Run {
 }
 
 /** What bob asked for, as the server hands it out. */
-export function askedJob(body: unknown): AskedJob {
+export function askedOf(body: unknown): AskedJob {
   const bytes = new TextEncoder().encode(typeof body === "string" ? body : JSON.stringify(body));
   return { job: JOB, created_by: "bob", method: "POST", path: "/api/v1/jobs", body_base64: btoa(String.fromCharCode(...bytes)) };
 }
@@ -62,6 +62,6 @@ export function jobAnswers(job: Job, runs: readonly Run[], body: unknown): Recor
     [`GET /jobs/${JOB}`]: job,
     [`GET /jobs/${JOB}/runs`]: { items: runs, next_cursor: null },
     [`GET /jobs/${JOB}/output`]: { lines: [], cursor: "1", done: true },
-    [`GET /jobs/${JOB}/request`]: askedJob(body),
+    [`GET /jobs/${JOB}/request`]: askedOf(body),
   };
 }

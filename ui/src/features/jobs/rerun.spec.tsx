@@ -6,7 +6,7 @@ import { describe, expect, it, vi } from "vitest";
 import type { OutputGroup } from "../../api/types";
 import { renderApp, sessionWith } from "../../test/app";
 import { violations } from "../../test/axe";
-import { JOB, jobAnswers, jobWith, runWith } from "../../test/jobs";
+import { askedOf, JOB, jobAnswers, jobWith, runWith } from "../../test/jobs";
 
 vi.mock("../../api/keys", async () => (await import("../../test/keys")).keys());
 
@@ -72,13 +72,9 @@ describe("what failed", () => {
 
   it("runs once more also where a schedule asked for it", async () => {
     const schedule = { name: "nightly", cron: "0 3 * * *", job: request };
-    const { sent } = await renderApp(`/jobs/${ID}`, {
+    const { sent } = await renderApp(`/jobs/${JOB}`, {
       ...answers,
-      [`GET /jobs/${ID}/request`]: {
-        ...answers[`GET /jobs/${ID}/request`],
-        path: "/api/v1/schedules",
-        body_base64: btoa(JSON.stringify(schedule)),
-      },
+      [`GET /jobs/${JOB}/request`]: { ...askedOf(schedule), path: "/api/v1/schedules" },
       "POST /jobs": { job: "00000000000000000000000000000002", runs_total: 2 },
     });
     await userEvent.click(await screen.findByRole("button", { name: "Run again on 2 devices" }));

@@ -7,7 +7,7 @@ import vector from "../../api/signing.vector.json";
 import type { Job } from "../../api/types";
 import { renderApp, session, sessionWith } from "../../test/app";
 import { violations } from "../../test/axe";
-import { askedJob, JOB, jobAnswers, jobWith, runWith } from "../../test/jobs";
+import { askedOf, JOB, jobAnswers, jobWith, runWith } from "../../test/jobs";
 import { approvalOf, quoted, readAsked, reviewDigest, visible } from "./review";
 
 vi.mock("../../api/keys", async () => (await import("../../test/keys")).keys());
@@ -21,7 +21,7 @@ function answersFor(body: unknown, of: Partial<Job> = {}) {
 
 describe("what is approved", () => {
   it("is named by the digests of what was read, as on the command line", async () => {
-    const asked = readAsked(askedJob(vector.approval.body));
+    const asked = readAsked(askedOf(vector.approval.body));
     if (!asked) throw new Error("the request is readable");
     const body = await approvalOf(asked, runs);
     expect(body).toEqual({ request: vector.approval.request_digest, devices: vector.approval.devices_digest });
@@ -29,10 +29,10 @@ describe("what is approved", () => {
   });
 
   it("is nothing that a person cannot read", () => {
-    expect(readAsked({ ...askedJob("{}"), body_base64: btoa("\u00ff{}") })).toBeNull();
-    expect(readAsked({ ...askedJob("{}"), body_base64: "?" })).toBeNull();
-    expect(readAsked(askedJob("[]"))).toBeNull();
-    expect(readAsked(askedJob("\ufeff{}"))).toBeNull();
+    expect(readAsked({ ...askedOf("{}"), body_base64: btoa("\u00ff{}") })).toBeNull();
+    expect(readAsked({ ...askedOf("{}"), body_base64: "?" })).toBeNull();
+    expect(readAsked(askedOf("[]"))).toBeNull();
+    expect(readAsked(askedOf("\ufeff{}"))).toBeNull();
   });
 
   it("hides nothing behind characters that show nothing", () => {
@@ -72,7 +72,7 @@ describe("a job that waits for approval", () => {
     await waitFor(() => expect(approve).toHaveProperty("disabled", false));
     expect(await violations(container)).toEqual([]);
     await userEvent.click(approve);
-    const asked = readAsked(askedJob(request));
+    const asked = readAsked(askedOf(request));
     if (!asked) throw new Error("the request is readable");
     const body = await approvalOf(asked, runs);
     await screen.findByText("Approved on 3 devices; it begins.");

@@ -13,7 +13,7 @@ import { ErrorPanel } from "../../ui/ErrorPanel";
 import formClasses from "../../ui/Form.module.css";
 import { Loading } from "../../ui/Loading";
 import { AskedView, othersOf } from "../jobs/AskedView";
-import { readAsked } from "../jobs/review";
+import { askedJob, readAsked } from "../jobs/review";
 import { askedScheduleQuery, useRunSchedule } from "./queries";
 import { words } from "./words";
 
@@ -26,11 +26,7 @@ export function RunNowDialog({ schedule, onClose }: { schedule: Schedule; onClos
   const query = useQuery(askedScheduleQuery(schedule.schedule));
   const run = useRunSchedule(schedule.schedule);
   const asked = useMemo(() => (query.data ? readAsked(query.data) : null), [query.data]);
-  const job = asked?.path === PATH ? asked.members.get("job") : undefined;
-  const members = useMemo(
-    () => (typeof job === "object" && job !== null ? new Map<string, unknown>(Object.entries(job)) : null),
-    [job],
-  );
+  const members = useMemo(() => (asked?.path === PATH ? (askedJob(asked)?.members ?? null) : null), [asked]);
 
   const go = async (): Promise<void> => {
     if (!asked) return;
