@@ -19,18 +19,18 @@ interface DryRunDialogProps {
 }
 
 const COLUMNS: readonly GridColumn<AimedDevice>[] = [
-  { id: "hostname", header: words.columns.hostname, width: "minmax(110px, 3fr)", cell: (device) => device.hostname || device.guid },
-  { id: "site", header: words.site, width: "minmax(80px, 2fr)", cell: (device) => device.site ?? NOTHING },
+  { id: "hostname", header: words.columns.hostname, width: "minmax(110px, 2fr)", cell: (device) => device.hostname || device.guid },
+  { id: "site", header: words.site, width: "minmax(70px, 1fr)", cell: (device) => device.site ?? NOTHING },
   {
     id: "presence",
     header: words.presence,
-    width: "100px",
+    width: "96px",
     cell: (device) => <StateMark mark={markOf(PRESENCE_MARKS, device.online ? "online" : "offline")} />,
   },
   {
     id: "unable",
     header: words.unableWhy,
-    width: "minmax(160px, 9fr)",
+    width: "minmax(160px, 7fr)",
     cell: (device) => (device.unable ? <span title={device.unable.reason}>{device.unable.reason}</span> : NOTHING),
   },
 ];
