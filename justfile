@@ -48,7 +48,7 @@ trust-soak *args:
 cron-oracle:
     BOREALIS_ORACLE=full cargo nextest run --locked -p borealis-calendar --test oracle --no-capture
 
-# a benchmark in a release build: store, dispatch, footprint, schedules, trust; ends with one line of JSON
+# a benchmark in a release build: store, dispatch, echo, fanout10k, outage, footprint, schedules, trust; ends with one line of JSON
 bench name *size:
     #!/usr/bin/env bash
     set -euo pipefail

@@ -16,7 +16,9 @@
 #[expect(dead_code, reason = "tests use more of it")]
 mod fleet;
 mod machine;
+#[expect(dead_code, reason = "the other bench uses more of it")]
 mod raw;
+#[expect(dead_code, reason = "the other benches use more of it")]
 mod simulated;
 
 use std::time::{Duration, Instant};
@@ -24,7 +26,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::fleet::Fleet;
-use crate::machine::machine;
+use crate::machine::{machine, median};
 
 const ROUNDS: usize = 7;
 
@@ -39,11 +41,11 @@ async fn main() {
     eprintln!("dispatch: enrolling and connecting {size} simulated devices");
     let devices = simulated::start(&fleet, size);
     eprintln!("dispatch: connecting {size} raw clients to the same nats-server");
-    let raw = raw::connect(&fleet, size).await;
+    let raw = raw::connect(&fleet, size, raw::Answer::AtOnce).await;
     let operator = simulated::Operator::new(&fleet);
     let (mut ours, mut reference) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
-        let theirs = raw.round().await;
+        let theirs = raw.round(size).await;
         let took = one_job(&operator, size).await;
         eprintln!("dispatch: round {round}: ours {took:?}, raw {theirs:?}");
         if round > 0 {
@@ -96,14 +98,4 @@ async fn one_job(operator: &simulated::Operator, size: usize) -> Duration {
         assert!(began.elapsed() < Duration::from_secs(120), "the job hangs: {view}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-}
-
-/// Returns the median; of an even number the lower one.
-fn median(figures: &[f64]) -> f64 {
-    let mut sorted = figures.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted
-        .get(sorted.len().saturating_sub(1) / 2)
-        .copied()
-        .unwrap_or(f64::NAN)
 }

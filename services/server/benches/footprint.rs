@@ -13,7 +13,9 @@
 #[path = "../tests/it/fleet.rs"]
 #[expect(dead_code, reason = "tests use more of it")]
 mod fleet;
+#[expect(dead_code, reason = "the other benches use more of it")]
 mod machine;
+#[expect(dead_code, reason = "the other benches use more of it")]
 mod processes;
 #[expect(dead_code, reason = "the other bench uses more of it")]
 mod simulated;
@@ -59,7 +61,7 @@ async fn main() {
     fleet.agents.clear();
 
     eprintln!("footprint: enrolling and connecting {size} simulated devices");
-    let devices = simulated::start_with_facts(&fleet, size, "small");
+    let devices = simulated::start_with(&fleet, size, &["--facts", "small"]);
     settle().await;
     let (before, began) = (server_cpu(&fleet), Instant::now());
     tokio::time::sleep(WATCH).await;

@@ -1,4 +1,4 @@
-//! The machine that was measured on, in the form that every bench reports.
+//! The machine that was measured on, in the form that every bench reports, and what is made of many figures.
 
 use std::process::Command;
 
@@ -25,4 +25,14 @@ pub fn machine() -> Value {
         "kernel": kernel.trim(),
         "rustc": String::from_utf8_lossy(&rustc).trim()
     })
+}
+
+/// Returns the median; of an even number the lower one.
+pub fn median(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted
+        .get(sorted.len().saturating_sub(1) / 2)
+        .copied()
+        .unwrap_or(f64::NAN)
 }

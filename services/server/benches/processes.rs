@@ -16,6 +16,15 @@ pub fn descendants(of: u32) -> Vec<u32> {
     found
 }
 
+/// Returns what a process was started as: the program's name, and its first word.
+pub fn started_as(pid: u32) -> (String, String) {
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let mut words = words.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    let program = words.next().unwrap_or_default();
+    let name = program.rsplit('/').next().unwrap_or_default().to_owned();
+    (name, words.next().unwrap_or_default().into_owned())
+}
+
 /// Returns the words of a process's stat line behind its name.
 fn stat(pid: u32) -> Option<Vec<String>> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

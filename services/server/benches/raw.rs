@@ -1,5 +1,7 @@
-//! The reference: clients of the same nats-server that answer a message with a message, and nothing else.
+//! The reference: clients of the same nats-server that answer a message with a message, at once or with what a shell printed,
+//! and do nothing else.
 
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,6 +9,7 @@ use borealis_service_kit::clock::{Clock as _, SystemClock};
 use borealis_service_kit::{keys, nats_jwt, trust::TrustFile};
 use borealis_test_support::User;
 use nkeys::KeyPair;
+use tokio::process::Command;
 use tokio::task::JoinSet;
 
 use crate::fleet::Fleet;
@@ -14,16 +17,24 @@ use crate::fleet::Fleet;
 const QUESTION: [u8; 128] = [b'q'; 128];
 const ANSWER: [u8; 23] = [b'a'; 23];
 
+/// Says with what a client answers.
+#[derive(Clone, Copy)]
+pub enum Answer {
+    /// With a message that stands ready.
+    AtOnce,
+    /// With what `sh -c 'echo hi'` printed.
+    Shell,
+}
+
 /// Is the asking side with all the answering ones behind it.
 pub struct Raw {
     asker: User,
-    size: usize,
     _answering: JoinSet<()>,
     _clients: Vec<User>,
 }
 
 /// Connects clients over TLS, a few at a time.
-pub async fn connect(fleet: &Fleet, size: usize) -> Raw {
+pub async fn connect(fleet: &Fleet, size: usize, with: Answer) -> Raw {
     let mut answering = JoinSet::new();
     let mut clients = Vec::with_capacity(size);
     let asker = user(fleet, "_INBOX_raw_asker").await;
@@ -34,27 +45,34 @@ pub async fn connect(fleet: &Fleet, size: usize) -> Raw {
         answering.spawn(async move {
             while let Some(question) = questions.next_within(Duration::from_secs(3_600)).await {
                 if let Some(reply) = question.reply {
-                    answer(&nats, reply).await;
+                    answer(&nats, reply, with).await;
                 }
             }
         });
         client.flush().await.unwrap();
         clients.push(client);
         if (index + 1) % 500 == 0 {
-            eprintln!("dispatch: {} raw clients", index + 1);
+            eprintln!("{} raw clients are connected", index + 1);
         }
     }
     Raw {
         asker,
-        size,
         _answering: answering,
         _clients: clients,
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the reference is the bare client")]
-async fn answer(nats: &async_nats::Client, reply: String) {
-    nats.publish(reply, ANSWER.to_vec().into()).await.unwrap();
+async fn answer(nats: &async_nats::Client, reply: String, with: Answer) {
+    let said = match with {
+        Answer::AtOnce => ANSWER.to_vec(),
+        Answer::Shell => {
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", "echo hi"]).stdin(Stdio::null());
+            shell.output().await.unwrap().stdout
+        }
+    };
+    nats.publish(reply, said.into()).await.unwrap();
 }
 
 async fn user(fleet: &Fleet, inbox: &str) -> User {
@@ -83,13 +101,13 @@ async fn user(fleet: &Fleet, inbox: &str) -> User {
 }
 
 impl Raw {
-    /// Sends one message to each client and waits for every answer.
+    /// Sends one message to each of the first so many clients and waits for every answer.
     #[expect(clippy::disallowed_methods, reason = "the reference is the bare client")]
-    pub async fn round(&self) -> Duration {
+    pub async fn round(&self, size: usize) -> Duration {
         let nats = self.asker.client();
         let began = Instant::now();
         let mut asked = JoinSet::new();
-        for index in 0..self.size {
+        for index in 0..size {
             let nats = nats.clone();
             asked.spawn(async move {
                 nats.request(format!("raw.{index}"), QUESTION.to_vec().into())

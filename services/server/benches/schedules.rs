@@ -8,6 +8,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench fails by panicking")]
 
+#[expect(dead_code, reason = "the other benches use more of it")]
 mod machine;
 
 use std::sync::Arc;

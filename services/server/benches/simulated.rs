@@ -2,6 +2,7 @@
 
 use std::io::BufRead as _;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use borealis_bus_schema::ids::{CommandId, SessionId};
 use borealis_bus_schema::operator::{IDEMPOTENCY_HEADER, OperatorToken, Proof, SIGNATURE_HEADER};
@@ -30,11 +31,11 @@ impl Drop for Simulated {
 
 /// Enrols and connects simulated devices that tell no facts; returns once all are on.
 pub fn start(fleet: &Fleet, size: usize) -> Simulated {
-    start_with_facts(fleet, size, "none")
+    start_with(fleet, size, &["--facts", "none"])
 }
 
-/// Enrols and connects simulated devices that tell facts of a size; returns once all are on.
-pub fn start_with_facts(fleet: &Fleet, size: usize, facts: &str) -> Simulated {
+/// Enrols and connects simulated devices that do what the words say; returns once all are on.
+pub fn start_with(fleet: &Fleet, size: usize, words: &[&str]) -> Simulated {
     let uses = size.to_string();
     let code = fleet.json(&["codes", "create", "--uses", &uses, "--auto-approve", "--json"]);
     let root = TempDir::with_prefix("borealis-simulated-").unwrap();
@@ -45,10 +46,9 @@ pub fn start_with_facts(fleet: &Fleet, size: usize, facts: &str) -> Simulated {
             &uses,
             "--server-url",
             &fleet.server.ready().url,
-            "--facts",
-            facts,
-            "--root",
         ])
+        .args(words)
+        .arg("--root")
         .arg(root.path())
         .env("BOREALIS_INSTALLER_CODE", code["code"].as_str().unwrap())
         .stdin(Stdio::null())
@@ -98,9 +98,13 @@ impl Operator {
 
     /// Makes a job that pings every device; returns it.
     pub async fn ping_all(&self) -> String {
-        let context = "SYSTEM";
-        let body =
-            json!({ "targets": { "all": true }, "role": "agent", "verb": "ping", "context": context }).to_string();
+        self.create(&json!({ "targets": { "all": true }, "role": "agent", "verb": "ping" }))
+            .await
+    }
+
+    /// Makes a job; returns it.
+    pub async fn create(&self, body: &Value) -> String {
+        let body = body.to_string();
         let (path, command): (_, CommandId) = ("/api/v1/jobs", random::id());
         let proof = Proof::new(
             &self.token.key,
@@ -131,12 +135,51 @@ impl Operator {
 
     /// Reads a job.
     pub async fn job(&self, job: &str) -> Value {
+        self.read(&format!("/api/v1/jobs/{job}")).await
+    }
+
+    /// Reads a job's outputs, those that are the same as one, once each is digested.
+    pub async fn outputs(&self, job: &str) -> Value {
+        loop {
+            let said = self.read(&format!("/api/v1/jobs/{job}/outputs")).await;
+            if said["open"] == 0 && said["pending"] == 0 {
+                return said;
+            }
+        }
+    }
+
+    async fn read(&self, path: &str) -> Value {
         let answer = self
             .client
-            .get(format!("{}/api/v1/jobs/{job}", self.url))
+            .get(format!("{}{path}", self.url))
             .bearer_auth(&self.token.biscuit)
             .send();
         serde_json::from_slice(&answer.await.unwrap().bytes().await.unwrap()).unwrap()
+    }
+
+    /// Waits until as many runs of a job succeeded; returns how long that took from `began`.
+    ///
+    /// Panics when another run ended otherwise, or when nothing came for two minutes.
+    pub async fn succeeded(&self, job: &str, wanted: usize, began: Instant) -> Duration {
+        let (mut last, mut moved) = (0, Instant::now());
+        loop {
+            let view = self.job(job).await;
+            let count = |state: &str| view["counts"][state].as_u64().unwrap_or(0);
+            let (done, open) = (
+                count("succeeded"),
+                count("queued") + count("delivered") + count("running"),
+            );
+            assert_eq!(done + open, wanted as u64, "a run ended otherwise: {view}");
+            if open == 0 {
+                return began.elapsed();
+            }
+            if done != last {
+                (last, moved) = (done, Instant::now());
+            }
+            assert!(moved.elapsed() < Duration::from_secs(120), "the job hangs: {view}");
+            let pause = if wanted < 100 { 1 } else { 20 };
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
     }
 }
 

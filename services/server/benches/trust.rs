@@ -14,6 +14,7 @@
 #[path = "../tests/it/fleet.rs"]
 #[expect(dead_code, reason = "tests use more of it")]
 mod fleet;
+#[expect(dead_code, reason = "the other benches use more of it")]
 mod machine;
 mod orders;
 #[expect(dead_code, reason = "the other bench uses more of it")]
