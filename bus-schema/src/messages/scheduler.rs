@@ -584,6 +584,9 @@ pub struct JobOutputs {
     pub open: u64,
     /// How many runs are over whose output is still being digested: ask again.
     pub pending: u64,
+    /// How many runs are over whose output cannot be read; the server's log says why.
+    #[serde(default)]
+    pub unreadable: u64,
     /// How many groups there are.
     pub groups_total: u64,
     /// The groups, the largest first.
@@ -617,6 +620,9 @@ pub struct OutputGroup {
     pub run: RunId,
     /// The names of some of their devices.
     pub hostnames: Vec<String>,
+    /// Where something was looked for: the first line that holds it, cut where it is long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub async fn follow(api: &Api, printer: &Printer, job: JobId) -> Result<u8, CliE
 ///
 /// Errors: [`CliError`].
 pub async fn print(api: &Api, printer: &Printer, job: JobId) -> Result<u8, CliError> {
-    let outputs = read(api, job).await?;
+    let outputs = read(api, job, None).await?;
     let worst = outputs
         .items
         .iter()
@@ -60,20 +60,52 @@ pub async fn print(api: &Api, printer: &Printer, job: JobId) -> Result<u8, CliEr
             }
         }
     }
-    if outputs.pending > 0 {
-        printer.aside(&format!("{} runs printed too much to compare", outputs.pending))?;
-    }
-    if outputs.open > 0 {
-        printer.aside(&format!("{} runs are not over", outputs.open))?;
-    }
+    say_what_is_left_out(printer, &outputs)?;
     Ok(worst.unwrap_or(exit::OK))
 }
 
-/// Reads every group; asks again while the server digests long output.
-async fn read(api: &Api, job: JobId) -> Result<JobOutputs, CliError> {
+/// Prints which runs of a job printed a text, folded, each with the first line that holds it.
+///
+/// Errors: [`CliError`].
+pub async fn find(api: &Api, printer: &Printer, job: JobId, text: &str) -> Result<u8, CliError> {
+    let outputs = read(api, job, Some(text)).await?;
+    if printer.json() {
+        printer.list(&outputs.items, "", &[], |_| Vec::new())?;
+        return Ok(exit::OK);
+    }
+    for group in &outputs.items {
+        printer.line(&told(group, group.runs.to_string()))?;
+        let line = group.found.as_deref().unwrap_or_default().replace('\t', "    ");
+        printer.line(&format!("  > {}", print::plain(&line)))?;
+    }
+    if outputs.items.is_empty() {
+        printer.aside("no run that is over printed it")?;
+    }
+    say_what_is_left_out(printer, &outputs)?;
+    Ok(exit::OK)
+}
+
+fn say_what_is_left_out(printer: &Printer, outputs: &JobOutputs) -> Result<(), CliError> {
+    for (runs, what) in [
+        (outputs.pending, "printed too much to compare"),
+        (outputs.unreadable, "printed what the server cannot read any more"),
+        (outputs.open, "are not over"),
+    ] {
+        if runs > 0 {
+            printer.aside(&format!("{runs} runs {what}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads every group, or those that printed a text; asks again while the server digests long output.
+async fn read(api: &Api, job: JobId, text: Option<&str>) -> Result<JobOutputs, CliError> {
     let mut before = u64::MAX;
+    let mut path = format!("/api/v1/jobs/{job}/outputs?limit=500");
+    if let Some(text) = text {
+        path.push_str(&format!("&find={}", escape(text)));
+    }
     loop {
-        let path = format!("/api/v1/jobs/{job}/outputs?limit=500");
         let mut outputs: JobOutputs = api.get(&path).await?;
         while let Some(cursor) = outputs.next_cursor.take() {
             let more: JobOutputs = api.get(&format!("{path}&cursor={}", escape(&cursor))).await?;
@@ -94,7 +126,12 @@ fn head(at: usize, group: &OutputGroup) -> String {
         0 => "same".to_owned(),
         at => format!("variant {}", letters(at)),
     };
-    let mut text = format!("{} {kind}: {}", group.runs, group.state.as_str().replace('_', " "));
+    told(group, format!("{} {kind}", group.runs))
+}
+
+/// Tells how a group's runs ended, and where, behind what it is called.
+fn told(group: &OutputGroup, called: String) -> String {
+    let mut text = format!("{called}: {}", group.state.as_str().replace('_', " "));
     if let Some(code) = group.exit_code {
         text.push_str(&format!(", exit code {code}"));
     }
@@ -170,6 +207,7 @@ mod tests {
             truncated: true,
             run: RunId::from_bytes([1; 16]),
             hostnames: vec!["web-1".into(), "w\u{1b}b".into()],
+            found: None,
         };
         assert_eq!(
             head(0, &group),

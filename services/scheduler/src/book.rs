@@ -364,6 +364,11 @@ impl Book {
         self.jobs.read().get(id).cloned()
     }
 
+    /// Lists every job.
+    pub fn all(&self) -> Vec<Arc<Job>> {
+        self.jobs.read().values().cloned().collect()
+    }
+
     /// Finds a run's job and its place there.
     pub fn run(&self, id: &RunId) -> Option<(Arc<Job>, u32)> {
         let (job, index) = self.runs.read().get(id).copied()?;

@@ -3,6 +3,8 @@
 //! The beginning of a stream stands in the log and is digested as it passes by; what stands in the run's file is digested
 //! behind it when somebody first asks, from the file itself. Nothing of it is stored: it follows from what is.
 
+pub mod search;
+
 use std::collections::BTreeMap;
 
 use borealis_bus_schema::codes::Code;
@@ -19,8 +21,9 @@ pub enum Print {
     Nothing,
     /// All of it so far stands in the log.
     Log(Box<Sha256>),
-    /// Some of it stands in the run's file; this is the digest of what stands before that.
-    File(Box<Sha256>),
+    /// Some of it stands in the run's file; this is the digest of what stands before that, and that of all of it once it
+    /// is known.
+    File(Box<Sha256>, Option<Digest>),
     /// It is over, and this is the digest of all of it.
     Done(Digest),
 }
@@ -30,7 +33,7 @@ impl Print {
     pub fn take(&mut self, inline: Option<&[u8]>) {
         let hash = match std::mem::take(self) {
             Print::Nothing => Box::default(),
-            Print::Log(hash) | Print::File(hash) => hash,
+            Print::Log(hash) | Print::File(hash, _) => hash,
             // No piece comes behind an end that a process stands behind.
             done @ Print::Done(_) => {
                 *self = done;
@@ -39,7 +42,7 @@ impl Print {
         };
         *self = match inline {
             Some(bytes) => Print::Log(Box::new(hash.chain_update(bytes))),
-            None => Print::File(hash),
+            None => Print::File(hash, None),
         };
     }
 
@@ -56,15 +59,22 @@ impl Print {
             Print::Nothing => Some(None),
             Print::Done(digest) => Some(Some(*digest)),
             Print::Log(hash) => Some(Some(finished(hash))),
-            Print::File(_) => None,
+            Print::File(_, known) => known.map(Some),
         }
     }
 
     /// Returns what the digest of the run's file goes on from.
     pub fn before_file(&self) -> Option<Sha256> {
         match self {
-            Print::File(hash) => Some(hash.as_ref().clone()),
+            Print::File(hash, _) => Some(hash.as_ref().clone()),
             _ => None,
+        }
+    }
+
+    /// Keeps the digest of a stream that stands in the run's file, until more comes.
+    pub fn keep(&mut self, digest: Digest) {
+        if let Print::File(_, known) = self {
+            *known = Some(digest);
         }
     }
 }
@@ -128,6 +138,7 @@ pub fn fold(runs: impl IntoIterator<Item = Over>) -> Vec<OutputGroup> {
             truncated: first.truncated,
             run: first.run,
             hostnames: runs.iter().take(NAMED).map(|run| run.hostname.clone()).collect(),
+            found: None,
         })
     };
     let mut folded: Vec<OutputGroup> = groups.into_values().filter_map(group).collect();
@@ -169,6 +180,10 @@ mod tests {
         assert_eq!(print.known(), None);
         let whole = print.before_file().unwrap().chain_update(b"two");
         assert_eq!(finished(&whole), Digest::of(b"one two"));
+        print.keep(Digest::of(b"one two"));
+        assert_eq!(print.known(), Some(Some(Digest::of(b"one two"))));
+        print.take(None);
+        assert_eq!(print.known(), None, "more came behind it");
     }
 
     fn over(n: u8, hostname: &str, exit_code: i32, text: &str) -> Over {

@@ -5,7 +5,8 @@
 //! `grant-mint` to access, `scripts-put` to library, `orders-sign` to signing, live events of jobs and runs.
 //!
 //! On disk, under `Server/State/scheduler/`: the event store; `files/`, the signed requests and target lists, named by
-//! their digest; `output/`, what runs printed beyond the first 8 KiB of each stream, synced before it is acknowledged.
+//! their digest; `output/`, what runs printed beyond the first 8 KiB of each stream, synced before it is acknowledged, packed
+//! once a run is over.
 //!
 //! Without a fresh word from enrollment nothing is ordered and no run ends for its device's sake; before the first one
 //! whatever it is asked or told is answered `stale`: half of the devices would pass for all of them.
@@ -29,6 +30,7 @@ pub mod fold;
 pub mod newest;
 pub mod orders;
 pub mod output;
+pub mod packing;
 pub mod schedules;
 pub mod steps;
 pub mod targets;
@@ -68,6 +70,7 @@ pub async fn run(args: ServiceArgs) -> Result<(), RunError> {
 pub async fn build(deps: Deps) -> Result<Built, RunError> {
     let state = deps.base.paths.state(Service::Scheduler);
     let builder = deps.builder();
+    let (to_pack, over) = tokio::sync::mpsc::unbounded_channel();
     let scheduler = Arc::new(Scheduler {
         recorder: builder.recorder(),
         log: Arc::clone(&deps.log),
@@ -78,6 +81,7 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         enrollment: std::sync::OnceLock::new(),
         files: Files::open(&state.join("files"))?,
         output: OutputFiles::open(&state.join("output")).map_err(RunError::service)?,
+        to_pack,
         agenda: parking_lot::Mutex::new(Agenda::new()),
         entering: tokio::sync::Mutex::new(()),
         wake: tokio::sync::Notify::new(),
@@ -99,9 +103,11 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
     let reading = tokio::spawn(Arc::clone(&scheduler).read_log(position));
     let delivering = tokio::spawn(Arc::clone(&scheduler).deliver());
     let firing = tokio::spawn(Arc::clone(&scheduler).fire());
+    let packing = tokio::spawn(Arc::clone(&scheduler).pack(over));
     // Before it knows the devices it would call them unknown.
     let builder = register(builder, &scheduler).ready_when(enrollment);
-    Ok(builder.at_end(reading).at_end(delivering).at_end(firing).into())
+    let builder = builder.at_end(reading).at_end(delivering);
+    Ok(builder.at_end(firing).at_end(packing).into())
 }
 
 /// Takes in what enrollment says of devices, and brings forward what waits for those that came.

@@ -2,7 +2,10 @@
 //!
 //! What is on disk: `Server/State/scheduler/output/<2 hex>/<run>.<stream>`, holding the stream from the first byte that does
 //! not stand in the log. One writer takes whatever queued up while it last synced, writes it all, syncs each file once,
-//! then answers: a thousand runs that talk at once share the disk's pace.
+//! then answers: a thousand runs that talk at once share the disk's pace. Once a run is over its streams are [packed](packed):
+//! compressed, and kept once however many runs printed the same.
+
+pub mod packed;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -12,7 +15,9 @@ use std::path::{Path, PathBuf};
 
 use borealis_bus_schema::ids::RunId;
 use borealis_bus_schema::messages::scheduler::OutputStream;
+use borealis_bus_schema::order::Digest;
 use borealis_event_store::{RESERVE_BYTES, check_room, sync_folder};
+use rustix::fs::OFlags;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -100,27 +105,82 @@ impl OutputFiles {
         answer.await.map_err(|_| OutputError::Closed)?
     }
 
-    /// Reads up to `limit` bytes of a run's file from a place.
+    /// Reads up to `limit` bytes of a stream that do not stand in the log; `inline_bytes` of it do, and `at` counts from its
+    /// beginning.
     ///
     /// Errors: [`OutputError::Io`].
-    pub fn read(&self, run: RunId, stream: OutputStream, at: u64, limit: usize) -> Result<Vec<u8>, OutputError> {
-        let failed = |source| OutputError::Io {
+    pub fn read(
+        &self,
+        run: RunId,
+        stream: OutputStream,
+        inline_bytes: u64,
+        at: u64,
+        limit: usize,
+    ) -> Result<Vec<u8>, OutputError> {
+        let path = path_of(&self.root, run, stream);
+        let read = || match open_own(&path) {
+            Ok(Some(file)) => read_at(&file, at.saturating_sub(inline_bytes), limit),
+            Ok(None) => match packed::target_of(&path)? {
+                Some(digest) => packed::read(&self.root, &digest, at, limit),
+                None => Err(io::ErrorKind::NotFound.into()),
+            },
+            Err(error) => Err(error),
+        };
+        read().map_err(|source| OutputError::Io {
             run,
             what: "read",
             source,
-        };
-        let file = File::open(path_of(&self.root, run, stream)).map_err(failed)?;
-        let mut data = vec![0; limit];
-        let mut filled = 0usize;
-        while let Some(rest) = data.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match file.read_at(rest, at + filled as u64).map_err(failed)? {
-                0 => break,
-                more => filled += more,
-            }
-        }
-        data.truncate(filled);
-        Ok(data)
+        })
     }
+
+    /// Returns the digest of a stream that is packed; `None` for one that is not.
+    ///
+    /// Errors: [`OutputError::Io`], also for a run that has no file.
+    pub fn digest(&self, run: RunId, stream: OutputStream) -> Result<Option<Digest>, OutputError> {
+        packed::target_of(&path_of(&self.root, run, stream)).map_err(|source| OutputError::Io {
+            run,
+            what: "read",
+            source,
+        })
+    }
+
+    /// Packs a stream that gets no more: `head` stands in the log, so many bytes in the run's file. Called by one at a time.
+    ///
+    /// Errors: [`OutputError::Io`]; then the run's file is as it was.
+    pub fn pack(&self, run: RunId, stream: OutputStream, head: &[u8], in_file: u64) -> Result<Digest, OutputError> {
+        let path = path_of(&self.root, run, stream);
+        packed::pack(&self.root, &path, head, in_file).map_err(|source| OutputError::Io {
+            run,
+            what: "packed",
+            source,
+        })
+    }
+}
+
+/// Opens a run's own file; `None` where it is packed.
+fn open_own(path: &Path) -> io::Result<Option<File>> {
+    match OpenOptions::new().read(true).custom_flags(no_link()).open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn no_link() -> i32 {
+    i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default()
+}
+
+fn read_at(file: &File, at: u64, limit: usize) -> io::Result<Vec<u8>> {
+    let mut data = vec![0; limit];
+    let mut filled = 0usize;
+    while let Some(rest) = data.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, at + filled as u64)? {
+            0 => break,
+            more => filled += more,
+        }
+    }
+    data.truncate(filled);
+    Ok(data)
 }
 
 fn path_of(root: &Path, run: RunId, stream: OutputStream) -> PathBuf {
@@ -196,6 +256,8 @@ fn open_for_append(path: &Path) -> io::Result<File> {
             .truncate(false)
             .write(true)
             .mode(0o600)
+            // What is packed is shared between runs and never written to.
+            .custom_flags(no_link())
             .open(path)
     };
     let existed = path.exists();
@@ -244,12 +306,12 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(
-            files.read(run(1), OutputStream::Stdout, 0, 100).unwrap(),
+            files.read(run(1), OutputStream::Stdout, 0, 0, 100).unwrap(),
             b"hello world"
         );
-        assert_eq!(files.read(run(1), OutputStream::Stdout, 6, 3).unwrap(), b"wor");
-        assert_eq!(files.read(run(1), OutputStream::Stderr, 0, 100).unwrap(), b"oh");
-        assert!(files.read(run(2), OutputStream::Stdout, 0, 1).is_err());
+        assert_eq!(files.read(run(1), OutputStream::Stdout, 0, 6, 3).unwrap(), b"wor");
+        assert_eq!(files.read(run(1), OutputStream::Stderr, 0, 0, 100).unwrap(), b"oh");
+        assert!(files.read(run(2), OutputStream::Stdout, 0, 0, 1).is_err());
     }
 
     #[tokio::test]
@@ -264,7 +326,10 @@ mod tests {
             one.await.unwrap().unwrap();
         }
         for n in 0..200u8 {
-            assert_eq!(files.read(run(n), OutputStream::Stdout, 0, 200).unwrap(), vec![n; 100]);
+            assert_eq!(
+                files.read(run(n), OutputStream::Stdout, 0, 0, 200).unwrap(),
+                vec![n; 100]
+            );
         }
     }
 
@@ -279,5 +344,21 @@ mod tests {
                 .await
                 .is_err()
         );
+    }
+
+    #[tokio::test]
+    async fn a_packed_stream_reads_the_same_and_takes_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = OutputFiles::open(folder.path()).unwrap();
+        let stdout = OutputStream::Stdout;
+        files.append(run(1), stdout, 0, b"behind".to_vec()).await.unwrap();
+        assert_eq!(files.digest(run(1), stdout).unwrap(), None);
+        assert_eq!(files.read(run(1), stdout, 5, 7, 100).unwrap(), b"hind");
+        let digest = files.pack(run(1), stdout, b"head ", 6).unwrap();
+        assert_eq!(digest, Digest::of(b"head behind"));
+        assert_eq!(files.digest(run(1), stdout).unwrap(), Some(digest));
+        assert_eq!(files.read(run(1), stdout, 5, 7, 100).unwrap(), b"hind");
+        assert!(files.append(run(1), stdout, 6, b"more".to_vec()).await.is_err());
+        assert_eq!(files.read(run(1), stdout, 5, 5, 100).unwrap(), b"behind");
     }
 }

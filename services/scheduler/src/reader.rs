@@ -111,6 +111,10 @@ impl Scheduler {
                     if let Some(state) = state_of(&event) {
                         news.states.insert(index, state);
                         news.ended |= state.is_final();
+                        if state.is_final() {
+                            // Nobody listens any more when the service stops.
+                            let _ = self.to_pack.send(job.key(index));
+                        }
                     }
                     filled.insert(job.created.job, (job, record.position));
                 }

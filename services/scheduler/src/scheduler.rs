@@ -13,7 +13,7 @@ use borealis_service_kit::follow::Freshness;
 use borealis_service_kit::shutdown::Shutdown;
 use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::agenda::Agenda;
 use crate::book::{Book, FeedItem, FeedWhat, Job, RunKey};
@@ -83,6 +83,8 @@ pub struct Scheduler {
     pub files: Files,
     /// Long output.
     pub output: OutputFiles,
+    /// Takes runs that are over to be packed.
+    pub to_pack: mpsc::UnboundedSender<RunKey>,
     /// When which run is looked at.
     pub agenda: Mutex<Agenda<RunKey>>,
     /// Held while a job becomes durable and enters the book, so that a command makes one job.

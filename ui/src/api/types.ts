@@ -390,6 +390,8 @@ export interface OutputGroups extends Page<OutputGroup> {
   open: number;
   /** How many are over whose output is still being digested. */
   pending: number;
+  /** How many are over whose output cannot be read. */
+  unreadable: number;
   groups_total: number;
 }
 

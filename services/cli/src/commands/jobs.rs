@@ -45,6 +45,9 @@ pub enum JobsCommand {
         /// Prints what many printed alike once, with how many they are; without it each line carries its device's name
         #[arg(long)]
         fold: bool,
+        /// Prints only who printed this text, with the first line that holds it, and ends with 0
+        #[arg(long, value_name = "TEXT", conflicts_with = "fold")]
+        find: Option<String>,
     },
     /// Does a job again on the devices where it failed, as a request of its own
     ///
@@ -97,8 +100,11 @@ pub async fn run(api: &Api, printer: &Printer, command: JobsCommand) -> Result<u
             let job: JobView = api.get(&format!("{PATH}/{id}")).await?;
             return follow::job(api, printer, id, job.runs_total).await;
         }
-        JobsCommand::Output { id, fold: true } => return folded::print(api, printer, id).await,
-        JobsCommand::Output { id, fold: false } => {
+        JobsCommand::Output {
+            id, find: Some(text), ..
+        } => return folded::find(api, printer, id, &text).await,
+        JobsCommand::Output { id, fold: true, .. } => return folded::print(api, printer, id).await,
+        JobsCommand::Output { id, fold: false, .. } => {
             let job: JobView = api.get(&format!("{PATH}/{id}")).await?;
             return follow::printed(api, printer, id, job.runs_total).await;
         }

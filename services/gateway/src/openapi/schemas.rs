@@ -628,6 +628,7 @@ const SHAPES: &[(&str, Fields)] = &[
             ("job", "id"),
             ("open", "number"),
             ("pending", "number"),
+            ("unreadable", "number"),
             ("groups_total", "number"),
             ("items", "[OutputGroup]"),
             ("next_cursor", "text?"),
@@ -647,6 +648,7 @@ const SHAPES: &[(&str, Fields)] = &[
             ("truncated", "flag"),
             ("run", "id"),
             ("hostnames", "[text]"),
+            ("~found", "text"),
         ],
     ),
     ("Unable", &[("code", "text"), ("reason", "text")]),
@@ -906,7 +908,15 @@ pub(super) fn query_of(verb: &str) -> Fields {
             ("q", "Only those that hold this text"),
             ("tag", "Only those that have this tag"),
         ],
-        "jobs-list" | "jobs-runs" | "jobs-outputs" | "schedules-list" | "schedules-history" => PAGES,
+        "jobs-list" | "jobs-runs" | "schedules-list" | "schedules-history" => PAGES,
+        "jobs-outputs" => &[
+            ("cursor", "Where the page begins: `next_cursor` of the page before"),
+            ("limit", "How many items at most"),
+            (
+                "find",
+                "Only those that printed this text; a page may then be empty though more follow",
+            ),
+        ],
         "jobs-preview" => &[
             ("all", "`true`: every active device that the caller's rights reach"),
             ("devices", "Devices by their GUIDs, with commas between them"),

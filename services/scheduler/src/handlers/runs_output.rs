@@ -87,8 +87,8 @@ impl Scheduler {
         if end > kept.inline_bytes {
             let at = offset.max(kept.inline_bytes);
             let want = usize::try_from(end - at).unwrap_or(0);
-            let (files, place) = (self.output.clone(), at - kept.inline_bytes);
-            let read = tokio::task::spawn_blocking(move || files.read(run, stream, place, want)).await;
+            let files = self.output.clone();
+            let read = tokio::task::spawn_blocking(move || files.read(run, stream, kept.inline_bytes, at, want)).await;
             data.extend(read.map_err(|_| failed())?.map_err(|error| {
                 tracing::error!(error = &error as &dyn std::error::Error, "output cannot be read");
                 failed()
@@ -97,7 +97,10 @@ impl Scheduler {
         Ok(data)
     }
 
-    fn inline_of(&self, run: RunId, stream: OutputStream) -> Reply<Vec<u8>> {
+    /// Reads what of a stream stands in the log.
+    ///
+    /// Errors: `storage_failed`.
+    pub fn inline_of(&self, run: RunId, stream: OutputStream) -> Reply<Vec<u8>> {
         let failed = || WireError::new(Code::StorageFailed, "the output cannot be read");
         let name = run_stream(&run)?;
         let (mut data, mut after) = (Vec::new(), 0);

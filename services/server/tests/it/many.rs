@@ -1,5 +1,8 @@
 //! Jobs on many devices: named by site, filter and exclusion, shown before they are made, done again where they failed.
 
+use std::path::{Path, PathBuf};
+
+use borealis_bus_schema::subjects::Service;
 use borealis_test_support::eventually_within;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -101,6 +104,12 @@ fn states(fleet: &Fleet, job: &str) -> Vec<String> {
         .collect()
 }
 
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let folders = std::fs::read_dir(folder).into_iter().flatten();
+    let files = folders.flat_map(|entry| std::fs::read_dir(entry.unwrap().path()).into_iter().flatten());
+    files.map(|file| file.unwrap().path()).collect()
+}
+
 #[tokio::test]
 async fn what_many_print_alike_is_printed_once_and_what_failed_is_done_again() {
     let fleet = Fleet::start(3).await;
@@ -133,8 +142,33 @@ async fn what_many_print_alike_is_printed_once_and_what_failed_is_done_again() {
         "{text}"
     );
     assert_eq!(text.matches("  | 4000\n").count(), 1, "printed once");
-    let each = String::from_utf8(fleet.cli(&["jobs", "output", &job]).stdout).unwrap();
-    assert_eq!(each.matches(": 4000\n").count(), 2, "each by its name");
+    let each = || String::from_utf8(fleet.cli(&["jobs", "output", &job]).stdout).unwrap();
+    assert_eq!(each().matches(": 4000\n").count(), 2, "each by its name");
+
+    // What is over is kept once, packed, and reads the same.
+    let folder = fleet.server.paths().state(Service::Scheduler).join("output");
+    let packed = eventually_within("both outputs packed", PATIENCE, async || {
+        let files = files_below(&folder);
+        let leads = files.iter().filter_map(|file| std::fs::read_link(file).ok());
+        let leads: Vec<_> = leads.collect();
+        (leads.len() == 2).then_some(leads)
+    })
+    .await
+    .unwrap();
+    assert!(packed.iter().all(|lead| lead.ends_with(&digest)), "{packed:?}");
+    let kept = std::fs::metadata(folder.join("packed").join(&digest[..2]).join(&digest)).unwrap();
+    assert!(kept.len() < long.len() as u64 / 2, "{} bytes", kept.len());
+    assert_eq!(each().matches(": 4000\n").count(), 2, "each by its name");
+    let again = lines(&fleet.cli(&["jobs", "output", &job, "--fold", "--json"]).stdout);
+    assert_eq!(again, groups);
+    let find = |text: &str| lines(&fleet.cli(&["jobs", "output", &job, "--find", text, "--json"]).stdout);
+    let found = find("399");
+    assert_eq!(
+        (found.len(), &found[0]["runs"], &found[0]["found"]),
+        (1, &2.into(), &"399".into())
+    );
+    assert_eq!(find("od")[0]["found"], "odd");
+    assert!(find("nobody prints this").is_empty());
 
     let again = |more: &[&str]| fleet.json(&[&["jobs", "rerun", &job, "--failed", "--yes", "--json"], more].concat());
     let made = again(&[]);

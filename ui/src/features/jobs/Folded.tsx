@@ -66,6 +66,7 @@ export function Folded({ job, current, onOpen }: FoldedProps) {
   const notes = [
     last && last.open > 0 ? words.openRuns(plural(last.open, "run", "runs")) : null,
     last && last.pending > 0 ? words.digesting(plural(last.pending, "run", "runs")) : null,
+    last && last.unreadable > 0 ? words.unreadableOutputs(plural(last.unreadable, "run", "runs")) : null,
   ].filter((note) => note !== null);
   return (
     <div className={classes.folded}>

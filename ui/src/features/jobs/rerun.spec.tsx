@@ -36,7 +36,7 @@ const group: OutputGroup = {
 const request = { targets: { all: true, guids: [] }, language: "bash", script: "exit $N", args: ["x"] };
 const answers = {
   ...jobAnswers(job, runs, request),
-  [`GET /jobs/${JOB}/outputs`]: { job: JOB, open: 1, pending: 0, groups_total: 1, items: [group], next_cursor: null },
+  [`GET /jobs/${JOB}/outputs`]: { job: JOB, open: 1, pending: 0, unreadable: 0, groups_total: 1, items: [group], next_cursor: null },
 };
 
 describe("output that is the same", () => {

@@ -83,6 +83,7 @@ export const words = {
   andMore: (count: string): string => ` and ${count} more`,
   openRuns: (count: string): string => `${count} not over yet`,
   digesting: (count: string): string => `${count} still being compared`,
+  unreadableOutputs: (count: string): string => `${count} whose output the server cannot read; its log says why`,
   noGroups: "No run is over yet",
   rerunFailed: (count: string): string => `Run again on ${count}`,
   rerunTitle: "Run again where it failed",
