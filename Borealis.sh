@@ -142,7 +142,8 @@ build_programs() {
     need_cargo
     need_c_compiler
     say 'build Borealis (the first time takes some minutes)'
-    cargo build --release --locked --bin borealis-server --bin borealis --bin borealis-agent
+    # The packages are named so that nothing is asked for that only tests need.
+    cargo build --release --locked -p borealis-server -p borealis -p borealis-agent --bins
     printf '%s' "$digest" >"$stamp"
 }
 

@@ -42,6 +42,7 @@ test_everything() {
     step 'clippy, warnings are errors' cargo clippy --locked --workspace --all-targets -- -D warnings
     step 'unit and integration tests' cargo nextest run --locked --workspace --profile ci
     step 'release build' build_programs
+    step 'release build: no fail points' no_fail_points
     step 'end to end in headless Chromium' npm --prefix ui run e2e
     step 'quickstart --once, with nothing to fetch or build' smoke
 }
@@ -62,6 +63,18 @@ tooling_tests() {
     bash -n Borealis.sh .ci/test.sh
     python3 -m unittest discover deploy -p '*_test.py'
     python3 -m unittest discover .ci -p '*_test.py'
+}
+
+# What tests are built with can be killed at named points, what people run cannot.
+no_fail_points() {
+    local program marker=BOREALIS_FAIL_POINTS
+    grep -q "$marker" target/debug/borealis-server target/debug/borealis-agent ||
+        stop 1 "the search for $marker finds nothing where it is"
+    for program in borealis-server borealis borealis-agent; do
+        if grep -q "$marker" "$BINARIES/$program"; then
+            stop 1 "$BINARIES/$program holds fail points"
+        fi
+    done
 }
 
 ui_checks() {

@@ -9,7 +9,7 @@ pub use file::{FileJournal, JournalError};
 
 use crate::core::record::Record;
 use crate::core::time::Now;
-use crate::core::{Core, Input, Output};
+use crate::core::{Core, Input, Output, Step};
 
 /// Takes records and keeps them.
 pub trait Journal: Send {
@@ -46,12 +46,28 @@ pub fn drive(core: &mut Core, journal: &mut dyn Journal, input: Input, now: Now)
     let mut done = Vec::new();
     let mut inputs = vec![input];
     while let Some(input) = inputs.pop() {
+        // What begins at once is acknowledged behind its start, what had to wait before it.
+        let waited = !matches!(input, Input::Appended(Step::Received { .. }));
         let mut outputs = core.handle(input, now).into_iter();
         for output in outputs.by_ref() {
             match output {
                 Output::Append { records, step } => {
+                    match step {
+                        Step::Starting(_) if waited => borealis_fail_points::reached("CA3"),
+                        Step::Exited(_) => borealis_fail_points::reached("CA6"),
+                        Step::Closed(_) => borealis_fail_points::reached("CA9"),
+                        _ => {}
+                    }
                     let input = match journal.append(&records) {
-                        Ok(()) => Input::Appended(step),
+                        Ok(()) => {
+                            match step {
+                                Step::Received { .. } => borealis_fail_points::reached("CA2"),
+                                Step::Starting(_) => borealis_fail_points::reached("CA4"),
+                                Step::Exited(_) => borealis_fail_points::reached("CA7"),
+                                _ => {}
+                            }
+                            Input::Appended(step)
+                        }
                         Err(error) => {
                             tracing::error!(error = %error, "the journal cannot be written");
                             Input::AppendFailed {

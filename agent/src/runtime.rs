@@ -346,6 +346,7 @@ impl Shell {
             reply,
         } = incoming;
         let reply = ReplyTo(reply);
+        borealis_fail_points::reached("CA1");
         self.feed(Input::Order {
             role,
             verb,
@@ -377,7 +378,10 @@ impl Shell {
 
     async fn role_told(&mut self, event: RoleEvent) {
         let input = match event {
-            RoleEvent::Started(key) => Input::Started(key),
+            RoleEvent::Started(key) => {
+                borealis_fail_points::reached("CA5");
+                Input::Started(key)
+            }
             RoleEvent::Grew(key, stream, size) => Input::OutputGrew { key, stream, size },
             RoleEvent::Exited(key, exit) => Input::Exited { key, exit },
             RoleEvent::LeftoversEnded(key, exit) => Input::LeftoversEnded { key, exit },

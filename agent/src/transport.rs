@@ -272,6 +272,11 @@ impl Voice {
         }
     }
 
+    /// Waits until everything said so far has left for the bus, or for a moment.
+    pub async fn flush(&self) {
+        let _ = tokio::time::timeout(SEND_PATIENCE, self.client.flush()).await;
+    }
+
     /// Hints at something; it may be lost.
     pub async fn hint(&self, role: &RoleName, verb: &VerbName, body: Vec<u8>) {
         if body.len() > self.payload_bytes {

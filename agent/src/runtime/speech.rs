@@ -89,7 +89,8 @@ impl Speaker {
             return;
         };
         tokio::spawn(async move {
-            let answer = voice.tell::<ResultKept>(&role, &verb, body, PATIENCE).await;
+            let told = voice.tell::<ResultKept>(&role, &verb, body, PATIENCE);
+            let answer = borealis_fail_points::under_way("CA8", told, voice.flush()).await;
             let answer = answer.and_then(|kept| {
                 if kept.run == key.run {
                     Ok(())

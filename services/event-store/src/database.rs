@@ -86,6 +86,7 @@ impl Database {
     /// Makes everything that was written before durable.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         self.db.flush().map_err(StoreError::database("flush"))?;
+        borealis_fail_points::reached("CS3");
         #[cfg(feature = "test-faults")]
         if self.skip_sync {
             return Ok(());

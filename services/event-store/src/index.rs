@@ -148,6 +148,7 @@ impl Index {
             self.add_positions(&mut rows, stream, positions)?;
         }
         rows.finish()?;
+        borealis_fail_points::reached("CS10");
         let mut meta = sled::Batch::default();
         let run = self.commands.write(base, &part.commands, &mut meta)?;
         let mut value = part.reached.position.to_be_bytes().to_vec();

@@ -254,6 +254,7 @@ impl Writer {
                 .0
                 .apply_batch(batch)
                 .map_err(StoreError::database("write a commit"))?;
+            borealis_fail_points::reached("CS2");
             self.core.database.sync()
         })
     }

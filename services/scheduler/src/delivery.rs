@@ -332,10 +332,12 @@ impl Scheduler {
             role: request.role.clone(),
             verb,
         };
+        borealis_fail_points::reached("CS5");
         let answer = self.bus.order(&subject, &order, ORDER_TIMEOUT).await;
         let act = self.act_of(&job, &wanted, &subject, &answer);
         match answer {
             Ok(accepted) => {
+                borealis_fail_points::reached("CS7");
                 within(act, self.accepted(&job, index, &wanted, accepted)).await;
             }
             Err(error) => {

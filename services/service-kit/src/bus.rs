@@ -231,11 +231,11 @@ impl Bus {
     /// Errors: what the device answered; `unavailable` when it is not connected, `deadline_exceeded` when it does not answer.
     pub async fn order(&self, subject: &Subject, order: &SignedOrder, timeout: Duration) -> Reply<Accepted> {
         let body = codec::encode(order)?;
-        let answer = self
+        let asked = self
             .inner
             .requests
-            .ask(&self.inner.link, subject.to_string(), None, body, timeout)
-            .await?;
+            .ask(&self.inner.link, subject.to_string(), None, body, timeout);
+        let answer = borealis_fail_points::under_way("CS6", asked, self.flush()).await?;
         reply::decode(&answer)
     }
 

@@ -49,6 +49,7 @@ pub fn isolation() -> Isolation {
 ///
 /// Never fails: a kernel without Landlock gives `landlock: false`, which `readyz` and the start screen show.
 pub fn confine(paths: &Paths, service: Service) -> Isolation {
+    borealis_fail_points::open();
     let undumpable = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).is_ok();
     let landlock = restrict(paths, service).unwrap_or(false);
     *ISOLATION.get_or_init(|| Isolation {

@@ -17,6 +17,7 @@ mod golden;
 mod log;
 
 mod bus;
+mod fail_points;
 mod link;
 mod user;
 
@@ -27,6 +28,7 @@ mod server;
 
 pub use authenticator::{Answer, Authenticator, Seen};
 pub use bus::{TestBus, TestDevice, user_key_pair};
+pub use fail_points::FailPoints;
 pub use golden::{Golden, golden_files, pin_all, pinned};
 pub use link::{Flow, Link};
 pub use log::{LogHooks, hooked};

@@ -27,6 +27,8 @@ pub struct ServerOptions {
     pub nats_listen: SocketAddr,
     /// Further arguments.
     pub args: Vec<String>,
+    /// Further variables, for the server and all its children.
+    pub env: Vec<(String, String)>,
 }
 
 impl Default for ServerOptions {
@@ -36,6 +38,7 @@ impl Default for ServerOptions {
             listen: loopback,
             nats_listen: loopback,
             args: Vec::new(),
+            env: Vec::new(),
         }
     }
 }
@@ -194,6 +197,7 @@ fn spawn(paths: &Paths, options: &ServerOptions) -> Result<Child, TestError> {
         .arg("--ready-file")
         .arg(ready_file(paths))
         .args(&options.args)
+        .envs(options.env.iter().cloned())
         .env("BOREALIS_DEPENDENCIES", absolute(&programs::dependencies()))
         .stdin(Stdio::null())
         .stdout(output)

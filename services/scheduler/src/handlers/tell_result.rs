@@ -36,7 +36,9 @@ impl Scheduler {
         let Some(commands) = steps::take_result(&slot.state, end, now) else {
             return Ok(ResultKept { run: named.run });
         };
+        borealis_fail_points::reached("CS8");
         if self.put(&job, job.key(index), &mut slot, commands, now).await {
+            borealis_fail_points::reached("CS9");
             Ok(ResultKept { run: named.run })
         } else {
             Err(WireError::new(Code::StorageFailed, "the result cannot be kept"))

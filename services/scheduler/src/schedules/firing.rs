@@ -294,6 +294,9 @@ impl Scheduler {
             writes,
             answer: Vec::new(),
         };
+        if !made.is_empty() {
+            borealis_fail_points::reached("CS12");
+        }
         if let Err(error) = self.log.append(append).await {
             if matches!(error, AppendError::Conflict { .. }) {
                 for (job, version) in &mut ended {

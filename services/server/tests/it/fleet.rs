@@ -21,6 +21,7 @@ pub struct Agent {
     dir: TempDir,
     child: Option<Child>,
     server_url: String,
+    env: Vec<(String, String)>,
 }
 
 impl Agent {
@@ -40,7 +41,7 @@ impl Agent {
         command
             .args(["run", "--server-url", &self.server_url, "--root"])
             .arg(self.dir.path());
-        command.stdin(Stdio::null());
+        command.stdin(Stdio::null()).envs(self.env.iter().cloned());
         let screen = std::fs::File::create(self.dir.path().join("screen.txt")).unwrap();
         command.stdout(screen.try_clone().unwrap()).stderr(screen);
         if let Some(code) = code {
@@ -77,6 +78,7 @@ impl Agent {
             dir,
             child: None,
             server_url: self.server_url.clone(),
+            env: self.env.clone(),
         }
     }
 
@@ -129,6 +131,8 @@ pub struct Fleet {
     pub agents: Vec<Agent>,
     /// The GUID and the context of the first device.
     first: Option<(String, String)>,
+    /// Further variables of its agents.
+    env: Vec<(String, String)>,
 }
 
 impl Fleet {
@@ -152,12 +156,18 @@ impl Fleet {
 
     /// Does the same in given roots, one for each agent.
     pub async fn start_at(dir: TempDir, agents: Vec<TempDir>) -> Self {
-        let server = TestServer::start_in(dir, &ServerOptions::default()).await.unwrap();
+        Self::start_with(dir, agents, &ServerOptions::default()).await
+    }
+
+    /// Does the same with options of the server, whose variables are the agents' too.
+    pub async fn start_with(dir: TempDir, agents: Vec<TempDir>, options: &ServerOptions) -> Self {
+        let server = TestServer::start_in(dir, options).await.unwrap();
         let mut fleet = Self {
             server,
             token: String::new(),
             agents: Vec::new(),
             first: None,
+            env: options.env.clone(),
         };
         fleet.set_up();
         if !agents.is_empty() {
@@ -192,6 +202,7 @@ impl Fleet {
             token,
             agents: Vec::new(),
             first: None,
+            env: Vec::new(),
         }
     }
 
@@ -241,6 +252,7 @@ impl Fleet {
             dir,
             child: None,
             server_url,
+            env: self.env.clone(),
         };
         agent.start(Some(code));
         self.agents.push(agent);

@@ -331,7 +331,14 @@ async fn admitted(
         caller,
         call,
     };
-    json_answer(handle(ctx).await?)
+    if command.is_some() {
+        borealis_fail_points::reached("CS1");
+    }
+    let answer = handle(ctx).await?;
+    if command.is_some() {
+        borealis_fail_points::reached("CS4");
+    }
+    json_answer(answer)
 }
 
 /// Tells a repetition from another command: what is asked, and who asks.

@@ -36,17 +36,19 @@ struct Edge {
 /// Returns the crates of this workspace on which a crate may depend, or `None` for a crate that has no place yet.
 fn allowed(name: &str) -> Option<Vec<&'static str>> {
     let allowed = match name {
-        "bus-schema" | "logging" => vec![],
-        "calendar" | "event-store" | "cli" => vec!["bus-schema"],
-        "service-kit" => vec!["bus-schema", "event-store", "logging"],
+        "bus-schema" | "fail-points" | "logging" => vec![],
+        "calendar" | "cli" => vec!["bus-schema"],
+        "event-store" => vec!["bus-schema", "fail-points"],
+        "service-kit" => vec!["bus-schema", "event-store", "fail-points", "logging"],
         "provision" => vec!["service-kit", "bus-schema"],
-        "test-support" => [&KIT[..], &["provision"]].concat(),
+        "test-support" => [&KIT[..], &["provision", "fail-points"]].concat(),
         "access" | "enrollment" | "inventory" | "library" => KIT.to_vec(),
-        "scheduler" | "signing" => [&KIT[..], &["calendar"]].concat(),
+        "scheduler" => [&KIT[..], &["calendar", "fail-points"]].concat(),
+        "signing" => [&KIT[..], &["calendar"]].concat(),
         // The gateway translates; it has no store.
         "gateway" => vec!["service-kit", "bus-schema", "logging"],
-        "server" => [&KIT[..], &SERVICES[..], &["provision"]].concat(),
-        "agent" => vec!["bus-schema", "logging"],
+        "server" => [&KIT[..], &SERVICES[..], &["provision", "fail-points"]].concat(),
+        "agent" => vec!["bus-schema", "fail-points", "logging"],
         _ => return None,
     };
     Some(allowed)
