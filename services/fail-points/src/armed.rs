@@ -35,7 +35,7 @@ fn file() -> Option<&'static File> {
 pub fn reached(point: &'static str) {
     let Some(file) = file() else { return };
     // Most points are not meant, and cost one read.
-    if !read(file).is_some_and(|text| is_meant(&text, point).is_some()) {
+    if read(file).is_none_or(|text| is_meant(&text, point).is_none()) {
         return;
     }
     let _look = LOOKS.lock().unwrap_or_else(PoisonError::into_inner);
