@@ -115,16 +115,45 @@ impl Plan {
         at > self.from && self.schedule.next_after(at.plus_ms(-1)) == Some(at)
     }
 
-    /// Returns the last instant at which a firing may be made that was due at one; none where no policy bounds it.
+    /// Returns the last instant at which a firing may be made that was due at one; none where nothing bounds it.
+    ///
+    /// On time it always may. Late it may until as many later ones are due as would take its place: one with `once`. One that
+    /// waits for the one before is bound by how late it may be alone. (What a clock that was ahead made run takes a place that a
+    /// ledger does not count: a server that was away besides may find an earlier one too late.)
     pub fn latest(&self, due: Timestamp) -> Option<Timestamp> {
-        if self.concurrency == Concurrency::Queue {
-            return None;
-        }
-        let late_ms = match (self.policy.misfire, self.policy.expires_ms) {
-            (Misfire::Skip, _) => self.policy.grace_ms,
-            (_, Some(expires)) => expires.max(self.policy.grace_ms),
-            (_, None) => return None,
+        let grace_ms = self.policy.grace_ms;
+        let on_time = due.plus_ms(grace_ms);
+        let expires = self.policy.expires_ms.map(|ms| due.plus_ms(ms.max(grace_ms)));
+        let latest = if self.concurrency == Concurrency::Queue {
+            expires
+        } else {
+            let (behind, more_ms) = match self.policy.misfire {
+                Misfire::Skip => (None, 0),
+                Misfire::RunOnce => (Some(1), 0),
+                // Those that are on time take nobody's place.
+                Misfire::RunAll(most) => (Some(most), grace_ms),
+            };
+            match behind {
+                None => Some(on_time),
+                Some(behind) => {
+                    let place = usize::try_from(behind).unwrap_or(usize::MAX).saturating_sub(1);
+                    let taken = self.schedule.due_after(due).nth(place);
+                    let taken = taken.map(|taken| taken.plus_ms(more_ms).max(on_time));
+                    taken.into_iter().chain(expires).min()
+                }
+            }
         };
+        latest.map(|latest| latest.plus_ms(self.delay_ms))
+    }
+
+    /// Tells whether a firing that waited for the one before is later than a firing of this schedule may be.
+    pub fn has_expired(&self, due: Timestamp, now: Timestamp) -> bool {
+        self.waits_until(due).is_some_and(|until| now > until)
+    }
+
+    /// Returns until when a firing may wait for the one before; none for however long.
+    pub fn waits_until(&self, due: Timestamp) -> Option<Timestamp> {
+        let late_ms = self.policy.expires_ms?.max(self.policy.grace_ms);
         Some(due.plus_ms(self.delay_ms).plus_ms(late_ms))
     }
 }
@@ -168,7 +197,6 @@ mod tests {
         assert!(plan.is_due(at("2027-01-02T03:00:00Z")));
         assert!(!plan.is_due(at("2027-01-02T03:00:01Z")));
         assert!(!plan.is_due(at("2027-01-01T03:00:00Z")), "before it was signed");
-        assert_eq!(plan.latest(at("2027-01-02T03:00:00Z")), None);
         let at_once = read(r#""kind":"immediately""#).unwrap();
         assert!(at_once.is_due(at("2027-01-01T12:00:00.500Z")));
     }
@@ -214,5 +242,65 @@ mod tests {
             plan(first).latest(due),
             Some(due.plus_ms(plan(first).delay_ms + GRACE_MS))
         );
+    }
+
+    #[test]
+    fn a_late_firing_may_be_made_until_later_ones_take_its_place() {
+        let latest = |more: &str| {
+            let plan = read(&format!(r#""cron":"0 * * * *","end":"2027-01-02T00:00:00Z"{more}"#)).unwrap();
+            plan.latest(at("2027-01-01T20:00:00Z"))
+                .map(|at| at.to_string()[11..19].to_owned())
+        };
+        let is = |text: &str| Some(text.to_owned());
+        assert_eq!(latest(""), is("21:00:00"));
+        assert_eq!(latest(r#","late_limit_ms":600000"#), is("20:10:00"));
+        assert_eq!(latest(r#","late_limit_ms":1000"#), is("20:01:00"));
+        assert_eq!(latest(r#","misfire":"skip""#), is("20:01:00"));
+        assert_eq!(latest(r#","misfire":"all","misfire_most":2"#), is("22:01:00"));
+        assert_eq!(
+            latest(r#","misfire":"all","misfire_most":9"#),
+            None,
+            "no ninth behind it"
+        );
+        assert_eq!(latest(r#","concurrency":"queue""#), None);
+        assert_eq!(
+            latest(r#","concurrency":"queue","late_limit_ms":600000"#),
+            is("20:10:00")
+        );
+        let often = read(r#""cron":"*/10 * * * * *""#).unwrap();
+        let due = at("2027-01-01T20:00:00Z");
+        assert_eq!(
+            often.latest(due),
+            Some(due.plus_ms(GRACE_MS)),
+            "on time it may in any case"
+        );
+    }
+
+    proptest::proptest! {
+        /// Whatever runs, runs no later than whoever signs would have it.
+        #[test]
+        fn what_a_ledger_runs_is_never_later_than_the_latest(
+            mut minutes in proptest::collection::vec(0_i64..600, 1..30),
+            misfire in 0_u32..4,
+            limit in proptest::option::of(0_u64..7_200_000),
+        ) {
+            let policy = ["skip", "once", "all", "all"][misfire as usize];
+            let limit = limit.map(|ms| format!(r#","late_limit_ms":{ms}"#)).unwrap_or_default();
+            let plan = read(&format!(
+                r#""cron":"*/7 * * * *","misfire":"{policy}","misfire_most":{}{limit}"#, misfire.max(1)
+            )).unwrap();
+            let mut ledger = crate::ledger::Ledger::new(plan.from);
+            minutes.sort_unstable();
+            for minute in minutes {
+                let now = at("2027-01-01T12:00:00Z").plus_ms(minute * 60_000 + 17);
+                let decision = ledger.decide(&plan.schedule, plan.policy, now.plus_ms(-plan.delay_ms));
+                for run in &decision.run {
+                    let latest = plan.latest(run.due);
+                    proptest::prop_assert!(latest.is_none_or(|latest| now <= latest), "{run:?} at {now}: {latest:?}");
+                }
+                let spans = decision.let_go.iter().map(|let_go| let_go.span);
+                ledger = ledger.replay(plan.policy, now.plus_ms(-plan.delay_ms), spans, decision.ledger.open.clone());
+            }
+        }
     }
 }

@@ -450,12 +450,18 @@ pub fn decide_due(state: &State, plan: &Plan, id: &ScheduleId, facts: Facts<'_>)
     }
 }
 
-/// Decides what becomes of the firing that waited for the one before; none where none waits, or that one still runs.
+/// Decides what becomes of the firing that waited for the one before; none where none waits, or that one still runs. It waits
+/// no longer than a firing of the schedule may be late.
 pub fn decide_queued(state: &State, plan: &Plan, id: &ScheduleId, facts: Facts<'_>) -> Option<Decided> {
-    let due = state
-        .queued
-        .filter(|_| state.standing == Standing::Active && !facts.running)?;
-    let firings = outcomes(state, plan, id, facts, vec![due]);
+    let due = state.queued.filter(|_| state.standing == Standing::Active)?;
+    let firings = if plan.has_expired(due, facts.now) {
+        let outcome = Outcome::not(Reason::Expired);
+        vec![Firing { due, outcome }]
+    } else if facts.running {
+        return None;
+    } else {
+        outcomes(state, plan, id, facts, vec![due])
+    };
     Some(Decided {
         at: facts.now,
         judged: state.ledger.through,
@@ -540,8 +546,10 @@ pub fn next_look(state: &State, plan: &Plan, now: Timestamp) -> Option<Timestamp
     if state.ledger.was_ahead(plan.policy, now.plus_ms(-plan.delay_ms)) {
         return Some(now);
     }
-    let due = state.ledger.next_due(&plan.schedule)?;
-    Some(due.plus_ms(plan.delay_ms))
+    let due = state.ledger.next_due(&plan.schedule);
+    let expires = state.queued.and_then(|due| plan.waits_until(due));
+    let at = due.map(|due| due.plus_ms(plan.delay_ms));
+    at.into_iter().chain(expires.map(|at| at.plus_ms(1))).min()
 }
 
 /// Applies what happened.

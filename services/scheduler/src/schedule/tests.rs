@@ -163,6 +163,27 @@ fn one_firing_waits_for_the_one_before_and_no_more() {
 }
 
 #[test]
+fn a_firing_waits_no_longer_than_it_may_be_late() {
+    let mut scene = Scene::new(&Timing {
+        concurrency: Concurrency::Queue,
+        late_limit_ms: Some(15 * MINUTE as u64),
+        ..timing("0 * * * *")
+    });
+    scene.at("00:00");
+    scene.running = true;
+    assert_eq!(scene.at("01:00"), became("01:00", "queued"));
+    assert_eq!(scene.at("01:15"), []);
+    let look = next_look(&scene.state, &scene.plan, scene.now);
+    assert_eq!(look, Some(start().plus_ms(75 * MINUTE + 1)), "it is looked at then");
+    assert_eq!(scene.at("01:16"), became("01:00", "expired"));
+    assert_eq!(scene.state.queued, None);
+    // Nor does it run when the one before ends too late.
+    assert_eq!(scene.at("02:00"), became("02:00", "queued"));
+    scene.running = false;
+    assert_eq!(scene.at("02:20"), became("02:00", "expired"));
+}
+
+#[test]
 fn of_several_that_replace_each_other_the_last_runs() {
     let mut scene = Scene::new(&Timing {
         misfire: Misfire::All,

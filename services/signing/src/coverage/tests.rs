@@ -486,10 +486,14 @@ fn a_schedule_that_lets_late_firings_go_is_not_signed_for_late() {
         let at = due.plus_ms(3 * HOUR);
         coverage.cover(ping(&coverage.job, at), &oslo(), "k", at).is_ok()
     };
-    assert!(late(json!({})), "one runs for all that were missed, however late");
+    assert!(!late(json!({})), "a later one runs for all that were missed");
+    assert!(late(json!({"misfire": "all"})));
+    assert!(!late(json!({"misfire": "all", "misfire_most": 1})));
     assert!(!late(json!({"misfire": "skip"})));
-    assert!(!late(json!({"late_limit_ms": 600_000})));
-    assert!(late(json!({"late_limit_ms": 3 * HOUR})));
+    assert!(!late(json!({"misfire": "all", "late_limit_ms": 600_000})));
+    assert!(late(json!({"misfire": "all", "late_limit_ms": 3 * HOUR})));
+    assert!(late(json!({"concurrency": "queue"})), "one waits for the one before");
+    assert!(!late(json!({"concurrency": "queue", "late_limit_ms": 600_000})));
 }
 
 #[test]
