@@ -245,8 +245,8 @@ pub struct ScheduleHistory {
     pub due: Option<Timestamp>,
     /// How many firings this is of.
     pub count: u64,
-    /// Why it did not run: `missed`, `expired`, `paused`, `skipped`, `still_running`, `queue_full`, `replaced`, `no_targets`,
-    /// `refused`.
+    /// Why it did not run: `missed`, `expired`, `paused`, `skipped`, `still_running`, `queue_full`, `replaced`, `too_many`,
+    /// `no_targets`, `refused`.
     pub reason: Option<String>,
     /// That, in a sentence.
     pub note: Option<String>,

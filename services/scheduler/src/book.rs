@@ -394,6 +394,17 @@ impl Book {
             .unwrap_or_default()
     }
 
+    /// Lists the devices on which a job's run is not over.
+    pub fn open_devices(&self, job: &Job) -> Vec<Guid> {
+        let waiting = self.waiting.lock();
+        let is_open = |index, guid| waiting.get(guid).is_some_and(|keys| keys.contains(&job.key(index)));
+        (0u32..)
+            .zip(&job.targets)
+            .filter(|(index, target)| is_open(*index, &target.guid))
+            .map(|(_, target)| target.guid)
+            .collect()
+    }
+
     /// Lists every run that is not over.
     pub fn open_runs(&self) -> Vec<RunKey> {
         self.waiting.lock().values().flatten().copied().collect()

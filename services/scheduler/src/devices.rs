@@ -175,11 +175,13 @@ impl Devices {
         guids.all(|guid| all.get(guid).is_some_and(|device| reaches(&device.site, guid)))
     }
 
-    /// Lists the devices that are let through, all at one moment, sorted by GUID.
+    /// Lists the devices that are let through, all at one moment, sorted by GUID. Who lets them through may take long: what
+    /// enrollment tells does not wait meanwhile.
     pub fn find(&self, wanted: impl Fn(&Guid, &Device) -> bool) -> Vec<(Guid, Arc<Device>)> {
         let all = self.all.read();
-        let found = all.iter().filter(|(guid, device)| wanted(guid, device));
-        let mut found: Vec<_> = found.map(|(guid, device)| (*guid, Arc::clone(device))).collect();
+        let mut found: Vec<_> = all.iter().map(|(guid, device)| (*guid, Arc::clone(device))).collect();
+        drop(all);
+        found.retain(|(guid, device)| wanted(guid, device));
         found.sort_unstable_by_key(|(guid, _)| *guid);
         found
     }

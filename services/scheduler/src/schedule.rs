@@ -71,6 +71,8 @@ pub enum Reason {
     QueueFull,
     /// A newer one took its place.
     Replaced,
+    /// Too many of its jobs were not over.
+    TooMany,
     /// There was no device that it may run on.
     NoTargets,
     /// Its author may not any more.
@@ -88,6 +90,7 @@ impl Reason {
             Reason::StillRunning => "still_running",
             Reason::QueueFull => "queue_full",
             Reason::Replaced => "replaced",
+            Reason::TooMany => "too_many",
             Reason::NoTargets => "no_targets",
             Reason::Refused => "refused",
         }
@@ -100,9 +103,10 @@ impl Reason {
             Reason::Expired => "its time passed longer ago than a firing of this schedule may be late",
             Reason::Paused => "the schedule was paused or had stopped",
             Reason::Skipped => "an operator left it out",
-            Reason::StillRunning => "the firing before still ran",
-            Reason::QueueFull => "the firing before still ran, and another waited already",
+            Reason::StillRunning => "one before still ran",
+            Reason::QueueFull => "one before still ran, and another waited already",
             Reason::Replaced => "a newer firing was due at the same moment",
+            Reason::TooMany => "too many jobs of the schedule were not over, on each of its devices",
             Reason::NoTargets => "there was no device that its author may run it on",
             Reason::Refused => "its author may not run it any more",
         }
@@ -283,6 +287,24 @@ impl State {
             last: None,
         }
     }
+
+    /// Lists the firings that are left out and still to come.
+    pub fn left_out(&self) -> impl Iterator<Item = Timestamp> + '_ {
+        self.skips.iter().copied().filter(|due| !self.has_passed(*due))
+    }
+
+    fn has_passed(&self, due: Timestamp) -> bool {
+        let is_open = |span: &Span| span.after < due && due <= span.until;
+        due <= self.ledger.through && !self.ledger.open.iter().any(is_open)
+    }
+
+    /// Forgets what was left out and has passed, but for the newest of it: a clock that was ahead gives it back.
+    fn forget_passed(&mut self) {
+        let passed: Vec<Timestamp> = self.skips.iter().copied().filter(|due| self.has_passed(*due)).collect();
+        for due in passed.iter().rev().skip(MAX_SKIPS) {
+            self.skips.remove(due);
+        }
+    }
 }
 
 /// Says why a change of a schedule is refused.
@@ -359,7 +381,7 @@ pub fn decide_skip(state: &State, plan: &Plan, by: &str, at: Timestamp) -> Resul
         Standing::Active => {}
         Standing::Paused | Standing::Stopped { .. } => return Err(Rejection::Waits),
     }
-    if state.skips.len() >= MAX_SKIPS {
+    if state.left_out().count() >= MAX_SKIPS {
         return Err(Rejection::Skips);
     }
     let due = next_due(state, plan).ok_or(Rejection::Ended)?;
@@ -400,8 +422,8 @@ pub fn decide_run_now(state: &State, by: &str, at: Timestamp, job: JobId, device
 pub struct Facts<'a> {
     /// The time.
     pub now: Timestamp,
-    /// Whether a job that the schedule made before is not over.
-    pub running: bool,
+    /// Whether what runs already keeps it from running, by the schedule's own policy.
+    pub held: bool,
     /// On how many devices it would run, or why its author may not any more.
     pub devices: Result<u64, &'a WireError>,
 }
@@ -457,7 +479,7 @@ pub fn decide_queued(state: &State, plan: &Plan, id: &ScheduleId, facts: Facts<'
     let firings = if plan.has_expired(due, facts.now) {
         let outcome = Outcome::not(Reason::Expired);
         vec![Firing { due, outcome }]
-    } else if facts.running {
+    } else if facts.held {
         return None;
     } else {
         outcomes(state, plan, id, facts, vec![due])
@@ -475,7 +497,7 @@ pub fn decide_queued(state: &State, plan: &Plan, id: &ScheduleId, facts: Facts<'
 /// Says what becomes of each firing that is due, the earliest first.
 fn outcomes(state: &State, plan: &Plan, id: &ScheduleId, facts: Facts<'_>, due: Vec<Timestamp>) -> Vec<Firing> {
     let last = due.iter().rev().find(|due| !state.skips.contains(due)).copied();
-    let (mut running, mut queued) = (facts.running, state.queued.is_some());
+    let (mut held, mut queued) = (facts.held, state.queued.is_some());
     let outcome = |due: &Timestamp| {
         if state.skips.contains(due) {
             return Outcome::not(Reason::Skipped);
@@ -492,14 +514,17 @@ fn outcomes(state: &State, plan: &Plan, id: &ScheduleId, facts: Facts<'_>, due: 
             Ok(devices) => devices,
         };
         match plan.concurrency {
-            Concurrency::Forbid if running => return Outcome::not(Reason::StillRunning),
-            Concurrency::Queue if running && queued => return Outcome::not(Reason::QueueFull),
-            Concurrency::Queue if running => {
+            Concurrency::Allow if held => return Outcome::not(Reason::TooMany),
+            Concurrency::Forbid if held => return Outcome::not(Reason::StillRunning),
+            Concurrency::Queue if held && queued => return Outcome::not(Reason::QueueFull),
+            Concurrency::Queue if held => {
                 queued = true;
                 return Outcome::Queued;
             }
             Concurrency::Replace if last != Some(*due) => return Outcome::not(Reason::Replaced),
-            _ => running = true,
+            Concurrency::Replace if held => return Outcome::not(Reason::StillRunning),
+            Concurrency::Forbid | Concurrency::Queue => held = true,
+            Concurrency::Allow | Concurrency::Replace => {}
         }
         Outcome::Ran {
             job: JobId::of_firing(id, *due),
@@ -575,6 +600,7 @@ pub fn evolve(mut state: State, policy: Policy, event: &Event) -> State {
                     Outcome::Not { .. } => state.not_run += 1,
                 }
             }
+            state.forget_passed();
             if let Some((code, reason)) = &decided.stopped {
                 state.standing = Standing::Stopped {
                     code: *code,

@@ -156,7 +156,7 @@ impl Entry {
             guids: self.created.guids.clone(),
             next_at: next,
             next_local: next.map(|next| self.plan.schedule.describe(next).local),
-            skips: state.skips.iter().copied().collect(),
+            skips: state.left_out().collect(),
             queued: state.queued,
             fired: state.fired,
             not_run: state.not_run,

@@ -40,7 +40,7 @@ impl Scheduler {
     pub async fn jobs_create(self: Arc<Self>, ctx: OperatorCtx) -> Reply<JobCreated> {
         let wanted: CreateJob = ctx.body()?;
         let what = job::check(&wanted).map_err(|refused| WireError::new(refused.code(), refused.to_string()))?;
-        let targets = self.targets_wanted(&ctx, &wanted)?;
+        let targets = self.targets_wanted(&ctx, &wanted).await?;
         for guid in wanted.targets.guids.iter().take(NAMED_IN_AUDIT) {
             audit::note_object("device", guid);
         }
@@ -140,11 +140,8 @@ impl Scheduler {
     /// Finds the devices that a request means for whoever asks.
     ///
     /// Errors: as [`aim::aim`] and [`aim::targets_of`].
-    pub(crate) fn targets_wanted(&self, ctx: &OperatorCtx, wanted: &CreateJob) -> Reply<Vec<Target>> {
-        let reaches = |site: &_, guid: &_| ctx.caller.may_on(Right::JobsRun, site, guid);
-        let aimed = aim::aim(&self.devices, &wanted.targets, reaches)
-            .map_err(|refused| WireError::new(refused.code(), refused.to_string()))?;
-        aim::targets_of(&aimed)
+    pub(crate) async fn targets_wanted(&self, ctx: &OperatorCtx, wanted: &CreateJob) -> Reply<Vec<Target>> {
+        aim::targets_of(&self.aim(&wanted.targets, &ctx.caller).await?)
     }
 
     /// Has the library keep a request's script.

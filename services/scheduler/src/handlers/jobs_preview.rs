@@ -33,9 +33,7 @@ impl Scheduler {
             None => 0,
             Some(text) => text.parse::<usize>().map_err(|_| bad_cursor())?,
         };
-        let reaches = |site: &_, guid: &_| ctx.caller.may_on(Right::JobsRun, site, guid);
-        let aimed = aim::aim(&self.devices, &wanted, reaches)
-            .map_err(|refused| WireError::new(refused.code(), refused.to_string()))?;
+        let aimed = self.aim(&wanted, &ctx.caller).await?;
         let made = aim::targets_of(&aimed).and_then(|targets| self.needs_approval(&ctx, &targets));
         let (awaiting_approval, refused) = match made {
             Ok(awaiting) => (awaiting, None),

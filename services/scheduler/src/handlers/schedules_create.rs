@@ -45,7 +45,7 @@ impl Scheduler {
         let signed_at = proof.map_or(ctx.now, |proof| proof.issued_at);
         let plan = Plan::read(&wanted, &id, signed_at).map_err(|refused| plan_refused(&refused))?;
         let what = job::check(&wanted.job).map_err(|refused| WireError::new(refused.code(), refused.to_string()))?;
-        let found = self.targets_wanted(&ctx, &wanted.job)?;
+        let found = self.targets_wanted(&ctx, &wanted.job).await?;
         audit::note_object("schedule", id);
         if self.needs_approval(&ctx, &found)? {
             let text =

@@ -42,7 +42,7 @@ impl Scheduler {
             return Err(WireError::new(Code::Conflict, text));
         }
         let asked = orders::schedule_of(&author.call)?;
-        let found = self.targets_wanted(&ctx, &asked.job)?;
+        let found = self.targets_wanted(&ctx, &asked.job).await?;
         if self.needs_approval(&ctx, &found)? {
             let text = "the schedule is on more devices than your limit";
             return Err(WireError::new(Code::ApprovalRequired, text));

@@ -39,7 +39,8 @@ struct Scene {
     plan: Plan,
     state: State,
     now: Timestamp,
-    running: bool,
+    /// Whether what runs already holds it.
+    held: bool,
     refused: Option<WireError>,
     devices: u64,
     /// How often each instant ran.
@@ -53,7 +54,7 @@ impl Scene {
             state: State::new(&plan),
             plan,
             now: start(),
-            running: false,
+            held: false,
             refused: None,
             devices: 2,
             ran: BTreeMap::new(),
@@ -76,7 +77,7 @@ impl Scene {
         let refused = self.refused.clone();
         let facts = Facts {
             now: self.now,
-            running: self.running,
+            held: self.held,
             devices: refused.as_ref().map_or(Ok(self.devices), Err),
         };
         let mut all = Vec::new();
@@ -134,16 +135,16 @@ fn what_is_due_runs_once_and_the_next_look_is_when_it_is_due_again() {
 }
 
 #[test]
-fn while_one_before_still_runs_each_policy_does_its_own() {
+fn what_runs_already_holds_a_firing_as_each_policy_says() {
     for (concurrency, second) in [
-        (Concurrency::Allow, "ran"),
+        (Concurrency::Allow, "too_many"),
         (Concurrency::Forbid, "still_running"),
         (Concurrency::Queue, "queued"),
-        (Concurrency::Replace, "ran"),
+        (Concurrency::Replace, "still_running"),
     ] {
         let mut scene = Scene::with(concurrency);
         assert_eq!(scene.at("00:00"), became("00:00", "ran"));
-        scene.running = true;
+        scene.held = true;
         assert_eq!(scene.at("00:10"), became("00:10", second), "{concurrency:?}");
     }
 }
@@ -152,10 +153,10 @@ fn while_one_before_still_runs_each_policy_does_its_own() {
 fn one_firing_waits_for_the_one_before_and_no_more() {
     let mut scene = Scene::with(Concurrency::Queue);
     scene.at("00:00");
-    scene.running = true;
+    scene.held = true;
     assert_eq!(scene.at("00:10"), became("00:10", "queued"));
     assert_eq!(scene.at("00:20"), became("00:20", "queue_full"));
-    scene.running = false;
+    scene.held = false;
     assert_eq!(scene.at("00:25"), became("00:10", "ran"));
     assert_eq!(scene.state.queued, None);
     assert_eq!(scene.look(), []);
@@ -170,7 +171,7 @@ fn a_firing_waits_no_longer_than_it_may_be_late() {
         ..timing("0 * * * *")
     });
     scene.at("00:00");
-    scene.running = true;
+    scene.held = true;
     assert_eq!(scene.at("01:00"), became("01:00", "queued"));
     assert_eq!(scene.at("01:15"), []);
     let look = next_look(&scene.state, &scene.plan, scene.now);
@@ -179,7 +180,7 @@ fn a_firing_waits_no_longer_than_it_may_be_late() {
     assert_eq!(scene.state.queued, None);
     // Nor does it run when the one before ends too late.
     assert_eq!(scene.at("02:00"), became("02:00", "queued"));
-    scene.running = false;
+    scene.held = false;
     assert_eq!(scene.at("02:20"), became("02:00", "expired"));
 }
 
@@ -215,6 +216,37 @@ fn what_an_operator_leaves_out_does_not_run_and_the_one_behind_it_does() {
         decide_skip(&scene.state, &scene.plan, "ada", scene.now),
         Err(Rejection::Skips)
     );
+}
+
+#[test]
+fn what_was_left_out_and_passed_while_nothing_ran_takes_no_place_any_more() {
+    let mut scene = Scene::new(&Timing {
+        misfire: Misfire::Skip,
+        ..timing("*/10 * * * *")
+    });
+    for _ in 0..3 {
+        for _ in 0..MAX_SKIPS {
+            let skip = decide_skip(&scene.state, &scene.plan, "ada", scene.now).unwrap();
+            scene.apply(skip);
+        }
+        // The server is away while all of them pass.
+        scene.now = scene.now.plus_ms(DAY);
+        scene.look();
+        assert_eq!(scene.state.left_out().count(), 0);
+        assert!(scene.state.skips.len() <= MAX_SKIPS);
+    }
+    // A clock that was ahead does not make run what an operator left out.
+    let mut scene = Scene::with(Concurrency::Allow);
+    scene.at("00:00");
+    let skip = decide_skip(&scene.state, &scene.plan, "ada", scene.now).unwrap();
+    scene.apply(skip);
+    scene.now = scene.now.plus_ms(DAY);
+    scene.look();
+    assert_eq!(scene.state.left_out().count(), 0);
+    scene.now = start().plus_ms(5 * MINUTE);
+    scene.look();
+    assert_eq!(scene.state.left_out().count(), 1, "it is to come again");
+    assert_eq!(scene.at("00:10"), became("00:10", "skipped"));
 }
 
 #[test]

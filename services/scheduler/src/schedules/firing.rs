@@ -3,12 +3,13 @@
 //! A look at a schedule decides, then writes the decision and the jobs that it makes in one append, so that a crash leaves
 //! both or none. Nothing runs before; what a repetition would write is what stands there.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use borealis_bus_schema::codes::Code;
-use borealis_bus_schema::ids::{JobId, ScheduleId};
+use borealis_bus_schema::ids::{Guid, JobId, ScheduleId};
 use borealis_bus_schema::messages::schedules::Concurrency;
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
 use borealis_bus_schema::order::Digest;
@@ -23,7 +24,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::{Authority, Entry, Slot};
-use crate::aim::{self, Aimed};
+use crate::aim;
 use crate::book::{Job, Target};
 use crate::commit::job_stream;
 use crate::job::{self, Fired};
@@ -42,6 +43,10 @@ const NAP: Duration = Duration::from_secs(5);
 const WENT_BACK_MS: i64 = 30_000;
 /// Is when a look is repeated that could not be finished, in milliseconds.
 const AGAIN_MS: i64 = 1_000;
+/// Is how often a schedule is looked at whose firing waits for the one before, in milliseconds.
+const WAITS_MS: i64 = 10_000;
+/// Is how many jobs of a schedule may be open before a firing leaves out the devices that are busy with them.
+const MAX_OPEN: usize = 100;
 
 const RUN: Need = Need::Right(Right::JobsRun);
 
@@ -63,6 +68,31 @@ const fn is_word(code: Code) -> bool {
         code,
         Code::TokenExpired | Code::TokenRevoked | Code::TokenInvalid | Code::NoLongerPermitted | Code::RightMissing
     )
+}
+
+/// Is on which devices a firing would run now.
+struct Free {
+    /// Those that are free for it.
+    targets: Vec<Target>,
+    /// How many are meant, free or not.
+    meant: u64,
+    /// Whether what runs already keeps it from running.
+    held: bool,
+}
+
+impl Free {
+    fn facts<'a>(&self, now: Timestamp, refused: Option<&'a WireError>) -> Facts<'a> {
+        let devices = if self.held {
+            self.meant
+        } else {
+            self.targets.len() as u64
+        };
+        Facts {
+            now,
+            held: self.held,
+            devices: refused.map_or(Ok(devices), Err),
+        }
+    }
 }
 
 impl Scheduler {
@@ -151,15 +181,55 @@ impl Scheduler {
         }
     }
 
-    /// Tells a schedule whose firing waits for a job that the job may be over.
+    /// Tells a schedule whose firing waits for a job that one of the job's runs is over.
     pub fn schedule_goes_on(&self, job: &JobId) {
-        let mut waiting = self.schedules.waiting.lock();
-        if !waiting.contains_key(job) || self.book.job(job).is_some_and(|job| !job.is_over()) {
+        let known = self.schedules.waiting.lock().get(job).copied();
+        let Some(id) = known else { return };
+        if self
+            .book
+            .job(job)
+            .is_some_and(|job| !job.is_over() && self.is_there(&self.book.open_devices(&job)))
+        {
             return;
         }
-        let Some(id) = waiting.remove(job) else { return };
-        drop(waiting);
+        self.schedules.waiting.lock().remove(job);
         self.schedules.appoint(id, Some(self.clock.now()));
+    }
+
+    /// Tells whether one of some devices is on the bus and gets orders.
+    fn is_there(&self, guids: &[Guid]) -> bool {
+        guids.iter().any(|guid| {
+            let device = self.devices.get(guid);
+            device.is_some_and(|device| device.online && device.status == DeviceStatus::Active)
+        })
+    }
+
+    /// Finds out on which devices a firing would run beside what the schedule made before, and whether that holds it.
+    ///
+    /// A run holds the next firing while its device is on the bus. One that waits for a device which is away, or whose device
+    /// went away with it, holds nothing but that device: the firing runs on the others.
+    fn free(&self, entry: &Entry, slot: &Slot, found: Vec<Target>) -> Free {
+        let is_full = slot.jobs.len() >= MAX_OPEN;
+        let policy = entry.plan.concurrency;
+        let counts = |job: &Job| match policy {
+            Concurrency::Forbid | Concurrency::Queue => true,
+            Concurrency::Allow => is_full,
+            // What an operator let run is not the schedule's to cancel: it waits for that as `forbid` does.
+            Concurrency::Replace => job.created.firing.is_some_and(|firing| firing.due.is_none()),
+        };
+        let jobs = slot.jobs.iter().filter_map(|id| self.book.job(id));
+        let busy: BTreeSet<Guid> = jobs
+            .filter(|job| counts(job))
+            .flat_map(|job| self.book.open_devices(&job))
+            .collect();
+        let meant = found.len() as u64;
+        let waits = policy != Concurrency::Allow && self.is_there(&busy.iter().copied().collect::<Vec<_>>());
+        let targets: Vec<Target> = found
+            .into_iter()
+            .filter(|target| !busy.contains(&target.guid))
+            .collect();
+        let held = waits || (meant > 0 && targets.is_empty());
+        Free { targets, meant, held }
     }
 
     async fn see_to(&self, entry: &Entry, slot: &mut Slot) -> Reply<()> {
@@ -167,30 +237,38 @@ impl Scheduler {
         let now = self.clock.now();
         self.prune(slot);
         let (found, refused) = match self.author(entry).await {
-            Ok(author) => (self.targets_now(entry, &author), None),
+            Ok(author) => match self.targets_now(entry, &author).await {
+                Ok(found) => (found, None),
+                Err(error) => (Vec::new(), Some(error)),
+            },
             Err(error) if is_word(error.code) => (Vec::new(), Some(error)),
             Err(error) => return Err(error),
         };
-        let facts = |slot: &Slot| Facts {
-            now,
-            running: !slot.jobs.is_empty(),
-            devices: refused.as_ref().map_or(Ok(found.len() as u64), Err),
-        };
-        if let Some(decided) = schedule::decide_queued(&slot.state, &entry.plan, &id, facts(slot)) {
-            self.record(entry, slot, decided, &found).await?;
+        if slot.state.queued.is_some() {
+            let free = self.free(entry, slot, found.clone());
+            let facts = free.facts(now, refused.as_ref());
+            if let Some(decided) = schedule::decide_queued(&slot.state, &entry.plan, &id, facts) {
+                self.record(entry, slot, decided, &free.targets).await?;
+            }
         }
-        let looked = schedule::decide_due(&slot.state, &entry.plan, &id, facts(slot));
+        // Behind what was just written: it counts too.
+        let free = self.free(entry, slot, found);
+        let facts = free.facts(now, refused.as_ref());
+        let looked = schedule::decide_due(&slot.state, &entry.plan, &id, facts);
         match looked.decided {
             None => slot.state.ledger = looked.ledger,
             Some(decided) => {
                 let was_due = !decided.firings.is_empty();
-                self.record(entry, slot, decided, &found).await?;
+                self.record(entry, slot, decided, &free.targets).await?;
                 slot.dormant = refused.filter(|refused| was_due && refused.code == Code::TokenExpired);
             }
         }
         let at = schedule::next_look(&slot.state, &entry.plan, now).filter(|_| slot.dormant.is_none());
-        self.schedules.appoint(id, at);
-        if slot.state.queued.is_some() {
+        let waits = slot.state.queued.is_some();
+        // That a device went away tells nobody.
+        let again = waits.then(|| now.plus_ms(WAITS_MS));
+        self.schedules.appoint(id, at.into_iter().chain(again).min());
+        if waits {
             let mut waiting = self.schedules.waiting.lock();
             waiting.extend(slot.jobs.iter().map(|job| (*job, id)));
             drop(waiting);
@@ -228,24 +306,13 @@ impl Scheduler {
     }
 
     /// Lists the devices that a schedule's author reaches now.
-    fn targets_now(&self, entry: &Entry, author: &Caller) -> Vec<Target> {
+    ///
+    /// Errors: its targets cannot be read any more.
+    async fn targets_now(&self, entry: &Entry, author: &Caller) -> Reply<Vec<Target>> {
         let Some(Authority { targets, .. }) = entry.authority.get() else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
-        let reaches = |site: &_, guid: &_| author.may_on(Right::JobsRun, site, guid);
-        let Ok(aimed) = aim::aim(&self.devices, targets, reaches) else {
-            return Vec::new();
-        };
-        let target = |aimed: Aimed| {
-            let device = aimed.device?;
-            // A quarantined device's run waits until it is released, and says so.
-            let waits = matches!(device.status, DeviceStatus::Active | DeviceStatus::Quarantined);
-            waits.then(|| Target {
-                guid: aimed.guid,
-                hostname: device.hostname.clone(),
-            })
-        };
-        aimed.into_iter().filter_map(target).collect()
+        Ok(aim::targets_of_firing(self.aim(targets, author).await?))
     }
 
     /// Writes a decision down together with the jobs that it makes and ends, and then does what it says.
@@ -256,7 +323,9 @@ impl Scheduler {
         let replaced = if made.is_empty() || entry.plan.concurrency != Concurrency::Replace {
             Vec::new()
         } else {
-            slot.jobs.iter().filter_map(|id| self.book.job(id)).collect()
+            let jobs = slot.jobs.iter().filter_map(|id| self.book.job(id));
+            jobs.filter(|job| job.created.firing.is_some_and(|firing| firing.due.is_some()))
+                .collect()
         };
         let event = Event::Decided(Box::new(decided));
         let mut writes = vec![StreamWrite {

@@ -1,16 +1,20 @@
 //! What a schedule does when the service comes back, and that it does it once.
 
-use borealis_bus_schema::ids::{JobId, ScheduleId};
+use borealis_bus_schema::codec;
+use borealis_bus_schema::forms::{Form, Signed};
+use borealis_bus_schema::ids::{JobId, RunId, ScheduleId};
+use borealis_bus_schema::messages::device::{ResultKept, TellResult};
 use borealis_bus_schema::messages::scheduler::{JobView, Page};
 use borealis_bus_schema::messages::schedules::{ScheduleHistory, ScheduleView};
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
+use borealis_bus_schema::reply;
 use borealis_bus_schema::subjects::Service;
 use borealis_service_kit::random;
 use borealis_test_support::{DEADLINE, TestDevice, eventually_within};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::harness::{World, became, enrolled};
+use crate::harness::{World, became, connected, enrolled, result};
 
 const HOUR: i64 = 3_600_000;
 
@@ -93,6 +97,66 @@ async fn a_service_that_was_away_does_what_each_policy_says_once_and_never_again
     }
     let page: Page<JobView> = read(&world, "jobs-list", "").await;
     assert_eq!(page.items.len(), 4);
+    scheduler.stop().await.unwrap();
+    enrollment.stop().await.unwrap();
+}
+
+fn not_run<'a>(lines: &'a [ScheduleHistory], reason: &str) -> Option<&'a ScheduleHistory> {
+    lines.iter().find(|line| line.reason.as_deref() == Some(reason))
+}
+
+#[tokio::test]
+async fn a_run_holds_the_next_firing_while_its_device_is_there_and_one_that_is_away_holds_only_itself() {
+    let world = World::start().await;
+    let (here, away) = (TestDevice::draw(), TestDevice::draw());
+    let known = vec![enrolled(&here), enrolled(&away), connected(&here)];
+    world
+        .seed(Service::Enrollment, vec![("device-1".to_owned(), known)])
+        .await;
+    let timing = json!({"cron": "* * * * * *", "concurrency": "forbid"});
+    let id = world.seed_schedule(&[here.guid, away.guid], timing, 1_000).await;
+    let (scheduler, enrollment) = tokio::join!(world.scheduler(), world.enrollment());
+    let lines = until(&world, id, "ran", 1).await;
+    let first = lines.iter().find(|line| line.what == "ran").unwrap();
+    assert_eq!(first.devices, Some(2), "{lines:?}");
+    let lines = until(&world, id, "not_run", 2).await;
+    assert!(not_run(&lines, "still_running").is_some(), "{lines:?}");
+    assert_eq!(lines.iter().filter(|line| line.what == "ran").count(), 1, "{lines:?}");
+
+    let user = world.bus.connect_device(&here).await.unwrap();
+    let done = result(&here, RunId::of_job(&first.job.unwrap(), &here.guid));
+    let told = TellResult {
+        result: Signed::seal(&here.key, Form::Result, &done).unwrap(),
+    };
+    let subject = format!("borealis.v1.device.{}.tell.agent.result", here.guid);
+    let answer = user.request(&subject, &codec::encode(&told).unwrap(), DEADLINE).await;
+    reply::decode::<ResultKept>(&answer.unwrap()).unwrap();
+    let lines = until(&world, id, "ran", 2).await;
+    let second = lines.iter().find(|line| line.what == "ran").unwrap();
+    assert_eq!(second.devices, Some(1), "the run that waits is enough: {lines:?}");
+    let view: JobView = read(&world, "jobs-show", &first.job.unwrap().to_string()).await;
+    assert_eq!((view.state.as_str(), view.cancelled), ("active", false));
+    scheduler.stop().await.unwrap();
+    enrollment.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_schedule_that_replaces_waits_for_what_an_operator_let_run_and_does_not_cancel_it() {
+    let world = World::start().await;
+    let device = TestDevice::draw();
+    let known = vec![enrolled(&device), connected(&device)];
+    world
+        .seed(Service::Enrollment, vec![("device-1".to_owned(), known)])
+        .await;
+    let timing = json!({"cron": "* * * * * *", "concurrency": "replace"});
+    let id = world.seed_schedule(&[device.guid], timing, 1_000).await;
+    let by_hand = world.seed_job_of(&[device.guid], Some(id)).await;
+    let (scheduler, enrollment) = tokio::join!(world.scheduler(), world.enrollment());
+    let lines = until(&world, id, "not_run", 2).await;
+    assert!(not_run(&lines, "still_running").is_some(), "{lines:?}");
+    assert!(lines.iter().all(|line| line.what != "ran"), "{lines:?}");
+    let view: JobView = read(&world, "jobs-show", &by_hand.to_string()).await;
+    assert!(!view.cancelled);
     scheduler.stop().await.unwrap();
     enrollment.stop().await.unwrap();
 }

@@ -6,7 +6,7 @@ use borealis_bus_schema::ids::{CommandId, GrantId, Guid, JobId, RunId, ScheduleI
 use borealis_bus_schema::messages::device::RunResult;
 use borealis_bus_schema::messages::scheduler::{CreateJob, RunState};
 use borealis_bus_schema::messages::schedules::CreateSchedule;
-use borealis_bus_schema::messages::shared_events::{DeviceStatus, DeviceStatusChanged, SharedEvent};
+use borealis_bus_schema::messages::shared_events::{DeviceConnected, DeviceStatus, DeviceStatusChanged, SharedEvent};
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::reply::Reply;
 use borealis_bus_schema::routes::{Right, of_verb};
@@ -14,7 +14,7 @@ use borealis_bus_schema::subjects::Service;
 use borealis_event_store::{Append, EventLog, NewEvent, StreamId, StreamWrite};
 use borealis_scheduler::book::Target;
 use borealis_scheduler::files::Files;
-use borealis_scheduler::job::{self, Created};
+use borealis_scheduler::job::{self, Created, Fired};
 use borealis_scheduler::orders::Warrant;
 use borealis_scheduler::stored::Stored;
 use borealis_scheduler::{run, schedule, targets};
@@ -77,6 +77,11 @@ impl World {
 
     /// Writes a job into the log of a scheduler that does not run: a ping for some devices.
     pub async fn seed_job(&self, guids: &[Guid]) -> JobId {
+        self.seed_job_of(guids, None).await
+    }
+
+    /// The same, as an operator lets a schedule run at once.
+    pub async fn seed_job_of(&self, guids: &[Guid], schedule: Option<ScheduleId>) -> JobId {
         let command: CommandId = random::id();
         let body = json!({
             "targets": {"guids": guids}, "role": "agent", "verb": "ping", "expires_in_ms": 3_600_000,
@@ -98,10 +103,11 @@ impl World {
         let folder = self.bus.paths().state(SCHEDULER);
         borealis_service_kit::keys::private_folder(&folder).unwrap();
         let files = Files::open(&folder.join("files")).unwrap();
+        let list = files.put(targets::write(&list)).await.unwrap();
         let warrant = Warrant {
             call,
             grant: String::new(),
-            targets: files.put(targets::write(&list)).await.unwrap(),
+            targets: list,
             schedule: None,
         };
         let created = Created {
@@ -115,12 +121,25 @@ impl World {
             file: files.put(codec::encode(&warrant).unwrap()).await.unwrap(),
             runs_total: guids.len() as u64,
             needs_approval: false,
-            firing: None,
+            firing: schedule.map(|schedule| Fired {
+                schedule,
+                due: None,
+                targets: list,
+            }),
         };
         let job = created.job;
         let event = Stored::Job(job::Event::Created(Box::new(created)));
-        let commit = (format!("job-{job}"), vec![event.encode().unwrap()]);
-        self.seed(SCHEDULER, vec![commit]).await;
+        let mut commits = vec![(format!("job-{job}"), vec![event.encode().unwrap()])];
+        if let Some(schedule) = schedule {
+            let ran = Stored::Schedule(schedule::Event::RanNow {
+                by: "ada".into(),
+                at: now,
+                job,
+                devices: guids.len() as u64,
+            });
+            commits.push((format!("schedule-{schedule}"), vec![ran.encode().unwrap()]));
+        }
+        self.seed(SCHEDULER, commits).await;
         job
     }
 
@@ -204,6 +223,14 @@ pub fn event<T: SharedEvent>(event: &T) -> NewEvent {
 
 pub fn enrolled(device: &TestDevice) -> NewEvent {
     event(&device.enrolled("h", SiteName::default_site()))
+}
+
+pub fn connected(device: &TestDevice) -> NewEvent {
+    event(&DeviceConnected {
+        guid: device.guid,
+        address: "127.0.0.1".into(),
+        at: SystemClock.now(),
+    })
 }
 
 pub fn became(guid: Guid, status: DeviceStatus) -> NewEvent {

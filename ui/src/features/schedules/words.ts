@@ -125,6 +125,7 @@ export const words = {
     skipped: "left out by an operator",
     still_running: "the one before still ran",
     queue_full: "another waited already",
+    too_many: "too many of its jobs were not over",
     replaced: "a newer one took its place",
     no_targets: "no devices",
     refused: "refused",
