@@ -110,6 +110,21 @@ impl Plan {
         })
     }
 
+    /// Returns the plan of what cannot be planned any more: nothing of it is due.
+    pub fn never(at: Timestamp, concurrency: Concurrency) -> Self {
+        Self {
+            schedule: Schedule::once(at),
+            policy: Policy {
+                misfire: Misfire::Skip,
+                grace_ms: GRACE_MS,
+                expires_ms: None,
+            },
+            concurrency,
+            from: at,
+            delay_ms: 0,
+        }
+    }
+
     /// Tells whether it is due at exactly an instant.
     pub fn is_due(&self, at: Timestamp) -> bool {
         at > self.from && self.schedule.next_after(at.plus_ms(-1)) == Some(at)

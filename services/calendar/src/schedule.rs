@@ -202,6 +202,16 @@ impl Schedule {
         Ok(Self { kind, zone, start, end })
     }
 
+    /// Makes one that fires once, at an instant.
+    pub fn once(start: Timestamp) -> Self {
+        Self {
+            kind: Kind::Once,
+            zone: Zone::utc(),
+            start,
+            end: None,
+        }
+    }
+
     /// Returns what it follows.
     pub const fn kind(&self) -> &Kind {
         &self.kind

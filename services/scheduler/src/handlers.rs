@@ -42,10 +42,33 @@ use crate::newest::{Place, read_cursor};
 use crate::scheduler::Scheduler;
 use crate::stored::Stored;
 
+pub(crate) use schedules_preview::plan_refused;
+
 /// Is how many items a page holds unless told otherwise.
 const PAGE: usize = 100;
 /// Is how many items a page holds at most.
 const MAX_PAGE: usize = 500;
+
+/// Is how much of a list is shown at once, in bytes: what a message of the bus holds for certain.
+const MAX_PAGE_BYTES: usize = 512 << 10;
+
+/// Counts what is shown of a list, and tells where a page is full.
+#[derive(Debug, Default)]
+struct Room {
+    used_bytes: usize,
+}
+
+impl Room {
+    /// Tells whether an item has room behind those before it; the first one always has.
+    fn takes<T: serde::Serialize>(&mut self, item: &T) -> Reply<bool> {
+        let size = serde_json::to_vec(item)
+            .map_err(|_| WireError::new(Code::Internal, "no JSON"))?
+            .len();
+        let is_first = self.used_bytes == 0;
+        self.used_bytes = self.used_bytes.saturating_add(size);
+        Ok(is_first || self.used_bytes <= MAX_PAGE_BYTES)
+    }
+}
 
 /// Reads behind which place of a list to go on.
 fn behind<I: FromStr>(ctx: &OperatorCtx) -> Reply<Option<Place<I>>> {
@@ -125,8 +148,7 @@ impl Scheduler {
             }
             Err(error) => {
                 if matches!(error, AppendError::Conflict { .. }) {
-                    let now_at = self.log.stream_version(&stream);
-                    *version = now_at.map_err(|_| WireError::new(Code::StorageFailed, "the store failed"))?;
+                    *version = self.version_of(&stream)?;
                 }
                 Err(wire_error(&error))
             }

@@ -237,6 +237,23 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Lists the jobs that it made.
+    pub fn jobs(&self) -> Vec<JobId> {
+        match self {
+            Event::Decided(decided) => {
+                let made = decided.firings.iter().filter_map(|firing| match firing.outcome {
+                    Outcome::Ran { job, .. } => Some(job),
+                    _ => None,
+                });
+                made.collect()
+            }
+            Event::RanNow { job, .. } => vec![*job],
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// Says whether a schedule goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {

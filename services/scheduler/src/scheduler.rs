@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
-use borealis_calendar::PlanError;
 use borealis_event_store::{EventLog, EventRecord, StoreError};
 use borealis_service_kit::audit::Recorder;
 use borealis_service_kit::auth::Authoriser;
@@ -50,15 +49,6 @@ pub enum RebuildError {
         position: u64,
         /// Its name.
         digest: String,
-    },
-    /// A schedule cannot be read.
-    #[error("the schedule at position {position} cannot be read")]
-    Schedule {
-        /// Where.
-        position: u64,
-        /// Why.
-        #[source]
-        source: PlanError,
     },
     /// A list of targets cannot be read.
     #[error("a list of targets cannot be read")]
@@ -153,7 +143,7 @@ impl Scheduler {
                     *job.version.lock().await = record.position;
                 }
             }
-            Stored::Schedule(event) => self.fold_schedule(record, event).await?,
+            Stored::Schedule(event) => self.fold_schedule(record, event).await,
             Stored::Run(event) => {
                 if let Some((job, index)) = self.run_of_stream(record)
                     && let Some(slot) = job.slot(index)
@@ -173,7 +163,14 @@ impl Scheduler {
         Ok(())
     }
 
-    fn targets_of(&self, created: &job::Created, position: u64) -> Result<Vec<crate::book::Target>, RebuildError> {
+    /// Reads the devices of a job from the files that its event names.
+    ///
+    /// Errors: [`RebuildError`].
+    pub(crate) fn targets_of(
+        &self,
+        created: &job::Created,
+        position: u64,
+    ) -> Result<Vec<crate::book::Target>, RebuildError> {
         let missing = |digest: &dyn std::fmt::Display| RebuildError::File {
             position,
             digest: digest.to_string(),

@@ -20,8 +20,10 @@ use borealis_calendar::{Plan, PlanError, Zone};
 use borealis_service_kit::auth::Caller;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
+use tracing::error;
 
 use crate::agenda::Agenda;
+use crate::handlers::plan_refused;
 use crate::newest::{Place, newest};
 use crate::schedule::{self, Created, Event, Standing, State};
 
@@ -49,6 +51,8 @@ pub struct Entry {
     pub slot: tokio::sync::Mutex<Slot>,
     /// Who it acts for; none before its first firing.
     pub authority: OnceLock<Authority>,
+    /// Why nothing of it is due: what was accepted cannot be planned any more.
+    pub unplanned: Option<WireError>,
 }
 
 /// Is what changes of a schedule.
@@ -75,17 +79,7 @@ impl Slot {
             self.recent.pop_front();
         }
         self.recent.push_back(position);
-        match event {
-            Event::Decided(decided) => {
-                let made = decided.firings.iter().filter_map(|firing| match firing.outcome {
-                    schedule::Outcome::Ran { job, .. } => Some(job),
-                    _ => None,
-                });
-                self.jobs.extend(made);
-            }
-            Event::RanNow { job, .. } => self.jobs.push(*job),
-            _ => {}
-        }
+        self.jobs.extend(event.jobs());
     }
 }
 
@@ -104,6 +98,23 @@ impl Entry {
             plan,
             slot: tokio::sync::Mutex::new(slot),
             authority: OnceLock::new(),
+            unplanned: None,
+        }
+    }
+
+    fn follows(&self) -> String {
+        let timing = &self.created.timing;
+        match (&self.unplanned, &timing.cron) {
+            (None, _) => self.plan.schedule.kind().to_string(),
+            (Some(_), Some(cron)) => format!("cron:{cron}"),
+            (Some(_), None) => timing.kind.clone().unwrap_or_default(),
+        }
+    }
+
+    fn zone(&self) -> &str {
+        match self.unplanned {
+            None => self.plan.schedule.zone().name(),
+            Some(_) => &self.created.timing.zone,
         }
     }
 
@@ -121,7 +132,7 @@ impl Entry {
         let next = (state.standing == Standing::Active && slot.dormant.is_none())
             .then(|| schedule::next_due(state, &self.plan))
             .flatten();
-        let (word, code, reason) = match (&state.standing, &slot.dormant) {
+        let (word, code, reason) = match (&state.standing, self.unplanned.as_ref().or(slot.dormant.as_ref())) {
             (Standing::Archived, _) => ("archived", None, None),
             (Standing::Paused, _) => ("paused", None, None),
             (Standing::Stopped { code, reason }, _) => ("stopped", Some(*code), Some(reason.to_string())),
@@ -137,8 +148,8 @@ impl Entry {
             state: word.to_owned(),
             reason,
             code,
-            follows: self.plan.schedule.kind().to_string(),
-            zone: self.plan.schedule.zone().name().to_owned(),
+            follows: self.follows(),
+            zone: self.zone().to_owned(),
             start: self.plan.schedule.start(),
             end: self.plan.schedule.end(),
             misfire: timing.misfire,
@@ -194,17 +205,30 @@ impl Default for Schedules {
 }
 
 impl Schedules {
-    /// Adds a schedule.
-    ///
-    /// Errors: what was accepted cannot be read any more; its zone is gone.
-    pub fn add(&self, created: Created, position: u64) -> Result<Arc<Entry>, PlanError> {
-        let zone = self.zone(&created.timing.zone)?;
-        let plan = Plan::of(&created.timing, &created.schedule, created.signed_at, zone)?;
+    /// Adds a schedule. One that cannot be planned any more, its zone being gone, stands there and says so; nothing of it is
+    /// due, and nobody else is held up.
+    pub fn add(&self, created: Created, position: u64) -> Arc<Entry> {
         let (id, at) = (created.schedule, created.created_at);
-        let entry = Arc::new(Entry::new(created, plan, position));
+        let entry = match self.plan(&created) {
+            Ok(plan) => Entry::new(created, plan, position),
+            Err(error) => {
+                error!(schedule = %id, name = %created.name, error = %error, "a schedule cannot be planned any more; nothing of it is due");
+                let plan = Plan::never(at, created.timing.concurrency);
+                Entry {
+                    unplanned: Some(plan_refused(&error)),
+                    ..Entry::new(created, plan, position)
+                }
+            }
+        };
+        let entry = Arc::new(entry);
         self.all.write().insert(id, Arc::clone(&entry));
         self.by_time.write().insert((at, id));
-        Ok(entry)
+        entry
+    }
+
+    fn plan(&self, created: &Created) -> Result<Plan, PlanError> {
+        let zone = self.zone(&created.timing.zone)?;
+        Plan::of(&created.timing, &created.schedule, created.signed_at, zone)
     }
 
     /// Finds a zone; each is read once.

@@ -115,8 +115,7 @@ impl Scheduler {
         if self.book.job(&created.job).is_some() {
             return Ok(());
         }
-        let version = self.log.stream_version(&job_stream(&created.job)?);
-        let version = version.map_err(|_| WireError::new(Code::StorageFailed, "the store failed"))?;
+        let version = self.version_of(&job_stream(&created.job)?)?;
         let job = Arc::new(Job::new(created, targets, version));
         self.book.add(Arc::clone(&job));
         self.hasten((0u32..).zip(&job.slots).map(|(index, _)| job.key(index)));

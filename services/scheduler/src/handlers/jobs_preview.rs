@@ -11,7 +11,6 @@ use borealis_bus_schema::messages::scheduler::{JobPreview, PreviewedDevice, Targ
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::order::Context;
 use borealis_bus_schema::reply::{Reply, WireError};
-use borealis_bus_schema::routes::Right;
 use borealis_service_kit::operator::OperatorCtx;
 
 use super::{bad_cursor, page_size};

@@ -66,6 +66,10 @@ impl Scheduler {
 
     async fn change(self: Arc<Self>, ctx: OperatorCtx, right: Right, decide: Decide) -> Reply<ScheduleView> {
         let entry = self.schedule_for(&ctx, right)?;
+        if let (Some(why), Right::JobsRun) = (&entry.unplanned, right) {
+            let text = format!("the schedule cannot be planned any more: {}", why.message);
+            return Err(WireError::new(Code::WrongState, text));
+        }
         // A task of its own: whoever asked may go away, and what is durable has its effect.
         let changed = tokio::spawn(async move {
             let mut slot = entry.slot.lock().await;

@@ -115,10 +115,7 @@ impl Scheduler {
             let answer: ScheduleView = ctx.append(self.log.as_ref(), vec![write], &view).await?;
             if self.schedules.get(&id).is_none() {
                 let version = self.version_of(&schedule_stream(&id)?)?;
-                let entry = self
-                    .schedules
-                    .add(created, version)
-                    .map_err(|error| plan_refused(&error))?;
+                let entry = self.schedules.add(created, version);
                 let slot = entry.slot.lock().await;
                 let at = schedule::next_look(&slot.state, &entry.plan, ctx.now);
                 self.schedules.appoint(id, at);

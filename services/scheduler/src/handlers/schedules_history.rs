@@ -9,7 +9,7 @@ use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::routes::Right;
 use borealis_service_kit::operator::OperatorCtx;
 
-use super::{bad_cursor, page_size};
+use super::{Room, bad_cursor, page_size};
 use crate::scheduler::{Scheduler, decode};
 use crate::schedules::firing::schedule_stream;
 use crate::schedules::history;
@@ -42,13 +42,23 @@ impl Scheduler {
             after = last.version;
             events.extend(records);
         }
-        let items = events.iter().rev().filter_map(|record| match decode(record) {
-            Ok(Some(Stored::Schedule(event))) => Some(history::lines(&event)),
-            _ => None,
-        });
+        let (mut items, mut room, mut next) = (Vec::new(), Room::default(), places.first().filter(|_| more).copied());
+        let mut last = None;
+        for record in events.iter().rev() {
+            let Ok(Some(Stored::Schedule(event))) = decode(record) else {
+                continue;
+            };
+            let lines = history::lines(&event);
+            if !room.takes(&lines)? {
+                next = last;
+                break;
+            }
+            items.extend(lines);
+            last = Some(record.version);
+        }
         Ok(Page {
-            items: items.flatten().collect(),
-            next_cursor: places.first().filter(|_| more).map(ToString::to_string),
+            items,
+            next_cursor: next.map(|next| next.to_string()),
             total: None,
         })
     }

@@ -3,7 +3,7 @@
 //! A look at a schedule decides, then writes the decision and the jobs that it makes in one append, so that a crash leaves
 //! both or none. Nothing runs before; what a repetition would write is what stands there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,8 +20,8 @@ use borealis_event_store::{Append, AppendError, EventRecord, StreamId, StreamWri
 use borealis_service_kit::auth::{Caller, STALE_AFTER_MS};
 use borealis_service_kit::operator::wire_error;
 use borealis_service_kit::random;
-use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tokio::task::{JoinError, JoinSet};
+use tracing::{error, info, warn};
 
 use super::{Authority, Entry, Slot};
 use crate::aim;
@@ -30,7 +30,7 @@ use crate::commit::job_stream;
 use crate::job::{self, Fired};
 use crate::orders;
 use crate::schedule::{self, Decided, Event, Facts, Outcome};
-use crate::scheduler::{RebuildError, Scheduler, decode};
+use crate::scheduler::{Scheduler, decode};
 use crate::stored::Stored;
 use crate::targets;
 
@@ -43,6 +43,8 @@ const NAP: Duration = Duration::from_secs(5);
 const WENT_BACK_MS: i64 = 30_000;
 /// Is when a look is repeated that could not be finished, in milliseconds.
 const AGAIN_MS: i64 = 1_000;
+/// Is when a schedule is looked at again where a look at it failed in a way that nobody thought of, in milliseconds.
+const BROKEN_MS: i64 = 60_000;
 /// Is how often a schedule is looked at whose firing waits for the one before, in milliseconds.
 const WAITS_MS: i64 = 10_000;
 /// Is how many jobs of a schedule may be open before a firing leaves out the devices that are busy with them.
@@ -95,22 +97,37 @@ impl Free {
     }
 }
 
+/// Does something for each of some schedules at once; returns those for which it panicked.
+async fn each<F>(ids: Vec<ScheduleId>, look: impl Fn(ScheduleId) -> F) -> Vec<(ScheduleId, JoinError)>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut looks = JoinSet::new();
+    let mut of = HashMap::new();
+    for id in ids {
+        of.insert(looks.spawn(look(id)).id(), id);
+    }
+    let mut failed = Vec::new();
+    while let Some(ended) = looks.join_next().await {
+        if let Err(error) = ended
+            && let Some(id) = of.get(&error.id())
+        {
+            failed.push((*id, error));
+        }
+    }
+    failed
+}
+
 impl Scheduler {
     /// Folds an event of a schedule while the service starts.
-    ///
-    /// Errors: [`RebuildError::Schedule`].
-    pub async fn fold_schedule(&self, record: &EventRecord, event: Event) -> Result<(), RebuildError> {
+    pub async fn fold_schedule(&self, record: &EventRecord, event: Event) {
         if let Event::Created(created) = event {
-            let added = self.schedules.add(*created, record.position);
-            return added.map(|_| ()).map_err(|source| RebuildError::Schedule {
-                position: record.position,
-                source,
-            });
+            self.schedules.add(*created, record.position);
+            return;
         }
         if let Some(entry) = schedule_of_stream(record).and_then(|id| self.schedules.get(&id)) {
             entry.slot.lock().await.evolve(&entry.plan, &event, record.position);
         }
-        Ok(())
     }
 
     /// Gives every schedule its appointment, from where it stands and what time it is.
@@ -162,11 +179,10 @@ impl Scheduler {
                 }
                 continue;
             }
-            let mut looks = JoinSet::new();
-            for id in due {
-                looks.spawn(Arc::clone(&self).look_at_schedule(id));
+            for (id, error) in each(due, |id| Arc::clone(&self).look_at_schedule(id)).await {
+                error!(schedule = %id, error = %error, "a look at a schedule failed; it is tried again in a minute");
+                self.schedules.appoint(id, Some(now.plus_ms(BROKEN_MS)));
             }
-            while looks.join_next().await.is_some() {}
         }
     }
 
@@ -369,21 +385,33 @@ impl Scheduler {
         if let Err(error) = self.log.append(append).await {
             if matches!(error, AppendError::Conflict { .. }) {
                 for (job, version) in &mut ended {
-                    **version = self.version_of(&job_stream(&job.created.job)?)?;
+                    self.catch_up_job(job, version)?;
                 }
+                drop(ended);
                 self.catch_up(entry, &stream, slot)?;
             }
             return Err(wire_error(&error));
         }
         slot.evolve(&entry.plan, &event, self.version_of(&stream)?);
         for (job, mut version) in ended {
-            *version = self.version_of(&job_stream(&job.created.job)?)?;
-            job.cancelled.store(true, Ordering::Relaxed);
-            self.hasten((0u32..).zip(&job.slots).map(|(index, _)| job.key(index)));
+            self.catch_up_job(job, &mut version)?;
         }
         for job in made {
             info!(schedule = %created.schedule, job = %job.job, devices = job.runs_total, "a schedule fired");
             self.enter(job, found.to_vec())?;
+        }
+        Ok(())
+    }
+
+    /// Folds what a job's stream has beyond its version: that it was cancelled.
+    fn catch_up_job(&self, job: &Job, version: &mut u64) -> Reply<()> {
+        let records = self.log.read_stream(&job_stream(&job.created.job)?, *version, 1_000);
+        for record in records.map_err(|_| storage_failed())? {
+            *version = record.version;
+            if let Ok(Some(Stored::Job(job::Event::Cancelled { .. }))) = decode(&record) {
+                job.cancelled.store(true, Ordering::Relaxed);
+                self.hasten((0u32..).zip(&job.slots).map(|(index, _)| job.key(index)));
+            }
         }
         Ok(())
     }
@@ -430,20 +458,65 @@ impl Scheduler {
     ///
     /// Errors: `storage_failed`.
     pub fn version_of(&self, stream: &StreamId) -> Reply<u64> {
-        let version = self.log.stream_version(stream);
-        version.map_err(|_| WireError::new(Code::StorageFailed, "the store failed"))
+        self.log.stream_version(stream).map_err(|_| storage_failed())
     }
 
-    /// Folds what a schedule's stream has beyond its slot: an append whose caller went away was made all the same.
+    /// Folds what a schedule's stream has beyond its slot, with the jobs that were made there: an append whose answer did not
+    /// come was made all the same.
     ///
     /// Errors: `storage_failed`.
     pub fn catch_up(&self, entry: &Entry, stream: &StreamId, slot: &mut Slot) -> Reply<()> {
         let records = self.log.read_stream(stream, slot.version, 1_000);
-        for record in records.map_err(|_| WireError::new(Code::StorageFailed, "the store failed"))? {
+        for record in records.map_err(|_| storage_failed())? {
             if let Ok(Some(Stored::Schedule(event))) = decode(&record) {
+                for job in event.jobs() {
+                    self.enter_from_log(job)?;
+                }
                 slot.evolve(&entry.plan, &event, record.position);
             }
         }
         Ok(())
+    }
+
+    /// Takes a job that stands in the log into the book, where it is not there.
+    fn enter_from_log(&self, id: JobId) -> Reply<()> {
+        if self.book.job(&id).is_some() {
+            return Ok(());
+        }
+        let records = self.log.read_stream(&job_stream(&id)?, 0, 1);
+        for record in records.map_err(|_| storage_failed())? {
+            if let Ok(Some(Stored::Job(job::Event::Created(created)))) = decode(&record) {
+                let targets = self.targets_of(&created, record.position);
+                let targets = targets.map_err(|error| WireError::new(Code::StorageFailed, error.to_string()))?;
+                self.enter(*created, targets)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn storage_failed() -> WireError {
+    WireError::new(Code::StorageFailed, "the store failed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_look_that_panics_is_told_and_stops_no_other() {
+        let id = |n: u8| ScheduleId::from_bytes([n; 16]);
+        let (looked, seen) = tokio::sync::mpsc::unbounded_channel();
+        let look = |id: ScheduleId| {
+            let looked = looked.clone();
+            async move {
+                assert_ne!(id.as_bytes()[0], 2, "broken");
+                looked.send(id).unwrap();
+            }
+        };
+        let failed = each(vec![id(1), id(2), id(3)], look).await;
+        let failed: Vec<_> = failed.iter().map(|(id, error)| (*id, error.is_panic())).collect();
+        assert_eq!(failed, [(id(2), true)]);
+        assert_eq!(seen.len(), 2);
     }
 }

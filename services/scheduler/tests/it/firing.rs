@@ -1,6 +1,10 @@
 //! What a schedule does when the service comes back, and that it does it once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use borealis_bus_schema::codec;
+use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::{Form, Signed};
 use borealis_bus_schema::ids::{JobId, RunId, ScheduleId};
 use borealis_bus_schema::messages::device::{ResultKept, TellResult};
@@ -9,8 +13,10 @@ use borealis_bus_schema::messages::schedules::{ScheduleHistory, ScheduleView};
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
 use borealis_bus_schema::reply;
 use borealis_bus_schema::subjects::Service;
+use borealis_event_store::{Append, AppendError, BoxFuture, EventLog};
 use borealis_service_kit::random;
-use borealis_test_support::{DEADLINE, TestDevice, eventually_within};
+use borealis_service_kit::run::Deps;
+use borealis_test_support::{DEADLINE, LogHooks, TestDevice, TestService, eventually_within, hooked};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -157,6 +163,109 @@ async fn a_schedule_that_replaces_waits_for_what_an_operator_let_run_and_does_no
     assert!(lines.iter().all(|line| line.what != "ran"), "{lines:?}");
     let view: JobView = read(&world, "jobs-show", &by_hand.to_string()).await;
     assert!(!view.cancelled);
+    scheduler.stop().await.unwrap();
+    enrollment.stop().await.unwrap();
+}
+
+/// Is a log that makes the first firing durable and does not say so.
+struct Unanswered {
+    log: Arc<dyn EventLog>,
+    done: AtomicBool,
+}
+
+impl LogHooks for Unanswered {
+    fn before_append<'a>(&'a self, append: &'a Append) -> BoxFuture<'a, Result<(), AppendError>> {
+        Box::pin(async move {
+            let makes_job = append.writes.len() > 1 && append.writes[0].stream.as_str().starts_with("schedule-");
+            if !makes_job || self.done.swap(true, Ordering::Relaxed) {
+                return Ok(());
+            }
+            self.log.append(append.clone()).await?;
+            Err(AppendError::Closed)
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_job_whose_firing_became_durable_without_an_answer_is_there() {
+    let world = World::start().await;
+    let device = TestDevice::draw();
+    let known = vec![enrolled(&device), connected(&device)];
+    world
+        .seed(Service::Enrollment, vec![("device-1".to_owned(), known)])
+        .await;
+    let timing = json!({"kind": "once"});
+    let id = world.seed_schedule(&[device.guid], timing, 1_000).await;
+    let enrollment = world.enrollment().await;
+    let build = async |deps: Deps| {
+        let unanswered = Unanswered {
+            log: Arc::clone(&deps.log),
+            done: AtomicBool::new(false),
+        };
+        let log = hooked(Arc::clone(&deps.log), Arc::new(unanswered));
+        borealis_scheduler::build(Deps { log, ..deps }).await
+    };
+    let scheduler = TestService::start(&world.bus, Service::Scheduler, build).await.unwrap();
+    let job = until(&world, id, "ran", 1).await[0].job.unwrap();
+    let view: JobView = read(&world, "jobs-show", &job.to_string()).await;
+    assert_eq!((view.schedule, view.runs_total), (Some(id), 1));
+    scheduler.stop().await.unwrap();
+    enrollment.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_schedule_that_cannot_be_planned_any_more_says_so_and_holds_up_no_other() {
+    let world = World::start().await;
+    let device = TestDevice::draw();
+    let known = ("device-1".to_owned(), vec![enrolled(&device)]);
+    world.seed(Service::Enrollment, vec![known]).await;
+    let gone = json!({"cron": "* * * * * *", "zone": "Mars/Base"});
+    let gone = world.seed_schedule(&[device.guid], gone, 1_000).await;
+    let fine = world
+        .seed_schedule(&[device.guid], json!({"kind": "once"}), 1_000)
+        .await;
+    let (scheduler, enrollment) = tokio::join!(world.scheduler(), world.enrollment());
+    until(&world, fine, "ran", 1).await;
+    let view: ScheduleView = read(&world, "schedules-show", &gone.to_string()).await;
+    assert_eq!((view.state.as_str(), view.code), ("stopped", Some(Code::ZoneUnknown)));
+    assert_eq!(
+        (view.follows.as_str(), view.zone.as_str()),
+        ("cron:* * * * * *", "Mars/Base")
+    );
+    assert_eq!(view.next_at, None);
+    let call = world.call("schedules-resume", &gone.to_string(), b"{}", random::id());
+    let refused = world.ask("schedules-resume", &call).await.unwrap_err();
+    assert_eq!(refused.code, Code::WrongState);
+    assert!(refused.message.contains("Mars/Base"), "{}", refused.message);
+    scheduler.stop().await.unwrap();
+    enrollment.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_page_of_schedules_fits_a_message_however_many_devices_they_name() {
+    let world = World::start().await;
+    let guids: Vec<_> = (0..512).map(|_| TestDevice::draw().guid).collect();
+    let mut all = Vec::new();
+    for _ in 0..60 {
+        all.push(world.seed_schedule(&guids, json!({"cron": "@yearly"}), 1_000).await);
+    }
+    let (scheduler, enrollment) = tokio::join!(world.scheduler(), world.enrollment());
+    let (mut seen, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let mut call = world.call("schedules-list", "", b"", random::id());
+        call.path = format!("{}?limit=500{cursor}", call.path_only());
+        let text = world.ask("schedules-list", &call).await.unwrap();
+        assert!(text.len() < 600_000, "{} bytes", text.len());
+        let page: Page<ScheduleView> = serde_json::from_str(&text).unwrap();
+        seen.extend(page.items.into_iter().map(|view| view.schedule));
+        pages += 1;
+        let Some(next) = page.next_cursor else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert!(pages > 1);
+    seen.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(seen, all, "each once");
     scheduler.stop().await.unwrap();
     enrollment.stop().await.unwrap();
 }

@@ -1,5 +1,5 @@
 //! The scheduler on a real bus, over logs that were written before it starts.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod firing;
 mod harness;
