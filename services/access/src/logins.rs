@@ -26,6 +26,9 @@ const CODE_TRIES: u8 = 5;
 /// Is how long an authenticator may take, in milliseconds: its owner has to find it, and to be recognised.
 const CEREMONY_LIFE_MS: i64 = 5 * 60_000;
 
+/// Is how many answers of an authenticator may be awaited in one session.
+const CEREMONIES_OF_SESSION: usize = 8;
+
 /// Says what a password is proved for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -100,9 +103,20 @@ pub struct Logins {
     pub codes: Throttle,
     /// Counts answers of authenticators.
     pub passkeys: Throttle,
+    /// Of log-ins: whoever is not known yet may ask.
+    strangers: BTreeMap<SessionId, Ceremony>,
+    /// Of sessions.
     ceremonies: BTreeMap<SessionId, Ceremony>,
     pending: BTreeMap<SessionId, Login>,
     waiting: BTreeMap<SessionId, Waiting>,
+}
+
+/// Returns the session in which an authenticator is asked; none for a log-in.
+const fn session_of(asked: &Asked) -> Option<SessionId> {
+    match asked {
+        Asked::LogIn { .. } => None,
+        Asked::Register { session, .. } | Asked::StepUp { session, .. } => Some(*session),
+    }
 }
 
 /// Says that too many log-ins are between their steps.
@@ -153,25 +167,38 @@ impl Logins {
             .filter(|waiting| now.since_ms(waiting.began_at) < CODE_LIFE_MS)
     }
 
-    /// Keeps what an authenticator is asked until it answers.
+    /// Keeps what an authenticator is asked until it answers. What strangers ask takes no room of what sessions do, and of one
+    /// session only the newest few are kept.
     ///
     /// Errors: [`Full`].
     pub fn keep_ceremony(&mut self, id: SessionId, ceremony: Ceremony) -> Result<(), Full> {
         let now = ceremony.began_at;
-        self.ceremonies
-            .retain(|_, other| now.since_ms(other.began_at) < CEREMONY_LIFE_MS);
-        if self.ceremonies.len() >= MAX_PENDING {
+        let session = session_of(&ceremony.asked);
+        let kept = match session {
+            None => &mut self.strangers,
+            Some(_) => &mut self.ceremonies,
+        };
+        kept.retain(|_, other| now.since_ms(other.began_at) < CEREMONY_LIFE_MS);
+        if session.is_some() {
+            let theirs = kept.iter().filter(|(_, other)| session_of(&other.asked) == session);
+            let mut theirs: Vec<_> = theirs.map(|(id, other)| (other.began_at, *id)).collect();
+            theirs.sort_unstable();
+            let surplus = (theirs.len() + 1).saturating_sub(CEREMONIES_OF_SESSION);
+            for (_, old) in theirs.iter().take(surplus) {
+                kept.remove(old);
+            }
+        }
+        if kept.len() >= MAX_PENDING {
             return Err(Full);
         }
-        self.ceremonies.insert(id, ceremony);
+        kept.insert(id, ceremony);
         Ok(())
     }
 
     /// Takes what was asked out, once; none when it is unknown or took too long.
     pub fn take_ceremony(&mut self, id: &SessionId, now: Timestamp) -> Option<Ceremony> {
-        self.ceremonies
-            .remove(id)
-            .filter(|ceremony| now.since_ms(ceremony.began_at) < CEREMONY_LIFE_MS)
+        let kept = self.strangers.remove(id).or_else(|| self.ceremonies.remove(id));
+        kept.filter(|ceremony| now.since_ms(ceremony.began_at) < CEREMONY_LIFE_MS)
     }
 
     /// Puts such a log-in back after a code that did not fit, unless there were too many.
@@ -308,7 +335,43 @@ mod tests {
             logins.keep_ceremony(id(n), ceremony(at(0))).unwrap();
         }
         assert_eq!(logins.keep_ceremony(id(9_999), ceremony(at(1))), Err(Full));
+        // Strangers who take all the room that there is for them take none of those who are known.
+        let of = |session, began_at| Ceremony {
+            asked: Asked::Register {
+                session,
+                session_key: PublicKey::from_bytes([1; 32]),
+            },
+            ..ceremony(began_at)
+        };
+        assert_eq!(logins.keep_ceremony(id(10_000), of(id(1), at(1))), Ok(()));
+        assert!(logins.take_ceremony(&id(10_000), at(2)).is_some());
         assert_eq!(logins.keep_ceremony(id(9_999), ceremony(at(CEREMONY_LIFE_MS))), Ok(()));
+    }
+
+    #[test]
+    fn a_session_asks_an_authenticator_a_few_things_at_once_and_crowds_out_no_other() {
+        let mut logins = Logins::default();
+        let mut ask = |number, session, ms| {
+            let ceremony = Ceremony {
+                asked: Asked::Register {
+                    session: id(session),
+                    session_key: PublicKey::from_bytes([1; 32]),
+                },
+                rp_id: "localhost".into(),
+                nonce: [2; NONCE_BYTES],
+                attempt: Throttle::default().admit_peer("192.0.2.1", at(ms)).unwrap(),
+                began_at: at(ms),
+            };
+            logins.keep_ceremony(id(number), ceremony).unwrap();
+        };
+        ask(1, 7, 0);
+        for n in 0..3_000 {
+            ask(100 + n, 8, i64::from(n));
+        }
+        assert!(logins.take_ceremony(&id(1), at(3_000)).is_some());
+        assert!(logins.take_ceremony(&id(100), at(3_000)).is_none());
+        let kept = (0..3_000).filter(|n| logins.take_ceremony(&id(100 + n), at(3_000)).is_some());
+        assert_eq!(kept.count(), CEREMONIES_OF_SESSION);
     }
 
     #[test]

@@ -19,6 +19,8 @@ use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::sha256;
 use borealis_bus_schema::reply::WireError;
+use ring::agreement::{self, ECDH_P256, EphemeralPrivateKey};
+use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -178,7 +180,8 @@ pub fn made(expected: &Expected<'_>, client_data: &[u8], authenticator_data: &[u
         return Err(Refused::Malformed("the passkey's name is too long, or empty"));
     }
     let (credential, rest) = rest.split_at_checked(length).ok_or(short)?;
-    let (_, behind) = Key::first(rest)?;
+    let (read, behind) = Key::first(rest)?;
+    read.check()?;
     let key = rest.get(..rest.len().saturating_sub(behind.len())).unwrap_or_default();
     if said.flags & HAS_EXTENSIONS == 0 {
         ends(behind)?;
@@ -333,6 +336,37 @@ impl Key {
             _ => None,
         };
         key.map(|key| (key, behind)).ok_or(Refused::Algorithm)
+    }
+
+    /// Checks that it can verify anything: a passkey whose key cannot would be kept, and never let its owner in.
+    ///
+    /// Errors: [`Refused::Malformed`] for a point that is not on the curve, and for a modulus or an exponent that
+    /// [`RSA_PKCS1_2048_8192_SHA256`] takes of nobody.
+    fn check(&self) -> Result<(), Refused> {
+        match self {
+            Key::Es256(point) => {
+                let broken = Refused::Malformed("the key is no point of its curve");
+                let ours = EphemeralPrivateKey::generate(&ECDH_P256, &SystemRandom::new());
+                let ours = ours.map_err(|_| Refused::Malformed("the key cannot be tried"))?;
+                // To agree on a secret with it is to have checked the point.
+                let theirs = agreement::UnparsedPublicKey::new(&ECDH_P256, point);
+                agreement::agree_ephemeral(ours, &theirs, |_| ()).map_err(|_| broken)
+            }
+            Key::Rs256(n, e) => {
+                let is_odd = |number: &[u8]| number.last().is_some_and(|last| last & 1 == 1);
+                let bits = |number: &[u8]| match number.first() {
+                    None | Some(0) => 0,
+                    Some(first) => number.len() * 8 - first.leading_zeros() as usize,
+                };
+                let is_one = e.as_slice() == [1];
+                let fits = is_odd(n) && (2_048..=8_192).contains(&bits(n));
+                if fits && is_odd(e) && (2..=33).contains(&bits(e)) && !is_one {
+                    Ok(())
+                } else {
+                    Err(Refused::Malformed("the key is no RSA key of 2,048 to 8,192 bits"))
+                }
+            }
+        }
     }
 
     fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), Refused> {

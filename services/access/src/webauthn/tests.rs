@@ -207,6 +207,51 @@ fn a_key_of_another_kind_is_none() {
     assert_eq!(check(&beside, &answer), Err(Refused::Signature));
 }
 
+/// Puts another key into what an authenticator says that it made.
+fn made_with(key: &[u8]) -> Result<Made, Refused> {
+    let authenticator = Authenticator::new().unwrap();
+    let mut answer = authenticator.make(&seen());
+    let before = answer.authenticator_data.len() - authenticator.cose().len();
+    answer.authenticator_data.truncate(before);
+    answer.authenticator_data.extend(key);
+    check_made(&answer)
+}
+
+fn rsa(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(modulus.len()).unwrap().to_be_bytes();
+    let head = [b"\xa4\x01\x03\x03\x39\x01\x00\x20\x59".as_slice(), &length].concat();
+    let short = [0x40 | u8::try_from(exponent.len()).unwrap()];
+    [head.as_slice(), modulus, &[0x21], &short, exponent].concat()
+}
+
+#[test]
+fn a_key_that_verifies_nothing_makes_no_passkey() {
+    let cose = Authenticator::new().unwrap().cose();
+    assert_eq!(made_with(&cose).unwrap().key, cose);
+    for at in [20, 50] {
+        let mut beside = cose.clone();
+        beside[at] ^= 1;
+        assert!(matches!(made_with(&beside), Err(Refused::Malformed(_))), "{at}");
+    }
+    let modulus = hex::decode(MODULUS).unwrap();
+    let good = rsa(&modulus, &[1, 0, 1]);
+    assert_eq!(made_with(&good).unwrap().key, good);
+    let even = [&modulus[..255], &[2]].concat();
+    let padded = [&[0], modulus.as_slice()].concat();
+    for (what, key) in [
+        ("1,024 bits", rsa(&modulus[128..], &[1, 0, 1])),
+        ("none", rsa(&[], &[1, 0, 1])),
+        ("an even modulus", rsa(&even, &[1, 0, 1])),
+        ("a zero before it", rsa(&padded, &[1, 0, 1])),
+        ("no exponent", rsa(&modulus, &[])),
+        ("exponent 1", rsa(&modulus, &[1])),
+        ("an even exponent", rsa(&modulus, &[1, 0, 0])),
+        ("a long exponent", rsa(&modulus, &[1, 0, 0, 0, 0, 1])),
+    ] {
+        assert!(matches!(made_with(&key), Err(Refused::Malformed(_))), "{what}");
+    }
+}
+
 /// Is the modulus of a key that OpenSSL made, and its signature over the answer below.
 const MODULUS: &str = "dff9cacf3d700fa3b05de80daef3ad5aaf9a9ab9e9a13ec8662343f6a030a4aed9e8e9142a1673241c72d6c394f265ca96db9545ad1e\
      33dd5d5c9481e617134caa6e7e5a179ad39b6715524d918a465efa264809bcc79ef0ff2b65be8e3ce80348bdc9b334b20092457d37df\

@@ -524,5 +524,26 @@ async fn an_answer_is_taken_only_where_it_was_asked_for() {
     let refused = ask_about(&gateway, &ada, "passkeys-register", "", &body).await;
     assert_eq!(code(refused), Code::PasskeyChallenge);
     assert_eq!(happened(&access), before);
+    // Nor is one kept that another session ends, of the same operator or of another one.
+    let again = log_in(&gateway, &mut phone).await.unwrap();
+    let before = happened(&access);
+    for other in [&bob, &again] {
+        let started = ask_about(&gateway, &ada, "passkeys-register", "", &start).await;
+        let started = started.unwrap();
+        let asked = Asked::Register {
+            session: ada.session,
+            session_key: key,
+        };
+        let made = Authenticator::new()
+            .unwrap()
+            .make(&Seen::well(ORIGIN, HOST, asked.challenge(&nonce(&started))));
+        let body = json!({
+            "step": "finish", "ceremony_id": started["ceremony_id"], "name": "x",
+            "made": {"client_data_json": text(&made.client_data), "authenticator_data": text(&made.authenticator_data)},
+        });
+        let refused = ask_about(&gateway, other, "passkeys-register", "", &body).await;
+        assert_eq!(code(refused), Code::PasskeyChallenge);
+    }
+    assert_eq!(happened(&access), before);
     access.stop().await.unwrap();
 }
