@@ -73,6 +73,20 @@ codes! {
     CronInvalid = "cron_invalid", Caller, Never, 422;
     /// The schedule names no day that there is, or ends before it begins.
     ScheduleNeverFires = "schedule_never_fires", Caller, Never, 422;
+    /// The assembly declares no variable of this name.
+    VariableUndeclared = "variable_undeclared", Caller, Never, 422;
+    /// A variable of the assembly has to have a value and has none.
+    VariableMissing = "variable_missing", Caller, Never, 422;
+    /// The value does not fit its variable's type.
+    VariableInvalid = "variable_invalid", Caller, Never, 422;
+    /// The assembly takes a secret, and secrets are not handed to devices yet.
+    CredentialsUnsupported = "credentials_unsupported", Caller, Never, 422;
+    /// The assembly has files, and files are not handed to devices yet.
+    FilesUnsupported = "files_unsupported", Caller, Never, 422;
+    /// The version of the assembly was never published.
+    NotPublished = "not_published", Caller, Refresh, 409;
+    /// The digest is not that of the version it was sent with.
+    DigestMismatch = "digest_mismatch", Caller, Refresh, 409;
     /// There is no time zone of this name.
     ZoneUnknown = "zone_unknown", Caller, Never, 422;
     /// The service or the device has no such verb.

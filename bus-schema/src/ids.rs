@@ -104,6 +104,8 @@ hex_id! {
     ScheduleId,
     /// Names one signed order.
     OrderId,
+    /// Names an assembly of the library.
+    AssemblyId,
     /// Names a deployment: one set of roots.
     DeploymentId,
 }
@@ -205,6 +207,15 @@ impl CommandId {
         let mut parts: Vec<&[u8]> = vec![b"borealis rerun", job.as_bytes()];
         parts.extend(runs);
         Self(derived(&parts))
+    }
+}
+
+impl AssemblyId {
+    /// Derives the assembly of a command, so that a command makes one assembly whoever computes it.
+    ///
+    /// Shape: the first 16 bytes of `SHA-256("borealis assembly" ‖ command id)`.
+    pub fn of_command(command: &CommandId) -> Self {
+        Self(derived(&[b"borealis assembly", command.as_bytes()]))
     }
 }
 

@@ -35,6 +35,8 @@ pub mod seeds;
 
 pub mod installer_code;
 
+pub mod assembly;
+
 pub mod operator;
 
 pub mod filter;

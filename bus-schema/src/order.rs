@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -69,11 +71,19 @@ pub enum Language {
     Python,
     /// PowerShell 7, where `pwsh` exists.
     Powershell,
+    /// Batch files, where `cmd.exe` exists.
+    Batch,
 }
 
 impl Language {
     /// Lists every language.
-    pub const ALL: [Language; 4] = [Language::Sh, Language::Bash, Language::Python, Language::Powershell];
+    pub const ALL: [Language; 5] = [
+        Language::Sh,
+        Language::Bash,
+        Language::Python,
+        Language::Powershell,
+        Language::Batch,
+    ];
 
     /// Returns the language's text.
     pub const fn as_str(self) -> &'static str {
@@ -82,6 +92,7 @@ impl Language {
             Language::Bash => "bash",
             Language::Python => "python",
             Language::Powershell => "powershell",
+            Language::Batch => "batch",
         }
     }
 }
@@ -92,7 +103,7 @@ impl std::str::FromStr for Language {
         Language::ALL
             .into_iter()
             .find(|l| l.as_str() == text)
-            .ok_or_else(|| format!("{text:?} is no language: sh, bash, python or powershell"))
+            .ok_or_else(|| format!("{text:?} is no language: sh, bash, python, powershell or batch"))
     }
 }
 
@@ -124,11 +135,84 @@ pub struct ScriptBody {
     /// Arguments.
     pub args: Vec<String>,
     /// Environment variables added to the agent's small set.
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, EnvValue>,
     /// When the process tree is ended, counted from its start.
     pub timeout_ms: u64,
     /// How much output is kept, stdout and stderr together.
     pub output_limit_bytes: u64,
+}
+
+/// Is the value of an environment variable: any bytes but zero.
+///
+/// Shape: a text where it is UTF-8, else a map with the one entry `base64`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct EnvValue(Vec<u8>);
+
+impl EnvValue {
+    /// Makes a value of bytes.
+    pub const fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+    /// Returns the value's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+    /// Tells whether a process could not be given it.
+    pub fn has_zero(&self) -> bool {
+        self.0.contains(&0)
+    }
+}
+
+impl From<&str> for EnvValue {
+    fn from(text: &str) -> Self {
+        Self(text.as_bytes().to_vec())
+    }
+}
+impl From<String> for EnvValue {
+    fn from(text: String) -> Self {
+        Self(text.into_bytes())
+    }
+}
+impl std::fmt::Debug for EnvValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", String::from_utf8_lossy(&self.0))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InBase64 {
+    base64: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Text(String),
+    Bytes(InBase64),
+}
+
+impl Serialize for EnvValue {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) => s.serialize_str(text),
+            Err(_) => InBase64 {
+                base64: STANDARD.encode(&self.0),
+            }
+            .serialize(s),
+        }
+    }
+}
+impl<'de> Deserialize<'de> for EnvValue {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        match Written::deserialize(d)? {
+            Written::Text(text) => Ok(text.into()),
+            Written::Bytes(InBase64 { base64 }) => STANDARD
+                .decode(base64)
+                .map(Self)
+                .map_err(|_| serde::de::Error::custom("a value's base64 cannot be read")),
+        }
+    }
 }
 
 /// Holds a SHA-256 digest.

@@ -47,6 +47,7 @@ pub const fn verbs_asked_by(service: Service) -> &'static [(Service, &'static st
             (Service::Signing, "orders-sign"),
             (Service::Library, "scripts-put"),
             (Service::Library, "scripts-get"),
+            (Service::Library, "assemblies-get"),
         ],
         Service::Signing => &[(Service::Library, "scripts-get")],
         Service::Gateway => &[(Service::Access, "audit-note"), (Service::Signing, "countersigned")],

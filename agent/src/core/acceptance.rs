@@ -328,7 +328,10 @@ fn check_script(script: &ScriptBody) -> Result<(), WireError> {
     let has_nul = |text: &str| text.contains('\0');
     let is_name = |name: &str| !name.is_empty() && !name.contains('=') && !has_nul(name);
     let fits = !script.args.iter().any(|arg| has_nul(arg))
-        && script.env.iter().all(|(name, value)| is_name(name) && !has_nul(value));
+        && script
+            .env
+            .iter()
+            .all(|(name, value)| is_name(name) && !value.has_zero());
     if fits {
         Ok(())
     } else {

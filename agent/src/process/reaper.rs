@@ -32,7 +32,7 @@ pub struct Plan {
     /// Its arguments.
     pub args: Vec<OsString>,
     /// Its whole environment.
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, OsString>,
     /// Where it runs.
     pub folder: PathBuf,
 }

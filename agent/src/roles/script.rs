@@ -10,8 +10,10 @@ use crate::process::reaper::Plan;
 use crate::process::run::{self, RunEvent, RunSpec};
 use crate::process::{spool, tree};
 use borealis_bus_schema::codes::Code;
-use borealis_bus_schema::order::{Context, Order, OrderBody, ScriptBody};
+use borealis_bus_schema::order::{Context, EnvValue, Order, OrderBody, ScriptBody};
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
@@ -139,18 +141,19 @@ fn stage(order: &Order, key: RunKey, hands: &Hands) -> Result<RunSpec, Refusal> 
 }
 
 /// Returns the script's whole environment: a small set, then what the order gives, then the run's mark.
-fn environment(script: &ScriptBody, key: RunKey, folder: &Path) -> BTreeMap<String, String> {
+fn environment(script: &ScriptBody, key: RunKey, folder: &Path) -> BTreeMap<String, OsString> {
     let mut env = BTreeMap::from([
-        ("PATH".to_owned(), interpreter::SEARCH.to_owned()),
-        ("LANG".to_owned(), "C.UTF-8".to_owned()),
-        ("TMPDIR".to_owned(), folder.display().to_string()),
+        ("PATH".to_owned(), interpreter::SEARCH.into()),
+        ("LANG".to_owned(), "C.UTF-8".into()),
+        ("TMPDIR".to_owned(), folder.as_os_str().to_owned()),
     ]);
     for name in ["HOME", "USER", "LOGNAME", "TZ"] {
-        if let Ok(value) = std::env::var(name) {
+        if let Some(value) = std::env::var_os(name) {
             env.insert(name.to_owned(), value);
         }
     }
-    env.extend(script.env.clone());
-    env.insert(tree::MARK.to_owned(), key.to_string());
+    let given = |(name, value): (&String, &EnvValue)| (name.clone(), OsString::from_vec(value.as_bytes().to_vec()));
+    env.extend(script.env.iter().map(given));
+    env.insert(tree::MARK.to_owned(), key.to_string().into());
     env
 }

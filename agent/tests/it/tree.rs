@@ -27,8 +27,8 @@ fn key() -> RunKey {
 fn spec(work: &Path, key: RunKey, program: &str, args: &[&str], limit_bytes: u64) -> RunSpec {
     let folder = spool::prepare(work, key).unwrap();
     let env = BTreeMap::from([
-        ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
-        (tree::MARK.to_owned(), key.to_string()),
+        ("PATH".to_owned(), "/usr/bin:/bin".into()),
+        (tree::MARK.to_owned(), key.to_string().into()),
     ]);
     RunSpec {
         wrapper: PathBuf::from(WRAPPER),

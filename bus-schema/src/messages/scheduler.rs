@@ -7,11 +7,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::schedules::CreateSchedule;
+use crate::assembly::AssemblyUse;
 use crate::codec;
 use crate::codes::Code;
 use crate::ids::{Guid, JobId, RoleName, RunId, ScheduleId, SiteName, VerbName};
 use crate::operator::OperatorCall;
-use crate::order::{Context, Digest, Language};
+use crate::order::{Context, Digest, EnvValue, Language};
 use crate::routes;
 use crate::subjects::Service;
 use crate::time::Timestamp;
@@ -128,7 +129,10 @@ pub struct CreateJob {
     pub args: Vec<String>,
     /// Environment variables.
     #[serde(default)]
-    pub env: BTreeMap<String, String>,
+    pub env: BTreeMap<String, EnvValue>,
+    /// A version of an assembly, in place of language, script and environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assembly: Option<AssemblyUse>,
     /// When the process tree is ended; default one hour.
     #[serde(default = "hour")]
     pub timeout_ms: u64,

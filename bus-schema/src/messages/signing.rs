@@ -30,6 +30,9 @@ pub struct SignOrders {
     /// How a schedule made the job; none for a job of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firing: Option<Firing>,
+    /// The bytes of the assembly that the request names by their digest, where it names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assembly: Option<serde_bytes::ByteBuf>,
 }
 
 /// Says how a schedule made a job.

@@ -71,6 +71,13 @@ pub const BUS_VERBS: &[BusVerb] = &[
     .of_sites(),
     verb(Service::Library, "scripts-get", None, "Returns a script by its digest").reads(),
     verb(
+        Service::Library,
+        "assemblies-get",
+        None,
+        "Returns a version of an assembly, which whoever signed for it has named by its digest",
+    )
+    .reads(),
+    verb(
         Service::Signing,
         "countersigned",
         Some(Right::AuditRead),

@@ -17,6 +17,12 @@ pub enum Right {
     JobsRun,
     /// Cancel jobs.
     JobsCancel,
+    /// See assemblies.
+    LibraryRead,
+    /// Make, change and archive assemblies.
+    LibraryWrite,
+    /// Publish versions of assemblies.
+    LibraryPublish,
     /// See installer codes.
     CodesRead,
     /// Mint installer codes.
@@ -43,7 +49,7 @@ pub enum Right {
 
 impl Right {
     /// Lists every right; the administrator's role holds them all.
-    pub const ALL: [Right; 18] = [
+    pub const ALL: [Right; 21] = [
         Right::DevicesRead,
         Right::DevicesQuarantine,
         Right::DevicesRevoke,
@@ -51,6 +57,9 @@ impl Right {
         Right::JobsRead,
         Right::JobsRun,
         Right::JobsCancel,
+        Right::LibraryRead,
+        Right::LibraryWrite,
+        Right::LibraryPublish,
         Right::CodesRead,
         Right::CodesCreate,
         Right::CodesRevoke,
@@ -74,6 +83,9 @@ impl Right {
             | Right::JobsRead
             | Right::JobsRun
             | Right::JobsCancel
+            | Right::LibraryRead
+            | Right::LibraryWrite
+            | Right::LibraryPublish
             | Right::CodesRead
             | Right::CodesCreate
             | Right::CodesRevoke
@@ -98,6 +110,9 @@ impl Right {
             Right::JobsRead => "jobs.read",
             Right::JobsRun => "jobs.run",
             Right::JobsCancel => "jobs.cancel",
+            Right::LibraryRead => "library.read",
+            Right::LibraryWrite => "library.write",
+            Right::LibraryPublish => "library.publish",
             Right::CodesRead => "codes.read",
             Right::CodesCreate => "codes.create",
             Right::CodesRevoke => "codes.revoke",

@@ -3,7 +3,7 @@
 use super::{Need, Right as R, Route, Tenancy, right};
 use crate::subjects::Service;
 use Need::{Public, Session};
-use Service::{Access, Enrollment, Inventory, Scheduler};
+use Service::{Access, Enrollment, Inventory, Library, Scheduler};
 use Tenancy::{Deployment, Device, Own, Site};
 
 const fn route(
@@ -571,6 +571,78 @@ pub const ROUTES: &[Route] = &[
         "Approves another operator's job that is on more devices than its author's limit",
     )
     .dangerous(),
+    route(
+        "GET",
+        "/api/v1/library/assemblies",
+        Library,
+        "assemblies-list",
+        right(R::LibraryRead),
+        Site,
+        "Lists assemblies, and searches them",
+    ),
+    route(
+        "POST",
+        "/api/v1/library/assemblies",
+        Library,
+        "assemblies-create",
+        right(R::LibraryWrite),
+        Site,
+        "Makes an assembly, as a draft",
+    ),
+    route(
+        "GET",
+        "/api/v1/library/assemblies/{id}",
+        Library,
+        "assemblies-show",
+        right(R::LibraryRead),
+        Site,
+        "Shows an assembly with a version's content and all versions",
+    ),
+    route(
+        "POST",
+        "/api/v1/library/assemblies/{id}",
+        Library,
+        "assemblies-edit",
+        right(R::LibraryWrite),
+        Site,
+        "Writes a further version of an assembly, as a draft",
+    ),
+    route(
+        "GET",
+        "/api/v1/library/assemblies/{id}/diff",
+        Library,
+        "assemblies-diff",
+        right(R::LibraryRead),
+        Site,
+        "Shows how two versions of an assembly differ",
+    ),
+    route(
+        "GET",
+        "/api/v1/library/assemblies/{id}/file",
+        Library,
+        "assemblies-file",
+        right(R::LibraryRead),
+        Site,
+        "Returns a file of an assembly",
+    ),
+    route(
+        "POST",
+        "/api/v1/library/assemblies/{id}/publish",
+        Library,
+        "assemblies-publish",
+        right(R::LibraryPublish),
+        Site,
+        "Publishes a version of an assembly: it is what runs from now on",
+    ),
+    route(
+        "POST",
+        "/api/v1/library/assemblies/{id}/archive",
+        Library,
+        "assemblies-archive",
+        right(R::LibraryWrite),
+        Site,
+        "Puts an assembly into the archive, or takes it out",
+    ),
     route(
         "GET",
         "/api/v1/schedules/preview",

@@ -12,6 +12,7 @@ use crate::commands::codes::CodesCommand;
 use crate::commands::devices::DevicesCommand;
 use crate::commands::factor::{RecoveryCodesCommand, TotpCommand};
 use crate::commands::jobs::JobsCommand;
+use crate::commands::library::LibraryCommand;
 use crate::commands::people::{RolesCommand, SitesCommand, UsersCommand};
 use crate::commands::run::RunArgs;
 use crate::commands::schedules::SchedulesCommand;
@@ -139,6 +140,9 @@ pub enum Command {
     /// Lists, shows, follows, reviews, approves and cancels jobs
     #[command(subcommand)]
     Jobs(JobsCommand),
+    /// Lists, shows, writes, publishes and archives assemblies: scripts that are kept to run again
+    #[command(subcommand)]
+    Library(LibraryCommand),
     /// Makes, lists, shows, pauses and archives schedules, and shows when they fire
     #[command(subcommand)]
     Schedules(SchedulesCommand),
@@ -268,6 +272,20 @@ mod tests {
             "devices decommission a",
             "run --device a --device b --lang bash --context currentuser --timeout 10m --follow -- uname -a",
             "run --all --file x.sh --json",
+            "run --all --assembly cleanup@3 --var a=b --var c=d=e --follow",
+            "library list --category disk --lang sh --tag t --site berlin --state all --json",
+            "library search df berlin",
+            "library show cleanup@3 --script",
+            "library create cleanup --file x.sh --variable a!:number=3 --variable b:choice(x|y) --tag t --site berlin --publish",
+            "library edit cleanup --rename other --timeout 10m --all-sites --attach x --note why",
+            "library publish cleanup@2",
+            "library archive cleanup",
+            "library archive cleanup --restore",
+            "library diff cleanup --from 1 --to 2",
+            "library import a.json b.sh --publish --note n",
+            "library export cleanup --output x.json",
+            "library export cleanup@1 --script",
+            "library sync scripts --source git --apply --publish --note commit",
             "completion bash",
             "audit list --object device/x --actor ada --from 24h --to 2026-11-22T10:00:00Z --outcome refused --json",
             "audit verify --service signing",
@@ -298,6 +316,16 @@ mod tests {
             "run --all --device a -- uname",
             "run --all --file x -- uname",
             "run --all --lang cobol -- uname",
+            "run --all --assembly x -- uname",
+            "run --all --assembly x --file y",
+            "run --all --assembly x --lang sh",
+            "run --all --var a=b -- uname",
+            "run --all --assembly x --var a",
+            "library create",
+            "library import",
+            "library sync",
+            "library create x --file y --variable a:date",
+            "library edit x --site berlin --all-sites",
             "run --all --timeout 0 -- uname",
             "login --username ada",
             "login --username ada --password-stdin --totp-stdin --totp 123456",

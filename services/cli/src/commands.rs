@@ -17,6 +17,7 @@ pub(crate) mod devices;
 mod dry_run;
 pub(crate) mod factor;
 pub(crate) mod jobs;
+pub(crate) mod library;
 pub(crate) mod people;
 pub(crate) mod rerun;
 mod reviewed;
@@ -60,6 +61,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<u8, CliError> {
                 Command::Users(command) => people::users(&api, printer, command).await?,
                 Command::Roles(command) => people::roles(&api, printer, command).await?,
                 Command::Sites(command) => people::sites(&api, printer, command).await?,
+                Command::Library(command) => library::run(&api, printer, command).await?,
                 Command::Codes(command) => codes::run(&api, printer, command).await?,
                 Command::Approvals(command) => approvals::run(&api, printer, command).await?,
                 Command::Devices(command) => devices::run(&api, printer, command).await?,

@@ -1,31 +1,145 @@
 //! The service's parts, and what it is asked.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::Code;
+use borealis_bus_schema::ids::AssemblyId;
 use borealis_bus_schema::messages::library::{GetScript, PutScript, Script, ScriptKept as Kept};
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_event_store::{Append, AppendError, DigestFiles, EventLog, NewEvent, StoreError, StreamId, StreamWrite};
-use borealis_service_kit::operator::{store_error, wire_error};
+use borealis_service_kit::operator::{OperatorCtx, store_error, wire_error};
 use borealis_service_kit::random;
 use borealis_service_kit::service::InternalCtx;
+use parking_lot::RwLock;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::script::{self, Keep, ScriptKept, State};
+use crate::assembly;
+use crate::catalogue::Catalogue;
+use crate::script::{self, Keep, State};
+use crate::stored::{ASSEMBLY_STREAM, Stored};
 
-/// Is the kind of the service's one event.
-pub const SCRIPT_KEPT: &str = "ScriptKept";
+/// Is how many records are taken in at a time.
+const PAGE: usize = 1_000;
+/// Is how often a command is decided anew when its stream moves; only one command is decided at a time.
+const ATTEMPTS: usize = 4;
 
 /// Is the running service.
 pub struct Library {
     /// The log.
     pub log: Arc<dyn EventLog>,
-    /// The texts, named by their digest.
+    /// The texts, the versions and their files, named by their digest.
     pub files: Arc<DigestFiles>,
+    /// What assemblies there are.
+    pub catalogue: RwLock<Catalogue>,
+    /// Held while a command is decided and written, so that no two assemblies get one name.
+    pub turn: tokio::sync::Mutex<()>,
 }
 
 impl Library {
+    /// Opens the service's parts and folds the log.
+    ///
+    /// Errors: [`StoreError`] when the folder or the log cannot be read.
+    pub fn open(log: Arc<dyn EventLog>, folder: &Path) -> Result<Self, StoreError> {
+        let library = Self {
+            log,
+            files: Arc::new(DigestFiles::open(folder)?),
+            catalogue: RwLock::default(),
+            turn: tokio::sync::Mutex::new(()),
+        };
+        library.catch_up()?;
+        Ok(library)
+    }
+
+    /// Takes in what the log holds beyond the catalogue.
+    fn catch_up(&self) -> Result<(), StoreError> {
+        let mut catalogue = self.catalogue.write();
+        while catalogue.position() < self.log.head().position {
+            let records = self.log.read_all(catalogue.position(), PAGE)?;
+            if records.is_empty() {
+                break;
+            }
+            for record in &records {
+                let position = record.position;
+                let reason = "an event of an assembly cannot be read";
+                catalogue.apply(record).map_err(|error| {
+                    tracing::error!(position, error = &error as &dyn std::error::Error, "{reason}");
+                    StoreError::Broken { position, reason }
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides an operator's command on an assembly, writes it, and returns what `answer` makes of the assembly after it.
+    ///
+    /// `check` sees the catalogue the command is decided on. Files that the events name are on disk before this.
+    ///
+    /// Errors: what `check` says; the rejection's; those of [`wire_error`].
+    pub async fn command<A: Serialize + DeserializeOwned>(
+        &self,
+        ctx: &OperatorCtx,
+        id: AssemblyId,
+        command: assembly::Command,
+        check: impl Fn(&Catalogue, &assembly::State) -> Reply<()>,
+        answer: impl Fn(&assembly::State) -> Reply<A>,
+    ) -> Reply<A> {
+        let _turn = self.turn.lock().await;
+        for _ in 0..ATTEMPTS {
+            self.catch_up().map_err(store_failed)?;
+            let (write, answer) = {
+                let catalogue = self.catalogue.read();
+                let none = assembly::State::default();
+                let state = catalogue.get(&id).unwrap_or(&none);
+                check(&catalogue, state)?;
+                let events = assembly::decide(state, command.clone()).map_err(refused)?;
+                let after = events.iter().fold(state.clone(), assembly::evolve);
+                let answer = answer(&after)?;
+                if events.is_empty() {
+                    return Ok(answer);
+                }
+                let events = events.into_iter().map(|event| Stored::Assembly(event).encode());
+                let write = StreamWrite {
+                    stream: stream(&format!("{ASSEMBLY_STREAM}{id}"))?,
+                    expected: catalogue.stream_version(&id),
+                    events: events.collect::<Result<Vec<_>, codec::CodecError>>()?,
+                };
+                (write, serde_json::to_vec(&answer).map_err(|_| unwritable())?)
+            };
+            match ctx.append_bytes(self.log.as_ref(), vec![write], answer).await {
+                Err(AppendError::Conflict { .. }) => {}
+                Err(error) => return Err(wire_error(&error)),
+                Ok(appended) => {
+                    self.catch_up().map_err(store_failed)?;
+                    return codec::decode_json(&appended.answer, codec::MAX_JSON_BYTES).map_err(WireError::from);
+                }
+            }
+        }
+        Err(WireError::new(
+            Code::Conflict,
+            "others change the assembly at the same time",
+        ))
+    }
+
+    /// Keeps a body under its digest; it is on disk when this returns.
+    ///
+    /// Errors: `storage_failed`, `storage_full`.
+    pub async fn keep(&self, body: Vec<u8>) -> Reply<()> {
+        self.write(body).await
+    }
+
+    /// Reads a body that the log names.
+    ///
+    /// Errors: `storage_failed`, also when the file is missing.
+    pub async fn read(&self, digest: Digest) -> Reply<Vec<u8>> {
+        let files = Arc::clone(&self.files);
+        let read = tokio::task::spawn_blocking(move || files.read(&digest.0)).await;
+        read.map_err(|_| failed())?.map_err(store_failed)?.ok_or_else(failed)
+    }
+
     /// Keeps a script: its text is on disk before the event that names it.
     ///
     /// Errors: what [`script::decide`] refuses, `storage_failed`.
@@ -49,16 +163,8 @@ impl Library {
             if events.is_empty() {
                 return Ok(Kept { digest });
             }
-            let encode = |event| {
-                Ok(NewEvent {
-                    kind: SCRIPT_KEPT.to_owned(),
-                    body: codec::encode(event)?,
-                })
-            };
-            let events = events
-                .iter()
-                .map(encode)
-                .collect::<Result<Vec<_>, codec::CodecError>>()?;
+            let events = events.into_iter().map(|event| Stored::Script(event).encode());
+            let events = events.collect::<Result<Vec<_>, codec::CodecError>>()?;
             self.write(put.script.clone()).await?;
             match self.append(&stream, version, events, &keep).await {
                 Err(AppendError::Conflict { .. }) => {}
@@ -79,9 +185,7 @@ impl Library {
         let unknown = || WireError::new(Code::NotFound, "there is no script of this digest");
         let (state, _) = self.state(&stream_of(&get.digest)?)?;
         let language = *state.languages.first().ok_or_else(unknown)?;
-        let files = Arc::clone(&self.files);
-        let read = tokio::task::spawn_blocking(move || files.read(&get.digest.0)).await;
-        let script = read.map_err(|_| failed())?.map_err(store_failed)?.ok_or_else(failed)?;
+        let script = self.read(get.digest).await?;
         Ok(Script { language, script })
     }
 
@@ -90,8 +194,9 @@ impl Library {
         let version = records.last().map_or(0, |record| record.version);
         let mut state = State::default();
         for record in records {
-            if let (SCRIPT_KEPT, Some(body)) = (record.kind.as_str(), &record.body) {
-                state = script::evolve(state, &codec::decode::<ScriptKept>(body)?);
+            let Some(body) = &record.body else { continue };
+            if let Ok(Stored::Script(kept)) = Stored::decode(&record.kind, body) {
+                state = script::evolve(state, &kept);
             }
         }
         Ok((state, version))
@@ -139,39 +244,17 @@ fn store_failed(error: StoreError) -> WireError {
 }
 
 fn stream_of(digest: &Digest) -> Reply<StreamId> {
-    StreamId::new(&format!("script-{digest}")).map_err(|_| WireError::new(Code::Internal, "no stream of that name"))
+    stream(&format!("script-{digest}"))
 }
 
-#[cfg(test)]
-mod tests {
-    use borealis_bus_schema::ids::OperatorId;
-    use borealis_bus_schema::order::Language;
-    use borealis_bus_schema::time::Timestamp;
-    use borealis_test_support::pin_all;
+fn stream(name: &str) -> Reply<StreamId> {
+    StreamId::new(name).map_err(|_| WireError::new(Code::Internal, "no stream of that name"))
+}
 
-    use super::*;
+fn refused(rejection: assembly::Rejection) -> WireError {
+    WireError::new(rejection.code(), rejection.to_string())
+}
 
-    #[test]
-    fn golden_events_stay_readable() {
-        let event = ScriptKept {
-            digest: Digest([1; 32]),
-            language: Language::Python,
-            size_bytes: 7,
-            author: OperatorId::from_bytes([2; 16]),
-            at: Timestamp::from_unix_ms(1_795_341_600_123),
-        };
-        let encode = |event: &ScriptKept| {
-            let stored = NewEvent {
-                kind: SCRIPT_KEPT.to_owned(),
-                body: codec::encode(event).unwrap(),
-            };
-            (None, stored)
-        };
-        let fields = |event: &ScriptKept, _: &NewEvent| serde_json::to_value(event).unwrap();
-        let decode = |kind: &str, body: &[u8]| {
-            assert_eq!(kind, SCRIPT_KEPT);
-            codec::decode::<ScriptKept>(body)
-        };
-        pin_all(env!("CARGO_MANIFEST_DIR"), &[event], encode, fields, decode).unwrap();
-    }
+fn unwritable() -> WireError {
+    WireError::new(Code::Internal, "the answer cannot be written")
 }

@@ -63,7 +63,7 @@ impl Paper {
         let script_bytes = self.request.script.as_ref().map_or(0, String::len);
         let args = self.request.args.iter().map(|arg| arg.len() + TEXT_BYTES);
         let env = self.request.env.iter();
-        let env = env.map(|(name, value)| name.len() + value.len() + 2 * TEXT_BYTES);
+        let env = env.map(|(name, value)| name.len() + value.as_bytes().len() + 2 * TEXT_BYTES);
         let words_bytes: usize = args.chain(env).sum();
         let schedule_bytes = self
             .warrant
@@ -257,7 +257,7 @@ impl Scheduler {
 
     async fn paper(&self, job: &Job) -> Result<Paper, WireError> {
         let warrant = self.warrant(&job.created.file).await?;
-        let request = orders::request_of(&warrant, job.created.firing.as_ref())?;
+        let request = warrant.request(job.created.firing.as_ref())?;
         let begins = orders::body_of(&request, job.created.what.script_digest);
         let approval = match job.approved.get() {
             None => None,
@@ -292,6 +292,7 @@ impl Scheduler {
             orders: wanted.iter().map(build).collect(),
             approval: paper.approval.clone(),
             firing: orders::firing_of(&paper.warrant, job.created.firing.as_ref()),
+            assembly: paper.warrant.assembly.clone(),
         };
         let options = RequestOptions {
             timeout: Some(SIGN_TIMEOUT),

@@ -178,6 +178,8 @@ const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3_600_000;
 pub fn check(wanted: &CreateJob) -> Result<What, Rejection> {
     check_targets(&wanted.targets)?;
     let digest = match (wanted.role.as_str(), wanted.verb.as_str()) {
+        // Whoever asks for one is asked by its script: `borealis_bus_schema::assembly::plain` comes first.
+        _ if wanted.assembly.is_some() => return Err(Rejection::Script("this takes no assembly")),
         ("agent", "ping") if wanted.script.is_some() => return Err(Rejection::Script("a ping takes no script")),
         ("agent", "ping") => None,
         ("script", "run") => Some(script_digest(wanted)?),
@@ -198,7 +200,7 @@ pub fn check(wanted: &CreateJob) -> Result<What, Rejection> {
         if !fits {
             return Err(Rejection::EnvName(name.chars().take(64).collect()));
         }
-        if value.contains('\0') {
+        if value.has_zero() {
             return Err(Rejection::ZeroByte);
         }
     }
@@ -310,6 +312,7 @@ mod tests {
             script: Some("echo hi".into()),
             args: vec![],
             env: Default::default(),
+            assembly: None,
             timeout_ms: 1_000,
             expires_in_ms: 60_000,
             retries: 0,

@@ -1,5 +1,6 @@
 //! From a job to the orders of its devices: pure.
 
+use borealis_bus_schema::assembly::{self, Assembly, AssemblyError};
 use borealis_bus_schema::codec::{self, CodecError};
 use borealis_bus_schema::ids::{Guid, OrderId, RunId, VerbName};
 use borealis_bus_schema::messages::scheduler::{CreateJob, MAX_EXPIRES_IN_MS, OUTPUT_LIMIT_BYTES};
@@ -7,8 +8,10 @@ use borealis_bus_schema::messages::schedules::CreateSchedule;
 use borealis_bus_schema::messages::signing::{Author, Firing};
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::order::{Digest, Language, MAX_VALIDITY_MS, Order, OrderBody, ScriptBody};
+use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
 use crate::job::Fired;
 
@@ -24,6 +27,35 @@ pub struct Warrant {
     /// The request for the schedule that the call lets run now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Author>,
+    /// The bytes of the assembly that the request names, where it names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assembly: Option<ByteBuf>,
+}
+
+impl Warrant {
+    /// Reads the job's request; one that names an assembly says the same without it. `firing` tells that a schedule made it.
+    ///
+    /// Errors: the codec's; `digest_mismatch` and others of the assembly, which was sound when the job was made.
+    pub fn request(&self, firing: Option<&Fired>) -> Reply<CreateJob> {
+        let asked = request_of(self, firing)?;
+        let assembly = self.assembly_of(&asked)?;
+        assembly::plain(asked, assembly.as_ref()).map_err(refused)
+    }
+
+    /// Reads the assembly that a request of this warrant names; none where it names none.
+    ///
+    /// Errors: `digest_mismatch` for other bytes, `malformed`.
+    pub fn assembly_of(&self, asked: &CreateJob) -> Reply<Option<Assembly>> {
+        match (&asked.assembly, &self.assembly) {
+            (Some(wanted), Some(bytes)) => Assembly::read(bytes, &wanted.digest).map(Some).map_err(refused),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Says why an assembly is refused.
+pub fn refused(error: AssemblyError) -> WireError {
+    WireError::new(error.code(), error.to_string())
 }
 
 /// Is what another operator's approval is shown by; a file named by its digest.
@@ -38,7 +70,7 @@ pub struct SecondWarrant {
 /// Reads a job's request; of one that a schedule made, the schedule's.
 ///
 /// Errors: the codec's.
-pub fn request_of(warrant: &Warrant, firing: Option<&Fired>) -> Result<CreateJob, CodecError> {
+fn request_of(warrant: &Warrant, firing: Option<&Fired>) -> Result<CreateJob, CodecError> {
     if firing.is_none() {
         return codec::decode_json(&warrant.call.body, codec::MAX_JSON_BYTES);
     }
@@ -179,6 +211,7 @@ mod tests {
             script: script.map(str::to_owned),
             args: vec!["a".into()],
             env: Default::default(),
+            assembly: None,
             timeout_ms: 5,
             expires_in_ms: 6,
             retries: 0,

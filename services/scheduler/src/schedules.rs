@@ -10,7 +10,7 @@ pub mod stored;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
-use borealis_bus_schema::ids::{JobId, ScheduleId};
+use borealis_bus_schema::ids::{JobId, ScheduleId, SiteName};
 use borealis_bus_schema::messages::scheduler::Targets;
 use borealis_bus_schema::messages::schedules::ScheduleView;
 use borealis_bus_schema::order::Digest;
@@ -36,6 +36,8 @@ pub struct Authority {
     pub author: Caller,
     /// The devices that its request names.
     pub targets: Targets,
+    /// The sites that its assembly is for; none where it is for all, or it runs none.
+    pub sites: Option<BTreeSet<SiteName>>,
     /// The list of devices that there were when it was made: a file that is on disk.
     pub listed: Digest,
 }

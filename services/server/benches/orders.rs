@@ -99,7 +99,7 @@ pub fn measure() -> Rates {
     for _ in 0..BATCHES {
         let asked = orders(command);
         let began = Instant::now();
-        let coverage = Coverage::read(&call, &granted).unwrap();
+        let coverage = Coverage::read(&call, &granted, None).unwrap();
         let covered = asked
             .into_iter()
             .map(|order| coverage.cover(order, &site, &name, now()));

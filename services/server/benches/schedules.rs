@@ -111,6 +111,7 @@ impl World {
             grant: token,
             targets: files.put(Vec::new()).await.unwrap(),
             schedule: None,
+            assembly: None,
         };
         let file = files.put(codec::encode(&warrant).unwrap()).await.unwrap();
         Self {

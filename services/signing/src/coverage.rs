@@ -2,10 +2,12 @@
 //!
 //! Everything a device will do (targets, role, verb, language, script, arguments, environment, timeout, output limit, run)
 //! is read from the bytes that the author's session key signed; an order that says anything else is refused. The caller of
-//! signing may leave the script's text out of its orders; the text that is signed is always the author's.
+//! signing may leave the script's text out of its orders; the text that is signed is always the author's. A request that names
+//! a version of an assembly names it by the digest of its bytes: script and variables are read from bytes of that digest.
 
 use std::collections::BTreeSet;
 
+use borealis_bus_schema::assembly::{self, Assembly, AssemblyError};
 use borealis_bus_schema::codec::{self, CodecError};
 use borealis_bus_schema::forms::{PublicKey, VerifyError};
 use borealis_bus_schema::ids::{
@@ -57,6 +59,9 @@ pub enum Refusal {
     /// The request's body cannot be read.
     #[error("the operator's request cannot be read: {0}")]
     CallBody(String),
+    /// The request names an assembly that is another than the one that came with it, or cannot be run like this.
+    #[error("the operator's request cannot be carried out with the assembly: {0}")]
+    Assembly(#[from] AssemblyError),
     /// The request names an act that signing does not know.
     #[error("the operator's request names role {role} and verb {verb}, which signing does not sign")]
     UnknownAct {
@@ -150,6 +155,8 @@ pub struct Coverage {
     attempts: u32,
     run_ends_at: Timestamp,
     grant_ends_at: Timestamp,
+    /// The sites that the assembly is for; none where it is for all, or none is run.
+    sites: Option<BTreeSet<SiteName>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,12 +188,12 @@ impl Targets {
 }
 
 impl Coverage {
-    /// Reads a request that the grant covers.
+    /// Reads a request that the grant covers; `assembly` is what is said to be the version that it names.
     ///
     /// The signature's age does not matter: the grant says until when the request may be acted upon.
     ///
     /// Errors: the first rule of [`Refusal`] that it breaks.
-    pub fn read(call: &OperatorCall, granted: &Granted) -> Result<Self, Refusal> {
+    pub fn read(call: &OperatorCall, granted: &Granted, assembly: Option<&[u8]>) -> Result<Self, Refusal> {
         let proof = verified(call, granted)?;
         if route_of(call, "jobs-create").is_none() {
             return Err(Refusal::NotAJob);
@@ -194,7 +201,7 @@ impl Coverage {
         let asked: CreateJob = codec::decode_json(&call.body, codec::MAX_JSON_BYTES)?;
         // The scheduler counts from when it took the request, which is within the signature's freshness.
         let ends = proof.issued_at.plus_ms(waits_ms(&asked)).plus_ms(CLOCK_SKEW_MS);
-        Self::of(call, granted, asked, JobId::of_command(&proof.command), ends)
+        Self::of(call, granted, asked, assembly, JobId::of_command(&proof.command), ends)
     }
 
     /// Reads a request under which a schedule made the job.
@@ -202,6 +209,7 @@ impl Coverage {
     /// A schedule's times are computed here again, so that whoever has its request makes one job at each of them and none
     /// besides. What an operator lets run now is the request of the schedule that this operator's own names, with its digest
     /// there and its author's signature verified by the author's grant: a digest that somebody else handed out opens nothing.
+    /// `assembly` is what is said to be the version that the schedule's request names.
     ///
     /// Errors: the first rule of [`Refusal`] that it breaks.
     pub fn read_firing(
@@ -209,6 +217,7 @@ impl Coverage {
         granted: &Granted,
         firing: &Firing,
         author: Option<&Granted>,
+        assembly: Option<&[u8]>,
     ) -> Result<Self, Refusal> {
         let proof = verified(call, granted)?;
         let not = |why| Refusal::Firing { why };
@@ -223,7 +232,7 @@ impl Coverage {
                 let ends = plan.latest(*due).map_or(granted.expires_at, |latest| {
                     latest.plus_ms(waits_ms(&asked.job)).plus_ms(CLOCK_SKEW_MS)
                 });
-                let covered = Self::of(call, granted, asked.job, JobId::of_firing(&id, *due), ends)?;
+                let covered = Self::of(call, granted, asked.job, assembly, JobId::of_firing(&id, *due), ends)?;
                 let due = due.plus_ms(plan.delay_ms);
                 Ok(Self {
                     due: Some(due),
@@ -240,7 +249,14 @@ impl Coverage {
                 }
                 let asked = schedule_of(&schedule.call)?;
                 let ends = proof.issued_at.plus_ms(waits_ms(&asked.job)).plus_ms(CLOCK_SKEW_MS);
-                Self::of(call, granted, asked.job, JobId::of_command(&proof.command), ends)
+                Self::of(
+                    call,
+                    granted,
+                    asked.job,
+                    assembly,
+                    JobId::of_command(&proof.command),
+                    ends,
+                )
             }
         }
     }
@@ -249,10 +265,17 @@ impl Coverage {
         call: &OperatorCall,
         granted: &Granted,
         asked: CreateJob,
+        assembly: Option<&[u8]>,
         job: JobId,
         run_ends_at: Timestamp,
     ) -> Result<Self, Refusal> {
         let command = call.proof.as_ref().ok_or(Refusal::CallUnsigned)?.command;
+        // The request's signature covers the digest, and the digest the bytes, whoever sent them.
+        let assembly = match (&asked.assembly, assembly) {
+            (Some(wanted), Some(bytes)) => Some(Assembly::read(bytes, &wanted.digest)?),
+            _ => None,
+        };
+        let asked = assembly::plain(asked, assembly.as_ref())?;
         Ok(Self {
             command,
             job,
@@ -266,7 +289,13 @@ impl Coverage {
             due: None,
             run_ends_at,
             grant_ends_at: granted.expires_at,
+            sites: assembly.and_then(|assembly| assembly.sites),
         })
+    }
+
+    /// Tells whether what is run is for the devices of a site.
+    pub fn is_for(&self, site: &SiteName) -> bool {
+        self.sites.as_ref().is_none_or(|sites| sites.contains(site))
     }
 
     /// Returns the devices that the request names one by one and does not leave out.

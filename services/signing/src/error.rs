@@ -103,6 +103,7 @@ fn code_of(error: &SigningError) -> Code {
             Refusal::CallUnsigned => Code::SignatureMissing,
             Refusal::CallSignature(_) => Code::SignatureInvalid,
             Refusal::CallBody(_) => Code::Malformed,
+            Refusal::Assembly(error) => error.code(),
             Refusal::BatchSize { .. } | Refusal::Times { .. } => Code::InvalidField,
             Refusal::OtherCall
             | Refusal::NotAJob

@@ -8,7 +8,9 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::{PublicKey, SignatureBytes};
 use borealis_bus_schema::ids::{Guid, OrderId, RunId};
 use borealis_bus_schema::messages::scheduler::RunState;
-use borealis_bus_schema::order::{Context, Digest, KeySet, OrderBody, ScriptBody, SignedOrder, key_id, sign_batch};
+use borealis_bus_schema::order::{
+    Context, Digest, EnvValue, KeySet, OrderBody, ScriptBody, SignedOrder, key_id, sign_batch,
+};
 use ed25519_dalek::SigningKey;
 
 #[test]
@@ -92,7 +94,7 @@ fn given_each_altered_field_then_its_own_code_refuses_it_and_nothing_starts() {
         (Code::InvalidField, {
             let mut o = order.clone();
             o.body = OrderBody::Script(ScriptBody {
-                env: [("A=B".to_owned(), String::new())].into(),
+                env: [("A=B".to_owned(), EnvValue::default())].into(),
                 ..script_body()
             });
             o

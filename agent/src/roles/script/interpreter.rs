@@ -25,6 +25,7 @@ const fn names(language: Language) -> &'static [&'static str] {
         Language::Bash => &["bash"],
         Language::Python => &["python3", "python"],
         Language::Powershell => &["pwsh"],
+        Language::Batch => &["cmd.exe"],
     }
 }
 
@@ -44,6 +45,7 @@ pub fn arguments(language: Language) -> Vec<OsString> {
             "-NonInteractive".into(),
             "-File".into(),
         ],
+        Language::Batch => vec!["/d".into(), "/c".into()],
     }
 }
 
@@ -51,6 +53,7 @@ pub fn arguments(language: Language) -> Vec<OsString> {
 pub const fn file_name(language: Language) -> &'static str {
     match language {
         Language::Powershell => "script.ps1",
+        Language::Batch => "script.bat",
         _ => "script",
     }
 }

@@ -119,6 +119,9 @@ const DEFAULTS: [(&str, &str, &[Right]); 3] = [
             Right::JobsRead,
             Right::JobsRun,
             Right::JobsCancel,
+            Right::LibraryRead,
+            Right::LibraryWrite,
+            Right::LibraryPublish,
             Right::CodesRead,
             Right::CodesCreate,
             Right::CodesRevoke,
@@ -132,6 +135,7 @@ const DEFAULTS: [(&str, &str, &[Right]); 3] = [
         &[
             Right::DevicesRead,
             Right::JobsRead,
+            Right::LibraryRead,
             Right::CodesRead,
             Right::ApprovalsRead,
         ],

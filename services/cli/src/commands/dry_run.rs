@@ -1,5 +1,6 @@
 //! `borealis run --dry-run`: on which devices a job would be, before there is one.
 
+use borealis_bus_schema::assembly::AssemblyUse;
 use borealis_bus_schema::messages::scheduler::{JobPreview, PreviewedDevice, Targets};
 use borealis_bus_schema::order::Context;
 
@@ -15,8 +16,14 @@ const SHOWN: usize = 20;
 const MAX_PATH_BYTES: usize = 8_000;
 
 /// Shows on which devices a job would be; the exit code is that of the refusal, where it would be refused.
-pub async fn run(api: &Api, printer: &Printer, targets: &Targets, context: Context) -> Result<u8, CliError> {
-    let shown = preview(api, targets, context).await?;
+pub async fn run(
+    api: &Api,
+    printer: &Printer,
+    targets: &Targets,
+    context: Context,
+    runs: Option<&AssemblyUse>,
+) -> Result<u8, CliError> {
+    let shown = preview(api, targets, context, runs).await?;
     if printer.json() {
         printer.value(&shown, String::new)?;
     } else {
@@ -26,8 +33,13 @@ pub async fn run(api: &Api, printer: &Printer, targets: &Targets, context: Conte
 }
 
 /// Finds the devices on which a job would be, all of them.
-pub(super) async fn preview(api: &Api, targets: &Targets, context: Context) -> Result<JobPreview, CliError> {
-    let path = path(targets, context)?;
+pub(super) async fn preview(
+    api: &Api,
+    targets: &Targets,
+    context: Context,
+    runs: Option<&AssemblyUse>,
+) -> Result<JobPreview, CliError> {
+    let path = path(targets, context, runs)?;
     let mut shown: JobPreview = api.get(&path).await?;
     while let Some(cursor) = shown.next_cursor.take() {
         let more: JobPreview = api.get(&format!("{path}&cursor={}", escape(&cursor))).await?;
@@ -38,7 +50,7 @@ pub(super) async fn preview(api: &Api, targets: &Targets, context: Context) -> R
     Ok(shown)
 }
 
-fn path(targets: &Targets, context: Context) -> Result<String, CliError> {
+fn path(targets: &Targets, context: Context, runs: Option<&AssemblyUse>) -> Result<String, CliError> {
     let mut path = format!("/api/v1/jobs/preview?context={context}&limit=500");
     let mut add = |name: &str, value: String| {
         if !value.is_empty() {
@@ -51,6 +63,10 @@ fn path(targets: &Targets, context: Context) -> Result<String, CliError> {
     add("sites", join(&mut targets.sites.iter().map(ToString::to_string)));
     add("filter", targets.filter.clone().unwrap_or_default());
     add("except", join(&mut targets.except.iter().map(ToString::to_string)));
+    if let Some(runs) = runs {
+        add("assembly", runs.assembly.to_string());
+        add("version", runs.version.to_string());
+    }
     if path.len() > MAX_PATH_BYTES {
         let text = "too many devices are named one by one for --dry-run; name sites, or a filter".to_owned();
         return Err(CliError::Usage(text));
@@ -117,7 +133,7 @@ mod tests {
             ..Targets::default()
         };
         assert_eq!(
-            path(&targets, Context::System).unwrap(),
+            path(&targets, Context::System, None).unwrap(),
             "/api/v1/jobs/preview?context=SYSTEM&limit=500&sites=oslo%2Cbergen&filter=os%20%3D%20linux\
              &except=01010101-0101-4101-8101-010101010101"
         );
@@ -125,6 +141,6 @@ mod tests {
             guids: (0..=255).map(|n| Guid::from_random([n; 16])).collect(),
             ..Targets::default()
         };
-        assert!(matches!(path(&many, Context::System), Err(CliError::Usage(_))));
+        assert!(matches!(path(&many, Context::System, None), Err(CliError::Usage(_))));
     }
 }

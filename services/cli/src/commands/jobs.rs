@@ -1,5 +1,6 @@
 //! `borealis jobs`.
 
+use borealis_bus_schema::assembly::{self, Assembly};
 use borealis_bus_schema::ids::{Guid, JobId, SiteName};
 use borealis_bus_schema::messages::scheduler::{
     ApproveJob, CreateJob, JobRequest, JobView, Page, RunView, Targets, devices_digest,
@@ -8,6 +9,7 @@ use borealis_bus_schema::order::Digest;
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::library;
 use super::rerun::{self, RerunArgs};
 use crate::api::{self, Api};
 use crate::error::CliError;
@@ -133,6 +135,9 @@ pub(super) struct Review {
     created_by: String,
     /// What the author signed.
     pub(super) asks: CreateJob,
+    /// The assembly that it names: the bytes of the digest that the author signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<Assembly>,
     pub(super) devices: Vec<ReviewedDevice>,
     /// Digests both; `jobs approve --review` takes it.
     review: Digest,
@@ -158,6 +163,8 @@ pub(super) struct Asked<'a> {
     pub(super) created_by: &'a str,
     /// What the author signed.
     pub(super) asks: &'a CreateJob,
+    /// The assembly that it names.
+    pub(super) content: Option<&'a Assembly>,
     pub(super) devices: &'a [ReviewedDevice],
     /// Names what is shown.
     pub(super) review: Digest,
@@ -170,6 +177,7 @@ impl Review {
         let unreadable = || CliError::Usage("the job's request cannot be read".to_owned());
         let call = request.request.call().ok_or_else(unreadable)?;
         let asks = request.request.asks().ok_or_else(unreadable)?;
+        let content = library::asked(api, &asks).await?;
         let of_schedule = call.path_only() != PATH;
         let body = ApproveJob {
             request: Digest(call.digest()),
@@ -183,6 +191,7 @@ impl Review {
             job: id,
             created_by: request.request.created_by,
             asks,
+            content,
             devices: devices.collect(),
             review: Digest::of(&[body.request.0, body.devices.0].concat()),
             body,
@@ -203,6 +212,7 @@ impl Review {
             of: ("job", self.job.to_string()),
             created_by: &self.created_by,
             asks: &self.asks,
+            content: self.content.as_ref(),
             devices: &self.devices,
             review: self.review,
         }
@@ -212,7 +222,15 @@ impl Review {
 impl Asked<'_> {
     /// Shows it to people, whole.
     pub(super) fn print(&self, printer: &Printer) -> Result<(), CliError> {
-        let asks = self.asks;
+        // What it runs is shown as it stands in the assembly of the digest that was signed.
+        let asks = assembly::plain(self.asks.clone(), self.content).map_err(|e| CliError::Usage(e.to_string()))?;
+        let kept = match (&self.asks.assembly, self.content) {
+            (Some(wanted), Some(content)) => print::plain(&format!(
+                "{} ({}), version {}",
+                content.name, wanted.assembly, wanted.version
+            )),
+            _ => "-".to_owned(),
+        };
         let env = asks.env.iter().map(|(name, value)| format!("{name}={value:?}"));
         let args = asks.args.iter().map(|arg| format!("{arg:?}"));
         let language = asks
@@ -222,11 +240,12 @@ impl Asked<'_> {
             self.of.clone(),
             ("made by", self.created_by.to_owned()),
             ("what", format!("{}.{} as {}", asks.role, asks.verb, asks.context)),
+            ("assembly", kept),
             ("language", language),
             ("arguments", args.collect::<Vec<_>>().join(" ")),
             ("environment", env.collect::<Vec<_>>().join(" ")),
             ("timeout", print::duration(asks.timeout_ms)),
-            ("tried again", retries(asks)),
+            ("tried again", retries(&asks)),
             (
                 "expires",
                 format!("{} after it was made", print::duration(asks.expires_in_ms)),

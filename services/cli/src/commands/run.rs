@@ -1,15 +1,20 @@
 //! `borealis run`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::Read;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
+use borealis_bus_schema::assembly::AssemblyUse;
+use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::{RoleName, VerbName};
 use borealis_bus_schema::messages::scheduler::{CreateJob, JobCreated, MAX_SCRIPT_BYTES};
-use borealis_bus_schema::order::{Context, Language};
+use borealis_bus_schema::order::{Context, EnvValue, Language};
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
-use super::dry_run;
+use super::{dry_run, library};
 use crate::api::{self, Api};
 use crate::args::targets::TargetArgs;
 use crate::args::values;
@@ -17,6 +22,9 @@ use crate::error::CliError;
 use crate::exit;
 use crate::follow;
 use crate::print::Printer;
+
+/// Is when a script's process tree is ended unless told.
+const HOUR_MS: u64 = 3_600_000;
 
 /// Says what to run where.
 #[derive(Debug, Args)]
@@ -28,15 +36,15 @@ pub struct RunArgs {
     /// Shows on which devices it would be, how many are on line and which cannot run it; nothing is sent to any of them
     #[arg(long, conflicts_with = "follow")]
     pub dry_run: bool,
-    /// Language: sh, bash, python or powershell [default: by the file's name, else sh]
-    #[arg(long, value_name = "LANG", value_parser = values::language)]
+    /// Language: sh, bash, python, powershell or batch [default: by the file's name, else sh]
+    #[arg(long, value_name = "LANG", value_parser = values::language, conflicts_with = "assembly")]
     pub lang: Option<Language>,
     /// Rights it runs with: SYSTEM or CURRENTUSER
     #[arg(long, value_name = "CONTEXT", default_value = "SYSTEM", value_parser = values::context)]
     pub context: Context,
-    /// When its process tree is ended: 30s, 10m, 2h
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = values::duration_ms)]
-    pub timeout: u64,
+    /// When its process tree is ended: 30s, 10m, 2h [default: that of the assembly, else 1h]
+    #[arg(long, value_name = "TIME", value_parser = values::duration_ms)]
+    pub timeout: Option<u64>,
     /// When a run whose device did not come ends: 1h, 24h, 7d
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = values::duration_ms)]
     pub expires_in: u64,
@@ -54,9 +62,18 @@ pub struct RunArgs {
         long,
         value_name = "FILE",
         conflicts_with = "command",
-        required_unless_present = "command"
+        required_unless_present_any = ["command", "assembly"]
     )]
     pub file: Option<PathBuf>,
+    /// Name or id of an assembly of the library; its published version, or NAME@VERSION
+    #[arg(long, value_name = "ASSEMBLY", conflicts_with_all = ["file", "command"])]
+    pub assembly: Option<String>,
+    /// Value of one of its variables, NAME=VALUE; may be repeated
+    #[arg(long = "var", value_name = "NAME=VALUE", requires = "assembly", conflicts_with_all = ["file", "command"], value_parser = given())]
+    pub vars: Vec<Given>,
+    /// File with the value of one of its variables, NAME=FILE; may be repeated
+    #[arg(long = "var-file", value_name = "NAME=FILE", requires = "assembly", conflicts_with_all = ["file", "command"], value_parser = given())]
+    pub var_files: Vec<Given>,
     /// One word is the script's text; several are a command with its arguments
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
@@ -69,7 +86,11 @@ pub async fn run(api: &Api, printer: &Printer, args: RunArgs) -> Result<u8, CliE
     }
     if args.dry_run {
         let targets = args.targets.targets(api).await?;
-        return dry_run::run(api, printer, &targets, args.context).await;
+        let runs = match &args.assembly {
+            None => None,
+            Some(text) => Some(assembly(api, &args, text).await?.0),
+        };
+        return dry_run::run(api, printer, &targets, args.context, runs.as_ref()).await;
     }
     let body = body(api, &args).await?;
     let created: JobCreated = api.change("/api/v1/jobs", &body).await?;
@@ -100,21 +121,91 @@ pub async fn tell(
 
 /// Makes the body of a job.
 pub async fn body(api: &Api, args: &RunArgs) -> Result<CreateJob, CliError> {
-    let (script, language) = script(args)?;
+    let (script, language, assembly, timeout_ms) = match &args.assembly {
+        None => {
+            let (script, language) = script(args)?;
+            (Some(script), Some(language), None, HOUR_MS)
+        }
+        Some(text) => {
+            let (assembly, timeout_ms) = assembly(api, args, text).await?;
+            (None, None, Some(assembly), timeout_ms)
+        }
+    };
     Ok(CreateJob {
         targets: args.targets.targets(api).await?,
         role: RoleName::script(),
         verb: VerbName::run(),
-        language: Some(language),
+        language,
         context: args.context,
-        script: Some(script),
+        script,
         args: Vec::new(),
         env: BTreeMap::new(),
-        timeout_ms: args.timeout,
+        assembly,
+        timeout_ms: args.timeout.unwrap_or(timeout_ms),
         expires_in_ms: args.expires_in,
         retries: args.retries,
         backoff_ms: args.backoff,
     })
+}
+
+/// Is a name with the bytes behind it.
+pub type Given = (String, Vec<u8>);
+
+/// Reads NAME=BYTES, whatever the bytes are.
+fn given() -> impl TypedValueParser<Value = Given> {
+    OsStringValueParser::new().try_map(|text| {
+        let bytes = text.into_vec();
+        let mut halves = bytes.splitn(2, |byte| *byte == b'=');
+        match (
+            halves.next().map(|name| String::from_utf8(name.to_vec())),
+            halves.next(),
+        ) {
+            (Some(Ok(name)), Some(value)) if !name.is_empty() => Ok((name, value.to_vec())),
+            _ => Err("it is NAME=VALUE"),
+        }
+    })
+}
+
+/// Finds the version of an assembly that is asked for, and checks that it is what its digest names.
+async fn assembly(api: &Api, args: &RunArgs, text: &str) -> Result<(AssemblyUse, u64), CliError> {
+    let (name, version) = library::split(text);
+    let view = library::find(api, name).await?;
+    let version = version.or(view.published).ok_or_else(|| CliError::Refused {
+        code: Code::NotPublished.as_str().to_owned(),
+        message: format!("no version of {name:?} is published"),
+        retry: None,
+        request_id: None,
+    })?;
+    let shown = library::read(api, &view, Some(version)).await?;
+    let mut variables = BTreeMap::new();
+    let mut add = |name: &String, value: Vec<u8>| match variables.insert(name.clone(), EnvValue::from_bytes(value)) {
+        None => Ok(()),
+        Some(_) => Err(CliError::Usage(format!("the variable {name:?} is given twice"))),
+    };
+    for (name, value) in &args.vars {
+        add(name, value.clone())?;
+    }
+    for (name, path) in &args.var_files {
+        let path = PathBuf::from(OsString::from_vec(path.clone()));
+        let value = read(&path).map_err(|source| CliError::File {
+            path,
+            did: "read",
+            source,
+        })?;
+        if value.len() > MAX_SCRIPT_BYTES {
+            return Err(CliError::Usage(format!(
+                "the value of {name:?} is larger than {MAX_SCRIPT_BYTES} bytes"
+            )));
+        }
+        add(name, value)?;
+    }
+    let wanted = AssemblyUse {
+        assembly: view.assembly,
+        version,
+        digest: shown.version.digest,
+        variables,
+    };
+    Ok((wanted, shown.content.timeout_ms))
 }
 
 fn script(args: &RunArgs) -> Result<(String, Language), CliError> {
@@ -158,6 +249,7 @@ fn by_name(path: &Path) -> Language {
         Some("py") => Language::Python,
         Some("ps1") => Language::Powershell,
         Some("bash") => Language::Bash,
+        Some("bat" | "cmd") => Language::Batch,
         _ => Language::Sh,
     }
 }

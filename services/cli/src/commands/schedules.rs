@@ -1,5 +1,6 @@
 //! `borealis schedules`.
 
+use borealis_bus_schema::assembly::Assembly;
 use borealis_bus_schema::ids::{Guid, ScheduleId};
 use borealis_bus_schema::messages::scheduler::{CreateJob, JobCreated, PreviewedDevice, SchedulePreview};
 use borealis_bus_schema::messages::schedules::{
@@ -10,10 +11,10 @@ use borealis_bus_schema::time::Timestamp;
 use clap::{Args, Subcommand};
 use serde::de::DeserializeOwned;
 
-use super::dry_run;
 use super::jobs::{self, Asked, ReviewedDevice};
 use super::reviewed::reviewed;
 use super::run::{RunArgs, body as job_of, tell};
+use super::{dry_run, library};
 use crate::api::{self, Api, escape};
 use crate::args::values;
 use crate::error::CliError;
@@ -240,11 +241,13 @@ async fn run_now(api: &Api, printer: &Printer, id: ScheduleId, yes: bool, follow
     let asks = request.asks().ok_or_else(unreadable)?;
     let digest = Digest(call.digest());
     if !yes {
-        let devices = devices(api, &asks).await?;
+        let content = library::asked(api, &asks).await?;
+        let devices = devices(api, &asks, content.as_ref()).await?;
         let asked = Asked {
             of: ("schedule", id.to_string()),
             created_by: &request.created_by,
             asks: &asks,
+            content: content.as_ref(),
             devices: &devices,
             review: digest,
         };
@@ -259,7 +262,7 @@ async fn run_now(api: &Api, printer: &Printer, id: ScheduleId, yes: bool, follow
 }
 
 /// Finds the devices that a schedule would run on now, for whoever lets it.
-async fn devices(api: &Api, asks: &CreateJob) -> Result<Vec<ReviewedDevice>, CliError> {
+async fn devices(api: &Api, asks: &CreateJob, content: Option<&Assembly>) -> Result<Vec<ReviewedDevice>, CliError> {
     let targets = &asks.targets;
     if targets.sites.is_empty() && !targets.guids.is_empty() {
         let named = targets.guids.iter().filter(|guid| !targets.except.contains(guid));
@@ -269,12 +272,16 @@ async fn devices(api: &Api, asks: &CreateJob) -> Result<Vec<ReviewedDevice>, Cli
         };
         return Ok(named.map(device).collect());
     }
-    let shown = dry_run::preview(api, targets, asks.context).await?;
+    // What it runs may be in the archive by now, where a job of its own could not run it.
+    let shown = dry_run::preview(api, targets, asks.context, None).await?;
+    let is_for = |device: &PreviewedDevice| {
+        content.is_none_or(|content| device.site.as_ref().is_some_and(|site| content.is_for(site)))
+    };
     let device = |device: PreviewedDevice| ReviewedDevice {
         guid: device.guid,
         hostname: device.hostname,
     };
-    Ok(shown.items.into_iter().map(device).collect())
+    Ok(shown.items.into_iter().filter(is_for).map(device).collect())
 }
 
 async fn list(api: &Api, printer: &Printer, limit: usize) -> Result<(), CliError> {

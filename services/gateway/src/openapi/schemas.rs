@@ -126,15 +126,109 @@ const RUN: Fields = &[
     ("stdout_bytes", "number"),
     ("stderr_bytes", "number"),
 ];
+const VARIABLE: Fields = &[
+    ("name", "text"),
+    ("~label", "text"),
+    ("type", "string|number|boolean|choice|credential"),
+    ("~default", "text"),
+    ("~required", "flag"),
+    ("~choices", "[text]"),
+    ("~description", "text"),
+];
+const LANGUAGES: &str = "sh|bash|python|powershell|batch";
+const FILE_REF: Fields = &[
+    ("name", "text"),
+    ("size_bytes", "number"),
+    ("mime_type", "text"),
+    ("digest", "text"),
+];
+const FILE_GIVEN: Fields = &[
+    ("name", "text"),
+    ("~mime_type", "text"),
+    ("~data_base64", "text"),
+    ("~digest", "text"),
+];
+const DRAFT: Fields = &[
+    ("name", "text"),
+    ("~description", "text"),
+    ("~category", "text"),
+    ("type", LANGUAGES),
+    ("script", "text"),
+    ("~variables", "[Variable]"),
+    ("~files", "[FileGiven]"),
+    ("~timeout_ms", "number"),
+    ("~sites", "[text]?"),
+    ("~tags", "[text]"),
+];
+const ASSEMBLY_CONTENT: Fields = &[
+    ("name", "text"),
+    ("description", "text"),
+    ("category", "text"),
+    ("type", LANGUAGES),
+    ("script", "text"),
+    ("variables", "[Variable]"),
+    ("files", "[FileRef]"),
+    ("timeout_ms", "number"),
+    ("sites", "[text]?"),
+    ("tags", "[text]"),
+];
+const ASSEMBLY: Fields = &[
+    ("assembly", "id"),
+    ("name", "text"),
+    ("description", "text"),
+    ("category", "text"),
+    ("type", LANGUAGES),
+    ("sites", "[text]?"),
+    ("tags", "[text]"),
+    ("latest", "number"),
+    ("latest_digest", "text"),
+    ("published", "number?"),
+    ("published_digest", "text?"),
+    ("archived", "flag"),
+    ("created_at", "instant"),
+    ("created_by", "text"),
+    ("updated_at", "instant"),
+    ("updated_by", "text"),
+];
+const ASSEMBLY_VERSION: Fields = &[
+    ("version", "number"),
+    ("digest", "text"),
+    ("state", "draft|published"),
+    ("author", "text"),
+    ("at", "instant"),
+    ("note", "text"),
+    ("published_by", "text?"),
+    ("published_at", "instant?"),
+];
+const ASSEMBLY_SHOWN: Fields = &[
+    ("standing", "Assembly"),
+    ("version", "AssemblyVersion"),
+    ("content", "AssemblyContent"),
+    ("versions", "[AssemblyVersion]"),
+];
+const ASSEMBLY_DIFF: Fields = &[
+    ("assembly", "id"),
+    ("from", "number"),
+    ("to", "number"),
+    ("fields", "[object]"),
+    ("script", "text"),
+];
+const ASSEMBLY_USE: Fields = &[
+    ("assembly", "id"),
+    ("version", "number"),
+    ("digest", "text"),
+    ("~variables", "object"),
+];
 const CREATE_JOB: Fields = &[
     ("targets", "Targets"),
     ("~role", "script|agent"),
     ("~verb", "run|ping"),
-    ("~language", "sh|bash|python|powershell"),
+    ("~language", LANGUAGES),
     ("~context", "SYSTEM|CURRENTUSER"),
     ("~script", "text"),
     ("~args", "[text]"),
     ("~env", "object"),
+    ("~assembly", "AssemblyUse"),
     ("~timeout_ms", "number"),
     ("~expires_in_ms", "number"),
     ("~retries", "number"),
@@ -653,6 +747,28 @@ const SHAPES: &[(&str, Fields)] = &[
     ),
     ("Unable", &[("code", "text"), ("reason", "text")]),
     ("CreateJob", CREATE_JOB),
+    ("AssemblyUse", ASSEMBLY_USE),
+    ("Variable", VARIABLE),
+    ("FileRef", FILE_REF),
+    ("FileGiven", FILE_GIVEN),
+    ("Draft", DRAFT),
+    ("Assembly", ASSEMBLY),
+    ("AssemblyVersion", ASSEMBLY_VERSION),
+    ("AssemblyContent", ASSEMBLY_CONTENT),
+    ("AssemblyShown", ASSEMBLY_SHOWN),
+    ("AssemblyDiff", ASSEMBLY_DIFF),
+    (
+        "AssemblyFile",
+        &[("digest", "text"), ("size_bytes", "number"), ("data_base64", "text")],
+    ),
+    ("Assemblies", &[("items", "[Assembly]"), ("next_cursor", "text?")]),
+    ("CreateAssembly", &[("draft", "Draft"), ("~note", "text")]),
+    (
+        "EditAssembly",
+        &[("based_on", "number"), ("draft", "Draft"), ("~note", "text")],
+    ),
+    ("PublishAssembly", &[("version", "number"), ("digest", "text")]),
+    ("ArchiveAssembly", &[("archived", "flag")]),
     (
         "JobCreated",
         &[("job", "id"), ("runs_total", "number"), ("awaiting_approval", "flag")],
@@ -809,6 +925,10 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
         "jobs-approve" => "ApproveJob",
         "schedules-create" => "CreateSchedule",
         "schedules-run" => "RunSchedule",
+        "assemblies-create" => "CreateAssembly",
+        "assemblies-edit" => "EditAssembly",
+        "assemblies-publish" => "PublishAssembly",
+        "assemblies-archive" => "ArchiveAssembly",
         "devices-quarantine" | "devices-release" | "devices-revoke" | "devices-decommission" | "devices-rotate-key" => {
             "ChangeStatus"
         }
@@ -873,6 +993,11 @@ pub(super) fn answer_of(verb: &str) -> Option<&'static str> {
             "DeviceStanding"
         }
         "devices-tag" => "DeviceTags",
+        "assemblies-list" => "Assemblies",
+        "assemblies-show" => "AssemblyShown",
+        "assemblies-diff" => "AssemblyDiff",
+        "assemblies-file" => "AssemblyFile",
+        "assemblies-create" | "assemblies-edit" | "assemblies-publish" | "assemblies-archive" => "Assembly",
         "jobs-create" => "JobCreated",
         "jobs-preview" => "JobPreview",
         "jobs-list" => "Jobs",
@@ -927,9 +1052,31 @@ pub(super) fn query_of(verb: &str) -> Fields {
                 "context",
                 "With which rights it would run: `SYSTEM` unless told, or `CURRENTUSER`",
             ),
+            ("assembly", "The assembly that it would run, by its id"),
+            ("version", "Which version of it"),
             ("cursor", "Where the page begins: `next_cursor` of the page before"),
             ("limit", "How many devices at most: 1 to 500, 100 unless told"),
         ],
+        "assemblies-list" => &[
+            ("cursor", "Where the page begins: `next_cursor` of the page before"),
+            ("limit", "How many items at most"),
+            ("q", "Only those in which all these words stand"),
+            ("in", "`script`: looks for the words in the scripts too"),
+            ("category", "Only those filed under this"),
+            ("type", "Only those in this language"),
+            ("tag", "Only those with this tag"),
+            ("site", "Only those for devices of this site"),
+            (
+                "state",
+                "`active` (unless told), `published`, `draft`, `archived` or `all`",
+            ),
+        ],
+        "assemblies-show" => &[("version", "Which version's content; the newest unless told")],
+        "assemblies-diff" => &[
+            ("from", "A version; the published one unless told"),
+            ("to", "A version; the newest unless told"),
+        ],
+        "assemblies-file" => &[("digest", "The file")],
         "jobs-output" => &[
             ("cursor", "Where to go on: `cursor` of the page before"),
             ("wait_ms", "How long to wait when there is nothing new"),

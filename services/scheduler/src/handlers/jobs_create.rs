@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use borealis_bus_schema::assembly::{self, Assembly};
 use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::Code;
-use borealis_bus_schema::ids::{JobId, SiteName};
+use borealis_bus_schema::ids::{AssemblyId, Guid, JobId, SiteName};
 use borealis_bus_schema::messages::access::MintGrant;
-use borealis_bus_schema::messages::library::PutScript;
+use borealis_bus_schema::messages::library::{GetAssembly, PutScript};
 use borealis_bus_schema::messages::scheduler::{CreateJob, JobCreated, MAX_APPROVED_BYTES, MAX_APPROVED_DEVICES};
-use borealis_bus_schema::order::Language;
+use borealis_bus_schema::order::{Digest, Language};
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::routes::{Need, Right};
 use borealis_bus_schema::subjects::Service;
@@ -19,12 +20,13 @@ use borealis_service_kit::audit;
 use borealis_service_kit::auth::{self, HOP_LIFE_MS};
 use borealis_service_kit::bus::RequestOptions;
 use borealis_service_kit::operator::OperatorCtx;
+use serde_bytes::ByteBuf;
 
 use crate::aim;
 use crate::book::{Job, Target};
 use crate::commit::job_stream;
 use crate::job::{self, Created, What};
-use crate::orders::{Ends, Warrant};
+use crate::orders::{Ends, Warrant, refused};
 use crate::scheduler::Scheduler;
 use crate::stored::Stored;
 use crate::targets;
@@ -35,12 +37,18 @@ const NAMED_IN_AUDIT: usize = 12;
 impl Scheduler {
     /// Accepts a job; one that is on more devices than its author's limit waits for another operator's approval.
     ///
-    /// Errors: what [`job::check`] refuses, `not_found`, `out_of_scope`, `device_revoked` for a target, what access or library
-    /// answer, `storage_failed`.
+    /// Errors: what [`job::check`] and [`assembly::plain`] refuse; `digest_mismatch`, `not_published`, `wrong_state` for its
+    /// assembly; `not_found`, `out_of_scope`, `device_revoked` for a target; what access or library answer; `storage_failed`.
     pub async fn jobs_create(self: Arc<Self>, ctx: OperatorCtx) -> Reply<JobCreated> {
-        let wanted: CreateJob = ctx.body()?;
+        let asked: CreateJob = ctx.body()?;
+        let assembly = self.assembly_of(&ctx, &asked).await?;
+        let wanted = assembly::plain(asked, assembly.as_ref().map(|(assembly, _)| assembly)).map_err(refused)?;
         let what = job::check(&wanted).map_err(|refused| WireError::new(refused.code(), refused.to_string()))?;
-        let targets = self.targets_wanted(&ctx, &wanted).await?;
+        if let Some((assembly, _)) = &assembly {
+            audit::note_object("assembly", &assembly.name);
+        }
+        let runs = assembly.as_ref().map(|(assembly, _)| assembly);
+        let targets = self.targets_wanted(&ctx, &wanted, runs).await?;
         for guid in wanted.targets.guids.iter().take(NAMED_IN_AUDIT) {
             audit::note_object("device", guid);
         }
@@ -72,6 +80,7 @@ impl Scheduler {
             grant: grant.token,
             targets: list,
             schedule: None,
+            assembly: assembly.map(|(_, bytes)| ByteBuf::from(bytes)),
         };
         let file = self.files.put(codec::encode(&warrant)?).await?;
         let created = Created {
@@ -136,11 +145,90 @@ impl Scheduler {
         Ok(is_beyond)
     }
 
-    /// Finds the devices that a request means for whoever asks.
+    /// Finds the devices that a request means for whoever asks, of those that the assembly is for, where it runs one.
     ///
-    /// Errors: as [`aim::aim`] and [`aim::targets_of`].
-    pub(crate) async fn targets_wanted(&self, ctx: &OperatorCtx, wanted: &CreateJob) -> Reply<Vec<Target>> {
-        aim::targets_of(&self.aim(&wanted.targets, &ctx.caller).await?)
+    /// Errors: as [`aim::aim`] and [`aim::targets_of`]; `out_of_scope` for a named device of a site that the assembly is not
+    /// for, `invalid_field` where no device is left.
+    pub(crate) async fn targets_wanted(
+        &self,
+        ctx: &OperatorCtx,
+        wanted: &CreateJob,
+        assembly: Option<&Assembly>,
+    ) -> Reply<Vec<Target>> {
+        let mut targets = aim::targets_of(&self.aim(&wanted.targets, &ctx.caller).await?)?;
+        if let Some(assembly) = assembly {
+            self.keep_to_sites(&mut targets, assembly, &wanted.targets.guids)?;
+        }
+        Ok(targets)
+    }
+
+    /// Asks library for the version that the request names, and checks that it may be run.
+    ///
+    /// Errors: as [`Scheduler::version_for`]; `digest_mismatch`.
+    pub(crate) async fn assembly_of(&self, ctx: &OperatorCtx, asked: &CreateJob) -> Reply<Option<(Assembly, Vec<u8>)>> {
+        let Some(wanted) = &asked.assembly else {
+            return Ok(None);
+        };
+        let bytes = self.version_for(ctx, wanted.assembly, wanted.version).await?.1;
+        let assembly = Assembly::read(&bytes, &wanted.digest).map_err(refused)?;
+        Ok(Some((assembly, bytes)))
+    }
+
+    /// Asks library for a version of an assembly, and checks that whoever asks may run it.
+    ///
+    /// Errors: `not_found`, also for one beyond the caller's sites; `not_published`; `wrong_state` in the archive; what
+    /// library answers.
+    pub(crate) async fn version_for(
+        &self,
+        ctx: &OperatorCtx,
+        assembly: AssemblyId,
+        version: u32,
+    ) -> Reply<(Assembly, Vec<u8>)> {
+        let missing = || WireError::new(Code::NotFound, "there is no such assembly");
+        let options = RequestOptions {
+            correlation: Some(ctx.correlation),
+            ..RequestOptions::default()
+        };
+        let asked = self.bus.request(&GetAssembly { assembly, version }, options).await;
+        let found = asked.map_err(|error| match error.code {
+            Code::NotFound => missing(),
+            _ => error,
+        })?;
+        let assembly = Assembly::read(&found.content, &Digest::of(&found.content)).map_err(refused)?;
+        let may = |site: &SiteName| ctx.caller.may(Right::JobsRun, site);
+        // One beyond the caller's sites answers like one that does not exist.
+        if assembly.sites.as_ref().is_some_and(|sites| !sites.iter().any(may)) {
+            return Err(missing());
+        }
+        if found.archived {
+            return Err(WireError::new(Code::WrongState, "the assembly is in the archive"));
+        }
+        if !found.published {
+            return Err(WireError::new(Code::NotPublished, "this version was never published"));
+        }
+        Ok((assembly, found.content))
+    }
+
+    /// Leaves out devices of sites that an assembly is not for; one that was named is refused.
+    pub(crate) fn keep_to_sites(&self, targets: &mut Vec<Target>, assembly: &Assembly, named: &[Guid]) -> Reply<()> {
+        let is_for = |guid: &Guid| {
+            self.devices
+                .get(guid)
+                .is_some_and(|device| assembly.is_for(&device.site))
+        };
+        if let Some(target) = targets
+            .iter()
+            .find(|target| named.contains(&target.guid) && !is_for(&target.guid))
+        {
+            let text = format!("the assembly is not for the site of device {}", target.guid);
+            return Err(WireError::new(Code::OutOfScope, text));
+        }
+        targets.retain(|target| is_for(&target.guid));
+        if targets.is_empty() {
+            let text = "there is no active device of the assembly's sites that your rights reach";
+            return Err(WireError::new(Code::InvalidField, text));
+        }
+        Ok(())
     }
 
     /// Has the library keep a request's script.

@@ -6,6 +6,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use borealis_bus_schema::assembly::Assembly;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::messages::scheduler::{JobPreview, PreviewedDevice, Targets, Unable};
 use borealis_bus_schema::operator::OperatorCall;
@@ -20,7 +21,7 @@ use crate::scheduler::Scheduler;
 impl Scheduler {
     /// Shows on which devices a job would be.
     ///
-    /// Errors: what [`crate::job::check_targets`] refuses, `invalid_field`.
+    /// Errors: what [`crate::job::check_targets`] refuses, `invalid_field`; as [`Scheduler::version_for`].
     pub async fn jobs_preview(self: Arc<Self>, ctx: OperatorCtx) -> Reply<JobPreview> {
         let wanted = wanted(&ctx.call)?;
         let context = match ctx.call.query("context") {
@@ -33,7 +34,13 @@ impl Scheduler {
             Some(text) => text.parse::<usize>().map_err(|_| bad_cursor())?,
         };
         let aimed = self.aim(&wanted, &ctx.caller).await?;
-        let made = aim::targets_of(&aimed).and_then(|targets| self.needs_approval(&ctx, &targets));
+        let assembly = self.previewed(&ctx).await?;
+        let made = aim::targets_of(&aimed).and_then(|mut targets| {
+            if let Some(assembly) = &assembly {
+                self.keep_to_sites(&mut targets, assembly, &wanted.guids)?;
+            }
+            self.needs_approval(&ctx, &targets)
+        });
         let (awaiting_approval, refused) = match made {
             Ok(awaiting) => (awaiting, None),
             Err(error) => {
@@ -42,6 +49,13 @@ impl Scheduler {
             }
         };
         let mut items: Vec<PreviewedDevice> = aimed.iter().map(|aimed| shown(aimed, context)).collect();
+        if let Some(assembly) = &assembly {
+            let is_for = |item: &PreviewedDevice| item.site.as_ref().is_some_and(|site| assembly.is_for(site));
+            items.retain(|item| is_for(item) || wanted.guids.contains(&item.guid));
+            for item in items.iter_mut().filter(|item| item.unable.is_none() && !is_for(item)) {
+                item.unable = Some(not_for_its_site());
+            }
+        }
         items.sort_by(|a, b| {
             let key = |item: &PreviewedDevice| (item.unable.is_none(), item.hostname.clone(), item.guid);
             key(a).cmp(&key(b))
@@ -58,6 +72,25 @@ impl Scheduler {
             items: page,
             next_cursor: (next < total).then(|| next.to_string()),
         })
+    }
+
+    /// Finds the version of an assembly that the job would run.
+    async fn previewed(&self, ctx: &OperatorCtx) -> Reply<Option<Assembly>> {
+        let Some(id) = ctx.call.query("assembly") else {
+            return Ok(None);
+        };
+        let version = ctx.call.query("version").unwrap_or_default();
+        let found = self
+            .version_for(ctx, one(&id, "assembly")?, one(&version, "version")?)
+            .await?;
+        Ok(Some(found.0))
+    }
+}
+
+fn not_for_its_site() -> Unable {
+    Unable {
+        code: Code::OutOfScope,
+        reason: "the assembly is not for its site".to_owned(),
     }
 }
 

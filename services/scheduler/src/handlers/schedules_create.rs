@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use borealis_bus_schema::assembly;
 use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::{Guid, ScheduleId, SiteName};
@@ -19,10 +20,11 @@ use borealis_event_store::StreamWrite;
 use borealis_service_kit::audit;
 use borealis_service_kit::bus::RequestOptions;
 use borealis_service_kit::operator::OperatorCtx;
+use serde_bytes::ByteBuf;
 
 use super::schedules_preview::plan_refused;
 use crate::job;
-use crate::orders::Warrant;
+use crate::orders::{Warrant, refused};
 use crate::schedule::{self, Created, Event};
 use crate::scheduler::Scheduler;
 use crate::schedules::Entry;
@@ -36,16 +38,22 @@ const ENDLESS_MS: i64 = 36_525 * 24 * 3_600_000;
 impl Scheduler {
     /// Accepts a schedule.
     ///
-    /// Errors: `cron_invalid`, `schedule_never_fires`, `zone_unknown`, `invalid_field`; what a job with its body is refused for;
-    /// `approval_required` for one on more devices than its author's limit; what access or library answer, `storage_failed`.
+    /// Errors: `cron_invalid`, `schedule_never_fires`, `zone_unknown`, `invalid_field`; what a job with its body is refused for,
+    /// also for its assembly; `approval_required` for one on more devices than its author's limit; what access or library
+    /// answer, `storage_failed`.
     pub async fn schedules_create(self: Arc<Self>, ctx: OperatorCtx) -> Reply<ScheduleView> {
         let wanted: CreateSchedule = ctx.body()?;
         let id = ScheduleId::of_command(&ctx.command);
         let proof = ctx.call.proof.as_ref();
         let signed_at = proof.map_or(ctx.now, |proof| proof.issued_at);
         let plan = Plan::read(&wanted, &id, signed_at).map_err(|refused| plan_refused(&refused))?;
-        let what = job::check(&wanted.job).map_err(|refused| WireError::new(refused.code(), refused.to_string()))?;
-        let found = self.targets_wanted(&ctx, &wanted.job).await?;
+        let (assembly, bytes) = self.assembly_of(&ctx, &wanted.job).await?.unzip();
+        let plain = assembly::plain(wanted.job.clone(), assembly.as_ref()).map_err(refused)?;
+        let what = job::check(&plain).map_err(|refused| WireError::new(refused.code(), refused.to_string()))?;
+        if let Some(assembly) = &assembly {
+            audit::note_object("assembly", &assembly.name);
+        }
+        let found = self.targets_wanted(&ctx, &plain, assembly.as_ref()).await?;
         audit::note_object("schedule", id);
         if self.needs_approval(&ctx, &found)? {
             let text =
@@ -63,12 +71,13 @@ impl Scheduler {
         };
         let list = self.files.put(targets::write(&found)).await?;
         let grant = self.bus.request(&mint, options).await?;
-        self.put_script(&ctx, &wanted.job, &what, &grant.token, ctx.now).await?;
+        self.put_script(&ctx, &plain, &what, &grant.token, ctx.now).await?;
         let warrant = Warrant {
             call: ctx.call.clone(),
             grant: grant.token,
             targets: list,
             schedule: None,
+            assembly: bytes.map(ByteBuf::from),
         };
         let file = self.files.put(codec::encode(&warrant)?).await?;
         let meant = &wanted.job.targets;

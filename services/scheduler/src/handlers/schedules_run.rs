@@ -42,7 +42,8 @@ impl Scheduler {
             return Err(WireError::new(Code::Conflict, text));
         }
         let asked = orders::schedule_of(&author.call)?;
-        let found = self.targets_wanted(&ctx, &asked.job).await?;
+        let assembly = author.assembly_of(&asked.job)?;
+        let found = self.targets_wanted(&ctx, &asked.job, assembly.as_ref()).await?;
         if self.needs_approval(&ctx, &found)? {
             let text = "the schedule is on more devices than your limit";
             return Err(WireError::new(Code::ApprovalRequired, text));
@@ -74,6 +75,7 @@ impl Scheduler {
                 call: author.call,
                 grant: author.grant,
             }),
+            assembly: author.assembly,
         };
         let created = job::Created {
             job,

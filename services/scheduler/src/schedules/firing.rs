@@ -24,7 +24,7 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::{error, info, warn};
 
 use super::{Authority, Entry, Slot};
-use crate::aim;
+use crate::aim::{self, Aimed};
 use crate::book::{Job, Target};
 use crate::commit::job_stream;
 use crate::job::{self, Fired};
@@ -308,10 +308,12 @@ impl Scheduler {
         if entry.authority.get().is_none() {
             let warrant = self.warrant(&entry.created.file).await?;
             let asked = orders::schedule_of(&warrant.call)?;
+            let sites = warrant.assembly_of(&asked.job)?.and_then(|assembly| assembly.sites);
             let author = self.authoriser.recognise(Some(&warrant.grant), RUN)?;
             entry.authority.get_or_init(|| Authority {
                 author,
                 targets: asked.job.targets,
+                sites,
                 listed: warrant.targets,
             });
         }
@@ -321,14 +323,19 @@ impl Scheduler {
         }
     }
 
-    /// Lists the devices that a schedule's author reaches now.
+    /// Lists the devices that a schedule's author reaches now, of those that its assembly is for.
     ///
     /// Errors: its targets cannot be read any more.
     async fn targets_now(&self, entry: &Entry, author: &Caller) -> Reply<Vec<Target>> {
-        let Some(Authority { targets, .. }) = entry.authority.get() else {
+        let Some(Authority { targets, sites, .. }) = entry.authority.get() else {
             return Ok(Vec::new());
         };
-        Ok(aim::targets_of_firing(self.aim(targets, author).await?))
+        let mut aimed = self.aim(targets, author).await?;
+        if let Some(sites) = sites {
+            let is_for = |aimed: &Aimed| aimed.device.as_ref().is_some_and(|device| sites.contains(&device.site));
+            aimed.retain(is_for);
+        }
+        Ok(aim::targets_of_firing(aimed))
     }
 
     /// Writes a decision down together with the jobs that it makes and ends, and then does what it says.

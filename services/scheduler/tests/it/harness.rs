@@ -109,6 +109,7 @@ impl World {
             grant: String::new(),
             targets: list,
             schedule: None,
+            assembly: None,
         };
         let created = Created {
             job: JobId::of_command(&command),
@@ -178,6 +179,7 @@ impl World {
             grant: token,
             targets: files.put(Vec::new()).await.unwrap(),
             schedule: None,
+            assembly: None,
         };
         let created = schedule::Created {
             schedule: ScheduleId::of_command(&command),

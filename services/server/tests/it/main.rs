@@ -29,6 +29,7 @@ mod hints;
 mod kill_points;
 mod kills;
 mod ledger;
+mod library;
 mod many;
 mod matrix;
 mod operators;

@@ -420,6 +420,7 @@ async fn a_gateway_that_was_taken_over_gets_nothing_that_no_operator_asked_for()
                     orders: vec![order],
                     approval: None,
                     firing: None,
+                    assembly: None,
                 };
                 let refused = scheduler.request(&ask, RequestOptions::default()).await.unwrap_err();
                 assert!(
@@ -441,6 +442,7 @@ async fn a_gateway_that_was_taken_over_gets_nothing_that_no_operator_asked_for()
             }],
             approval: None,
             firing: None,
+            assembly: None,
         };
         let refused = scheduler.request(&ask, RequestOptions::default()).await.unwrap_err();
         assert_eq!(refused.code, Code::GrantMismatch);
@@ -531,7 +533,7 @@ fn wanted_orders(honest: &Order, call: &OperatorCall, evil: &str) -> Vec<Order> 
         panic!("an order without a script")
     };
     let mut hooked = script.clone();
-    hooked.env.insert("BASH_ENV".into(), evil.to_owned());
+    hooked.env.insert("BASH_ENV".into(), evil.into());
     let mut other = script.clone();
     other.script = format!("echo evil >> {evil}").into_bytes();
     other.digest = Digest::of(&other.script);

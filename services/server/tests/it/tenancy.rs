@@ -123,6 +123,10 @@ impl Walk {
                 "job": {"targets": {"guids": [object["devices"]]}, "role": "agent", "verb": "ping"},
             }),
             "schedules-run" => json!({ "request": "0".repeat(64) }),
+            "assemblies-create" => json!({"draft": draft(&object["site"])}),
+            "assemblies-edit" => json!({"based_on": 1, "draft": draft(&object["site"])}),
+            "assemblies-publish" => json!({"version": 1, "digest": object["digest"]}),
+            "assemblies-archive" => json!({"archived": true}),
             _ => json!({}),
         };
         let mut path = route.path.replace("{id}", &id);
@@ -132,8 +136,18 @@ impl Walk {
             "jobs-preview" => "?all=true",
             _ => "",
         });
+        if route.verb == "assemblies-file" {
+            path.push_str(&format!("?digest={}", object["file"]));
+        }
         (path, body)
     }
+}
+
+/// Is a version that no other is like.
+fn draft(site: &str) -> Value {
+    let name = random::id::<CommandId>().to_string();
+    let file = json!({"name": "notes", "data_base64": name});
+    json!({"name": name, "type": "sh", "script": name, "sites": [site], "files": [file]})
 }
 
 /// Reads a session's id out of its biscuit.
@@ -148,7 +162,11 @@ fn session_of(biscuit: &str) -> borealis_bus_schema::ids::SessionId {
 
 /// Tells whether a route reaches objects of sites by what it is asked for.
 fn by_object(route: &Route) -> bool {
-    (route.path.contains("{id}") || matches!(route.verb, "codes-create" | "jobs-create" | "schedules-create"))
+    (route.path.contains("{id}")
+        || matches!(
+            route.verb,
+            "codes-create" | "jobs-create" | "schedules-create" | "assemblies-create"
+        ))
         && of_sites(route)
 }
 
@@ -224,6 +242,8 @@ fn missing() -> Objects {
     objects.extend(["users", "sessions", "tokens", "passkeys"].map(|word| (word, id.clone())));
     objects.extend([("site", "atlantis".to_owned()), ("sites", "atlantis".to_owned())]);
     objects.extend([("devices", guid), ("roles", "nobody".to_owned())]);
+    let digest = "0".repeat(64);
+    objects.extend([("library", id), ("digest", digest.clone()), ("file", digest)]);
     objects
 }
 
@@ -302,8 +322,8 @@ async fn each_route_answers_each_token_for_own_foreign_and_missing_objects_as_th
     let out = fleet.cli(&["logout", "--json"]);
     assert!(out.status.success(), "{}", said(&out));
     fleet.token = own;
-    let at_default = objects(&mut fleet, "default", &first, 0).await;
-    let at_berlin = objects(&mut fleet, "berlin", &second, 1).await;
+    let mut at_default = objects(&mut fleet, "default", &first, 0).await;
+    let mut at_berlin = objects(&mut fleet, "berlin", &second, 1).await;
     let identity = fleet.agents[0].bus_jwt();
 
     let operator = |name: &'static str, token: &str| {
@@ -334,6 +354,19 @@ async fn each_route_answers_each_token_for_own_foreign_and_missing_objects_as_th
         url: fleet.server.ready().url.clone(),
         context: context_of(&first),
     };
+    for (site, objects) in [("default", &mut at_default), ("berlin", &mut at_berlin)] {
+        let path = "/api/v1/library/assemblies";
+        let body = json!({ "draft": draft(site) });
+        let made = walk.ask(&kinds[7], "POST", path, &body).await;
+        let made: Value = serde_json::from_str(&made.words).unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let path = format!("{path}/{}", text(&made["assembly"]));
+        let shown = walk.ask(&kinds[7], "GET", &path, &Value::Null).await;
+        let shown: Value = serde_json::from_str(&shown.words).unwrap();
+        objects.insert("library", text(&made["assembly"]));
+        objects.insert("digest", text(&made["latest_digest"]));
+        objects.insert("file", text(&shown["content"]["files"][0]["digest"]));
+    }
     let nothing = missing();
     let mut matrix = "route\tobject".to_owned();
     kinds

@@ -338,6 +338,7 @@ impl World {
             context: Context::System,
             script: (!is_ping).then(|| format!("echo {}", dice.below(1_000))),
             args: Vec::new(),
+            assembly: None,
             env: BTreeMap::new(),
             timeout_ms: dice.within(2_000, 60_000).unsigned_abs(),
             expires_in_ms: dice.within(30_000, 7_200_000).unsigned_abs(),

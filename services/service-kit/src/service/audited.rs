@@ -55,7 +55,10 @@ pub(super) fn of_call(route: &Route, call: &OperatorCall, now: Timestamp, correl
 fn object_kind(path: &str) -> &str {
     let before = path.split("/{").next().unwrap_or_default();
     let word = before.rsplit('/').next().unwrap_or_default();
-    word.strip_suffix('s').unwrap_or(word)
+    match word {
+        "assemblies" => "assembly",
+        word => word.strip_suffix('s').unwrap_or(word),
+    }
 }
 
 /// Begins the act of another service.

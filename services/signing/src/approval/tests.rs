@@ -20,7 +20,7 @@ fn author_call() -> OperatorCall {
 }
 fn coverage() -> Coverage {
     let call = author_call();
-    Coverage::read(&call, &granted_for(&call)).unwrap()
+    Coverage::read(&call, &granted_for(&call), None).unwrap()
 }
 fn devices(some: &[u8]) -> BTreeSet<Guid> {
     some.iter().map(|n| guid(*n)).collect()

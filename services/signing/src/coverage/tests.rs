@@ -1,6 +1,7 @@
 //! Each field of an order, changed alone, is refused by its name.
 
 use super::*;
+use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::{OrderId, SessionId};
 use borealis_bus_schema::messages::signing::Author;
 use borealis_bus_schema::operator::Proof;
@@ -49,7 +50,7 @@ pub(crate) fn granted_for(call: &OperatorCall) -> Granted {
 }
 fn coverage() -> Coverage {
     let call = call_of(&asked());
-    Coverage::read(&call, &granted_for(&call)).unwrap()
+    Coverage::read(&call, &granted_for(&call), None).unwrap()
 }
 pub(crate) fn order_for(guid: Guid) -> Order {
     Order {
@@ -65,7 +66,7 @@ pub(crate) fn order_for(guid: Guid) -> Order {
             script: b"echo hi".to_vec(),
             digest: Digest::of(b"echo hi"),
             args: vec!["a".into()],
-            env: [("K".to_owned(), "v".to_owned())].into(),
+            env: [("K".to_owned(), "v".into())].into(),
             timeout_ms: 60_000,
             output_limit_bytes: OUTPUT_LIMIT_BYTES,
         }),
@@ -172,7 +173,7 @@ fn all_devices_are_targets_when_asked_for() {
     let mut everywhere = asked();
     everywhere["targets"] = json!({"all": true});
     let call = call_of(&everywhere);
-    let coverage = Coverage::read(&call, &granted_for(&call)).unwrap();
+    let coverage = Coverage::read(&call, &granted_for(&call), None).unwrap();
     assert!(coverage.cover(order_for(guid(9)), &oslo(), "k", now()).is_ok());
 }
 
@@ -183,7 +184,7 @@ fn sites_and_exclusions_bind_and_a_filter_reaches_what_its_author_reaches() {
         let mut body = asked();
         body["targets"] = targets;
         let call = call_of(&body);
-        let coverage = Coverage::read(&call, &granted_for(&call)).unwrap();
+        let coverage = Coverage::read(&call, &granted_for(&call), None).unwrap();
         coverage.cover(order_for(guid(n)), site, "k", now()).is_ok()
     };
     for (targets, expected) in [
@@ -216,7 +217,7 @@ fn a_run_has_as_many_attempts_as_its_author_asked_for() {
             body["retries"] = retries.clone();
         }
         let call = call_of(&body);
-        let coverage = Coverage::read(&call, &granted_for(&call)).unwrap();
+        let coverage = Coverage::read(&call, &granted_for(&call), None).unwrap();
         let attempt = |attempt| Order {
             attempt,
             ..order_for(guid(1))
@@ -252,7 +253,7 @@ fn times_are_now_short_and_within_grant_and_run() {
         expires_at: now().plus_ms(MAX_VALIDITY_MS),
         ..granted_for(&call)
     };
-    let longer = Coverage::read(&call, &granted).unwrap();
+    let longer = Coverage::read(&call, &granted, None).unwrap();
     assert!(
         longer
             .cover(until(3_600_000 + CLOCK_SKEW_MS), &oslo(), "k", now())
@@ -293,7 +294,7 @@ fn a_run_is_ended_only_by_naming_itself() {
 #[test]
 fn the_request_is_the_granted_one_signed_by_the_granted_key() {
     let call = call_of(&asked());
-    let read = |call: &OperatorCall, granted: &Granted| Coverage::read(call, granted).unwrap_err();
+    let read = |call: &OperatorCall, granted: &Granted| Coverage::read(call, granted, None).unwrap_err();
     let unsigned = OperatorCall {
         proof: None,
         ..call.clone()
@@ -352,7 +353,7 @@ fn only_a_request_that_makes_a_job_is_signed_for() {
             peer: String::new(),
         }
     };
-    let refused = |call: OperatorCall| Coverage::read(&call, &granted_for(&call)).unwrap_err();
+    let refused = |call: OperatorCall| Coverage::read(&call, &granted_for(&call), None).unwrap_err();
     assert_eq!(refused(signed("POST", "/api/v1/codes", &asked())), Refusal::NotAJob);
     assert_eq!(refused(signed("POST", "/api/v1/jobs?x=1", &asked())), Refusal::NotAJob);
     assert_eq!(refused(signed("PUT", "/api/v1/jobs", &asked())), Refusal::NotAJob);
@@ -373,7 +374,7 @@ fn only_a_request_that_makes_a_job_is_signed_for() {
 #[test]
 fn a_ping_has_no_body() {
     let call = call_of(&json!({"targets": {"all": true}, "role": "agent", "verb": "ping"}));
-    let coverage = Coverage::read(&call, &granted_for(&call)).unwrap();
+    let coverage = Coverage::read(&call, &granted_for(&call), None).unwrap();
     let ping = Order {
         role: RoleName::agent(),
         verb: VerbName::ping(),
@@ -440,7 +441,7 @@ const HOUR: i64 = 3_600_000;
 fn a_schedule_makes_one_job_at_each_of_its_times_and_none_besides() {
     let call = hourly(json!({}));
     let id = ScheduleId::of_command(&CommandId::from_bytes([3; 16]));
-    let read = |due| Coverage::read_firing(&call, &for_ten_years(&call), &Firing::Due(due), None);
+    let read = |due| Coverage::read_firing(&call, &for_ten_years(&call), &Firing::Due(due), None, None);
     let at = now().plus_ms(HOUR);
     let coverage = read(at).unwrap();
     assert_eq!(coverage.job, JobId::of_firing(&id, at));
@@ -469,11 +470,77 @@ fn a_schedule_makes_one_job_at_each_of_its_times_and_none_besides() {
         assert!(matches!(read(not_due), Err(Refusal::Firing { .. })), "{not_due}");
     }
     // The request of a schedule is none of a job, and the other way round.
-    assert_eq!(Coverage::read(&call, &for_ten_years(&call)), Err(Refusal::NotAJob));
+    assert_eq!(
+        Coverage::read(&call, &for_ten_years(&call), None),
+        Err(Refusal::NotAJob)
+    );
     let job = call_of(&asked());
     assert_eq!(
-        Coverage::read_firing(&job, &granted_for(&job), &Firing::Due(at), None),
+        Coverage::read_firing(&job, &granted_for(&job), &Firing::Due(at), None, None),
         Err(Refusal::NotAJob)
+    );
+}
+
+fn kept() -> Assembly {
+    serde_json::from_value(json!({
+        "name": "a", "type": "bash", "script": "echo \"$WHO\"", "sites": ["berlin"],
+        "variables": [{"name": "who", "type": "string", "required": true}],
+    }))
+    .unwrap()
+}
+
+fn asks_for(assembly: &Assembly, variables: &Value) -> OperatorCall {
+    call_of(&json!({
+        "targets": {"all": true}, "timeout_ms": 60_000,
+        "assembly": {
+            "assembly": "01".repeat(16), "version": 3, "digest": assembly.digest().unwrap(), "variables": variables,
+        },
+    }))
+}
+
+#[test]
+fn what_an_assembly_says_is_read_from_the_bytes_that_the_author_signed_for() {
+    let call = asks_for(&kept(), &json!({"who": "x; reboot"}));
+    let bytes = kept().encode().unwrap();
+    let coverage = Coverage::read(&call, &granted_for(&call), Some(&bytes)).unwrap();
+    let berlin = SiteName::new("berlin").unwrap();
+    let mut order = order_for(guid(1));
+    let OrderBody::Script(asked) = &mut order.body else {
+        panic!("{order:?}");
+    };
+    let text = b"echo \"$WHO\"";
+    *asked = ScriptBody {
+        language: Language::Bash,
+        script: Vec::new(),
+        digest: Digest::of(text),
+        args: Vec::new(),
+        env: [
+            ("WHO".to_owned(), "x; reboot".into()),
+            ("who".to_owned(), "x; reboot".into()),
+        ]
+        .into(),
+        timeout_ms: 60_000,
+        output_limit_bytes: OUTPUT_LIMIT_BYTES,
+    };
+    let signed = coverage.cover(order.clone(), &berlin, "key", now()).unwrap();
+    let OrderBody::Script(script) = signed.body else {
+        panic!("{:?}", signed.body);
+    };
+    assert_eq!(script.script, text);
+    assert!(coverage.is_for(&berlin) && !coverage.is_for(&SiteName::default_site()));
+    if let OrderBody::Script(other) = &mut order.body {
+        other.env.insert("LD_PRELOAD".into(), "x".into());
+    }
+    let differs = coverage.cover(order, &berlin, "key", now()).unwrap_err();
+    assert!(
+        matches!(
+            differs,
+            Refusal::Differs {
+                what: "the environment",
+                ..
+            }
+        ),
+        "{differs}"
     );
 }
 
@@ -482,7 +549,7 @@ fn a_schedule_that_lets_late_firings_go_is_not_signed_for_late() {
     let late = |more| {
         let call = hourly(more);
         let due = now().plus_ms(HOUR);
-        let coverage = Coverage::read_firing(&call, &for_ten_years(&call), &Firing::Due(due), None).unwrap();
+        let coverage = Coverage::read_firing(&call, &for_ten_years(&call), &Firing::Due(due), None, None).unwrap();
         let at = due.plus_ms(3 * HOUR);
         coverage.cover(ping(&coverage.job, at), &oslo(), "k", at).is_ok()
     };
@@ -511,7 +578,7 @@ fn an_operator_lets_exactly_the_request_run_that_was_signed_for() {
             grant: String::new(),
         };
         let (now, granted) = (Firing::Now(Box::new(author)), for_ten_years(schedule));
-        Coverage::read_firing(call, &for_ten_years(call), &now, Some(&granted))
+        Coverage::read_firing(call, &for_ten_years(call), &now, Some(&granted), None)
     };
     let call = run(Digest(schedule.digest()));
     let coverage = read(&call, &schedule).unwrap();
@@ -529,7 +596,7 @@ fn an_operator_lets_exactly_the_request_run_that_was_signed_for() {
         call: schedule.clone(),
         grant: String::new(),
     }));
-    let by = |author: Option<&Granted>| Coverage::read_firing(&call, &for_ten_years(&call), &now, author);
+    let by = |author: Option<&Granted>| Coverage::read_firing(&call, &for_ten_years(&call), &now, author, None);
     assert!(matches!(by(None), Err(Refusal::Firing { .. })));
     assert_eq!(by(Some(&for_ten_years(&other))), Err(Refusal::OtherCall));
     let stranger = Granted {
@@ -545,8 +612,56 @@ fn a_request_that_means_no_device_covers_none() {
         let mut body = asked();
         body["targets"] = targets;
         let call = call_of(&body);
-        let coverage = Coverage::read(&call, &granted_for(&call)).unwrap();
+        let coverage = Coverage::read(&call, &granted_for(&call), None).unwrap();
         let refused = coverage.cover(order_for(guid(1)), &oslo(), "k", now());
         assert_eq!(refused, Err(Refusal::NotATarget { guid: guid(1) }));
     }
+}
+
+#[test]
+fn a_schedule_runs_the_assembly_that_its_author_signed_for() {
+    let digest = kept().digest().unwrap();
+    let call = hourly(json!({"job": {
+        "targets": {"guids": [guid(1)]}, "expires_in_ms": HOUR, "timeout_ms": 60_000,
+        "assembly": {"assembly": "01".repeat(16), "version": 3, "digest": digest, "variables": {"who": "x"}},
+    }}));
+    let due = Firing::Due(now().plus_ms(HOUR));
+    let read = |bytes: Option<&[u8]>| Coverage::read_firing(&call, &for_ten_years(&call), &due, None, bytes);
+    let bytes = kept().encode().unwrap();
+    let coverage = read(Some(&bytes)).unwrap();
+    assert!(matches!(&coverage.body, OrderBody::Script(script) if script.script == b"echo \"$WHO\""));
+    assert!(!coverage.is_for(&oslo()));
+    let newer = Assembly {
+        script: "reboot".into(),
+        ..kept()
+    }
+    .encode()
+    .unwrap();
+    assert_eq!(read(Some(&newer)), Err(Refusal::Assembly(AssemblyError::Digest)));
+    assert_eq!(read(None), Err(Refusal::Assembly(AssemblyError::Absent)));
+}
+
+#[test]
+fn another_assembly_than_the_one_that_was_signed_for_is_refused() {
+    let refused = |variables: &Value, bytes: Option<&[u8]>| {
+        let call = asks_for(&kept(), variables);
+        let refusal = Coverage::read(&call, &granted_for(&call), bytes).unwrap_err();
+        borealis_bus_schema::reply::WireError::from(crate::error::SigningError::from(refusal)).code
+    };
+    let bytes = kept().encode().unwrap();
+    let other = Assembly {
+        script: "reboot".into(),
+        ..kept()
+    }
+    .encode()
+    .unwrap();
+    let who = json!({"who": "x"});
+    assert_eq!(refused(&who, Some(&other)), Code::DigestMismatch);
+    assert_eq!(refused(&who, None), Code::Malformed);
+    assert_eq!(refused(&json!({}), Some(&bytes)), Code::VariableMissing);
+    assert_eq!(
+        refused(&json!({"who": "x", "PATH": "/tmp"}), Some(&bytes)),
+        Code::VariableUndeclared
+    );
+    assert_eq!(refused(&json!({"who": "a\u{0}"}), Some(&bytes)), Code::VariableInvalid);
 }

@@ -34,7 +34,7 @@ const ENVELOPE_BYTES: usize = 160;
 
 /// Signs a batch.
 ///
-/// Errors: those of the authoriser for the grant; `stale`; `unavailable` once the key set has ended; `signature_missing`, `signature_invalid`, `malformed` for the
+/// Errors: those of the authoriser for the grant; `digest_mismatch`, `variable_undeclared` and others of the assembly; `stale`; `unavailable` once the key set has ended; `signature_missing`, `signature_invalid`, `malformed` for the
 /// request; `grant_mismatch` for an order that does something else; `invalid_field` for its times; `not_found`,
 /// `device_quarantined`, `device_revoked`, `device_decommissioned`, `out_of_scope` for its device; `already_signed`;
 /// `approval_required` beyond the author's limit, `approval_mismatch` or `own_approval` for an approval that does not hold;
@@ -86,14 +86,15 @@ async fn sign(
     if !(1..=MAX_LEAVES).contains(&size) {
         return Err(Refusal::BatchSize { size }.into());
     }
+    let assembly = ask.assembly.as_ref().map(|bytes| bytes.as_slice());
     let coverage = match &ask.firing {
-        None => Coverage::read(&ask.call, &granted)?,
+        None => Coverage::read(&ask.call, &granted, assembly)?,
         Some(firing) => {
             let author = author.map(self::granted).transpose()?;
-            Coverage::read_firing(&ask.call, &granted, firing, author.as_ref())?
+            Coverage::read_firing(&ask.call, &granted, firing, author.as_ref(), assembly)?
         }
     };
-    let sites = check_devices(signing, caller, &ask.orders)?;
+    let sites = check_devices(signing, caller, &coverage, &ask.orders)?;
     let approved = match (approver, &ask.approval) {
         (Some(approver), Some(approval)) => {
             let approved = approved(approver, approval, &coverage, &granted)?;
@@ -179,13 +180,18 @@ fn check_approved(
 }
 
 /// Checks that every device may get orders, and from this author; returns the site of each.
-fn check_devices(signing: &Signing, caller: &Caller, orders: &[Order]) -> Result<Vec<SiteName>, SigningError> {
+fn check_devices(
+    signing: &Signing,
+    caller: &Caller,
+    coverage: &Coverage,
+    orders: &[Order],
+) -> Result<Vec<SiteName>, SigningError> {
     let found = signing.devices.look(orders.iter().map(|order| &order.guid));
     let mut sites = Vec::with_capacity(orders.len());
     for (order, device) in orders.iter().zip(found) {
         let guid = order.guid;
         let device = device.ok_or(SigningError::NoDevice { guid })?;
-        if !caller.may_on(Right::JobsRun, &device.site, &guid) {
+        if !caller.may_on(Right::JobsRun, &device.site, &guid) || !coverage.is_for(&device.site) {
             return Err(SigningError::OutOfScope { guid });
         }
         if device.status != DeviceStatus::Active {

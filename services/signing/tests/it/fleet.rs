@@ -149,6 +149,7 @@ impl Fleet {
             orders,
             approval,
             firing: None,
+            assembly: None,
         };
         eventually("signing's fresh knowledge", async || {
             let reply = self.scheduler.request(&ask, RequestOptions::default()).await;

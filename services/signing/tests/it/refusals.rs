@@ -204,6 +204,7 @@ async fn without_a_fresh_word_nothing_is_signed() {
         orders: vec![at.order.clone()],
         approval: None,
         firing: None,
+        assembly: None,
     };
     let scheduler = &at.fleet.scheduler;
     eventually("a stale answer", async || {
@@ -231,6 +232,7 @@ async fn only_the_scheduler_may_ask() {
         orders: vec![at.order.clone()],
         approval: None,
         firing: None,
+        assembly: None,
     };
     assert_eq!(
         code(gateway.request(&ask, RequestOptions::default()).await),

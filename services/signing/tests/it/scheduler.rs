@@ -43,7 +43,7 @@ fn wanted(honest: &Order, command: CommandId, other: Guid) -> Vec<(&'static str,
     };
     let variable = |name: &'static str| {
         with(&|script| {
-            script.env.insert(name.to_owned(), "/tmp/evil".to_owned());
+            script.env.insert(name.to_owned(), "/tmp/evil".into());
         })
     };
     let text = |text: &'static str| {

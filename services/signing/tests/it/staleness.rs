@@ -76,6 +76,7 @@ async fn try_on(fleet: &Fleet, job: &Job, revoked_at: Instant) -> Tried {
             }],
             approval: None,
             firing: None,
+            assembly: None,
         };
         let sent = revoked_at.elapsed();
         match fleet.scheduler.request(&ask, RequestOptions::default()).await {
