@@ -7,6 +7,7 @@ use borealis_bus_schema::messages::device::RunResult;
 use borealis_bus_schema::messages::scheduler::{CreateJob, RunState};
 use borealis_bus_schema::messages::schedules::CreateSchedule;
 use borealis_bus_schema::messages::shared_events::{DeviceConnected, DeviceStatus, DeviceStatusChanged, SharedEvent};
+use borealis_bus_schema::messages::signing::Author;
 use borealis_bus_schema::operator::OperatorCall;
 use borealis_bus_schema::reply::Reply;
 use borealis_bus_schema::routes::{Right, of_verb};
@@ -93,6 +94,18 @@ impl World {
             .operator
             .call(SCHEDULER, "jobs-create", "", body.as_bytes(), command, now)
             .unwrap();
+        let of_schedule = json!({"name": "seeded", "kind": "once", "job": wanted}).to_string();
+        let asked = self
+            .operator
+            .call(
+                SCHEDULER,
+                "schedules-create",
+                "",
+                of_schedule.as_bytes(),
+                random::id(),
+                now,
+            )
+            .unwrap();
         let list: Vec<Target> = guids
             .iter()
             .map(|guid| Target {
@@ -108,7 +121,10 @@ impl World {
             call,
             grant: String::new(),
             targets: list,
-            schedule: None,
+            schedule: schedule.map(|_| Author {
+                call: asked,
+                grant: String::new(),
+            }),
             assembly: None,
         };
         let created = Created {
