@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
+use borealis_bus_schema::assembly::Assembly;
 use borealis_bus_schema::factor::{Factor, otpauth, recovery_codes, totp_secret};
 use borealis_bus_schema::forms::{Form, PublicKey, SignatureBytes, sha256};
 use borealis_bus_schema::ids::{CommandId, Guid, SessionId};
@@ -18,6 +19,7 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 
 const FILE: &str = include_str!("../../ui/src/api/signing.vector.json");
+const ASSEMBLIES: &str = include_str!("../../ui/src/api/assembly.vector.json");
 
 #[derive(Deserialize)]
 struct Vectors {
@@ -279,5 +281,27 @@ fn both_sides_ask_a_passkey_for_the_same() {
         (step_up(act), passkey.step_up_for_act),
     ] {
         assert_eq!(hex::encode(asked.challenge(&nonce)), challenge, "{asked:?}");
+    }
+}
+
+#[derive(Deserialize)]
+struct Assemblies {
+    versions: Vec<AssemblyVersion>,
+}
+
+#[derive(Deserialize)]
+struct AssemblyVersion {
+    content: serde_json::Value,
+    digest: Digest,
+}
+
+#[test]
+fn both_sides_name_a_version_of_an_assembly_the_same() {
+    let Assemblies { versions } = serde_json::from_str(ASSEMBLIES).unwrap();
+    for AssemblyVersion { content, digest } in versions {
+        let assembly: Assembly = serde_json::from_value(content.clone()).unwrap();
+        assembly.check().unwrap();
+        assert_eq!(assembly.digest().unwrap(), digest, "{}", assembly.name);
+        assert_eq!(serde_json::to_value(&assembly).unwrap(), content, "the page is given every field");
     }
 }

@@ -515,6 +515,82 @@ async function scenario() {
     await look("schedules");
   });
 
+  await step("the library: keep a script, publish exactly what is shown, run it with a value, change it and compare", async () => {
+    await nav("Library").click();
+    await page.getByText("Nothing in the library yet").waitFor();
+    await look("library-none");
+    await button("Make assembly").click();
+    await page.getByLabel("Name").fill("greet");
+    await page.getByLabel("Description").fill("Says a word to whoever is named");
+    await page.getByLabel("Category").fill("words");
+    await page.getByLabel("Tags").fill("nightly, daily");
+    await button("Add variable").click();
+    const variable = page.getByRole("group", { name: "Variable" });
+    await variable.getByLabel("Variable", { exact: true }).fill("who comes");
+    await page.getByRole("group", { name: "who comes" }).getByLabel("Default").fill("nobody");
+    await page.getByRole("textbox", { name: "Script", exact: true }).click();
+    await page.keyboard.insertText('echo "good day, $WHO_COMES"\n');
+    await page.getByLabel("Note").fill("the first");
+    await look("library-new");
+    await button("Save version").click();
+    await page.getByRole("heading", { name: "greet" }).waitFor();
+    assert.equal(await button("Run").count(), 0, "a draft does not run");
+    const digest = await page.getByTestId("assembly-digest").textContent();
+    const told = JSON.parse(await cli("cli-library", ["library", "show", "greet", "--json"]));
+    assert.equal(digest, told.version.digest, "page and command line name the same");
+    await button("Publish version 1").click();
+    await page.getByText("Version 1 is what runs from now on.").waitFor();
+    await button("Run").click();
+    await page.getByText("All devices", { exact: true }).click();
+    await page.getByText("1 device: 1 online.", { exact: true }).waitFor();
+    await page.getByLabel("who comes").fill('$(id) "; echo no');
+    await look("library-run");
+    await button("Run").click();
+    const stdout = page.getByRole("log", { name: "stdout" });
+    await stdout.getByText('good day, $(id) "; echo no', { exact: true }).waitFor();
+    await page.getByTestId("run-state").getByText("Succeeded", { exact: true }).waitFor();
+
+    await nav("Library").click();
+    await page.getByRole("row", { name: "greet" }).getByRole("link", { name: "greet" }).click();
+    await button("Edit").click();
+    await page.getByRole("textbox", { name: "Script", exact: true }).click();
+    await page.keyboard.press("Control+End");
+    await page.keyboard.insertText("echo and-good-night\n");
+    await page.getByLabel("Note").fill("says good night too");
+    await look("library-edit");
+    await button("Save version").click();
+    await page.getByText("says good night too").waitFor();
+    await look("library-assembly");
+    await page.getByRole("link", { name: "Version 2: Compare with version 1" }).click();
+    await page.getByTestId("diff").getByText("+echo and-good-night").waitFor();
+    await look("library-diff");
+    await nav("Library").click();
+    await page.getByRole("textbox", { name: "Search names, words and scripts" }).fill("good-night");
+    await page.getByRole("row", { name: "greet" }).getByText("1, draft 2").waitFor();
+    await look("library");
+    await page.getByRole("row", { name: "greet" }).getByRole("link", { name: "greet" }).click();
+    await page.getByRole("link", { name: "Version 1", exact: true }).click();
+    await button("Schedule").click();
+    await page.getByLabel("who comes").fill("the night");
+    await page.getByText("All devices", { exact: true }).click();
+    await page.getByRole("combobox", { name: "Fires" }).click();
+    await page.getByRole("option", { name: "Every hour" }).click();
+    await page.getByTestId("firings").getByRole("listitem").nth(19).waitFor();
+    await look("library-schedule");
+    await button("Make schedule").click();
+    await page.getByRole("heading", { name: "greet" }).waitFor();
+    await page.getByRole("row", { name: /Ran .* on 1 device$/ }).getByRole("link").click();
+    await stdout.getByText("good day, the night", { exact: true }).waitFor();
+    await page.goBack();
+    await button("Run now").click();
+    assert.equal(await page.getByTestId("review-script").textContent(), 'echo "good day, $WHO_COMES"\n');
+    await page.getByText('who comes="the night"', { exact: true }).waitFor();
+    await look("library-run-now");
+    await page.keyboard.press("Escape");
+    await button("Pause").click();
+    await button("Resume").waitFor();
+  });
+
   let invitation;
   await step("invite an operator by a link that is shown once", async () => {
     await nav("Operators").click();
@@ -546,7 +622,7 @@ async function scenario() {
     await button("Set password", guest).click();
     await guest.getByRole("heading", { name: "Home" }).waitFor();
     const links = guest.getByRole("navigation", { name: "Main" }).getByRole("link");
-    assert.deepEqual(await links.allTextContents(), ["Home", "Devices", "Jobs", "Schedules", "Enrolment"]);
+    assert.deepEqual(await links.allTextContents(), ["Home", "Devices", "Jobs", "Schedules", "Library", "Enrolment"]);
     await links.filter({ hasText: "Devices" }).click();
     await guest.getByRole("row", { name: hostname }).getByRole("link", { name: hostname }).click();
     await guest.getByRole("heading", { name: hostname }).waitFor();
@@ -746,7 +822,7 @@ async function scenario() {
     await button(`Operator ${USERNAME}`).click();
     await button("Log out").click();
     await button("Log in").waitFor();
-    for (const path of ["/", "/devices", "/jobs", "/schedules", "/enrolment", "/operators", "/audit", "/account"]) {
+    for (const path of ["/", "/devices", "/jobs", "/schedules", "/library", "/enrolment", "/operators", "/audit", "/account"]) {
       await page.goto(origin + path);
       await button("Log in").waitFor();
     }

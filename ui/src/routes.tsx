@@ -10,6 +10,7 @@ import {
   redirect,
 } from "@tanstack/react-router";
 import { readFilter } from "./features/audit/filter";
+import type { RunSearch } from "./features/devices/selection";
 import { CrashPage, NotFoundPage } from "./features/shell/FallbackPages";
 import { Shell } from "./features/shell/Shell";
 import { currentSession } from "./features/session/queries";
@@ -27,6 +28,20 @@ const rootRoute = createRootRouteWithContext<RouterContext>()({
 
 function text(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+function versionNumber(value: unknown): number | undefined {
+  return typeof value === "number" && Number.isSafeInteger(value) && value > 0 ? value : undefined;
+}
+
+interface KeptSearch {
+  assembly?: string;
+  version?: number;
+}
+
+/** The version of an assembly that a form is for. */
+function keptSearch(search: Record<string, unknown>): KeptSearch {
+  return { assembly: text(search["assembly"]), version: versionNumber(search["version"]) };
 }
 
 export const loginRoute = createRoute({
@@ -92,10 +107,11 @@ const enrolmentRoute = createRoute({
 export const runRoute = createRoute({
   getParentRoute: () => appRoute,
   path: "/run",
-  validateSearch: (search: Record<string, unknown>): { devices?: string; set?: string; all?: boolean } => ({
+  validateSearch: (search: Record<string, unknown>): RunSearch & KeptSearch => ({
     devices: text(search["devices"]),
     set: text(search["set"]),
     all: search["all"] === true ? true : undefined,
+    ...keptSearch(search),
   }),
   component: lazyRouteComponent(() => import("./features/jobs/QuickJobPage"), "QuickJobPage"),
 });
@@ -126,6 +142,7 @@ const schedulesRoute = createRoute({
 const newScheduleRoute = createRoute({
   getParentRoute: () => appRoute,
   path: "/schedules/new",
+  validateSearch: keptSearch,
   component: lazyRouteComponent(() => import("./features/schedules/NewSchedulePage"), "NewSchedulePage"),
 });
 
@@ -133,6 +150,38 @@ export const scheduleRoute = createRoute({
   getParentRoute: () => appRoute,
   path: "/schedules/$schedule",
   component: lazyRouteComponent(() => import("./features/schedules/SchedulePage"), "SchedulePage"),
+});
+
+const libraryRoute = createRoute({
+  getParentRoute: () => appRoute,
+  path: "/library",
+  validateSearch: (search: Record<string, unknown>): { q?: string; archived?: boolean } => ({
+    q: text(search["q"]),
+    archived: search["archived"] === true ? true : undefined,
+  }),
+  component: lazyRouteComponent(() => import("./features/library/LibraryPage"), "LibraryPage"),
+});
+
+const newAssemblyRoute = createRoute({
+  getParentRoute: () => appRoute,
+  path: "/library/new",
+  component: lazyRouteComponent(() => import("./features/library/EditPages"), "NewAssemblyPage"),
+});
+
+export const assemblyRoute = createRoute({
+  getParentRoute: () => appRoute,
+  path: "/library/$assembly",
+  validateSearch: (search: Record<string, unknown>): { version?: number; from?: number } => ({
+    version: versionNumber(search["version"]),
+    from: versionNumber(search["from"]),
+  }),
+  component: lazyRouteComponent(() => import("./features/library/AssemblyPage"), "AssemblyPage"),
+});
+
+const editAssemblyRoute = createRoute({
+  getParentRoute: () => appRoute,
+  path: "/library/$assembly/edit",
+  component: lazyRouteComponent(() => import("./features/library/EditPages"), "EditAssemblyPage"),
 });
 
 export const OPERATOR_TABS = ["operators", "roles", "sites"] as const;
@@ -174,6 +223,10 @@ const routeTree = rootRoute.addChildren([
     schedulesRoute,
     newScheduleRoute,
     scheduleRoute,
+    libraryRoute,
+    newAssemblyRoute,
+    assemblyRoute,
+    editAssemblyRoute,
     operatorsRoute,
     auditRoute,
     accountRoute,

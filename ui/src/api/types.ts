@@ -29,7 +29,7 @@ export type ApprovalState = (typeof APPROVAL_STATES)[number];
 export const CODE_STATES = ["active", "used", "expired", "revoked"] as const;
 export type CodeState = (typeof CODE_STATES)[number];
 
-export const LANGUAGES = ["sh", "bash", "python", "powershell"] as const;
+export const LANGUAGES = ["sh", "bash", "python", "powershell", "batch"] as const;
 export type Language = (typeof LANGUAGES)[number];
 
 export type RunContext = "SYSTEM" | "CURRENTUSER";
@@ -412,6 +412,8 @@ export interface JobRequest {
   language?: Language;
   context?: RunContext;
   script?: string;
+  /** In place of language, script and environment. */
+  assembly?: AssemblyUse;
   args?: string[];
   env?: Record<string, string>;
   timeout_ms?: number;
@@ -556,6 +558,101 @@ export interface SchedulePreview {
   until: string | null;
   items: ScheduleFiring[];
   more: boolean;
+}
+
+export const VARIABLE_TYPES = ["string", "number", "boolean", "choice", "credential"] as const;
+export type VariableType = (typeof VARIABLE_TYPES)[number];
+
+/** A variable that an assembly takes. */
+export interface Variable {
+  name: string;
+  label: string;
+  type: VariableType;
+  default: string;
+  required: boolean;
+  choices: string[];
+  description: string;
+}
+
+export interface AssemblyFile {
+  name: string;
+  size_bytes: number;
+  mime_type: string;
+  digest: string;
+}
+
+/** What a version of an assembly holds; it never changes. */
+export interface Assembly {
+  name: string;
+  description: string;
+  category: string;
+  type: Language;
+  script: string;
+  variables: Variable[];
+  files: AssemblyFile[];
+  timeout_ms: number;
+  /** Null where it is for all. */
+  sites: string[] | null;
+  tags: string[];
+}
+
+/** What an operator writes of a version; its files are named by their digests. */
+export type AssemblyDraft = Omit<Assembly, "files"> & { files: Pick<AssemblyFile, "name" | "mime_type" | "digest">[] };
+
+/** An assembly as lists show it: its newest version, and where it stands. */
+export interface AssemblyStanding {
+  assembly: string;
+  name: string;
+  description: string;
+  category: string;
+  type: Language;
+  sites: string[] | null;
+  tags: string[];
+  latest: number;
+  latest_digest: string;
+  /** The version that runs unless another is named; null before the first was published. */
+  published: number | null;
+  published_digest: string | null;
+  archived: boolean;
+  created_at: string;
+  created_by: string;
+  updated_at: string;
+  updated_by: string;
+}
+
+export interface AssemblyVersion {
+  version: number;
+  digest: string;
+  state: "draft" | "published";
+  author: string;
+  at: string;
+  note: string;
+  published_by: string | null;
+  published_at: string | null;
+}
+
+export interface AssemblyShown {
+  standing: AssemblyStanding;
+  version: AssemblyVersion;
+  content: Assembly;
+  versions: AssemblyVersion[];
+}
+
+export interface AssemblyDiff {
+  assembly: string;
+  from: number;
+  to: number;
+  fields: { field: string; from: unknown; to: unknown }[];
+  /** A unified diff; empty where the script does not differ. */
+  script: string;
+}
+
+/** Names a version of an assembly, by what whoever asks has seen of it. */
+export interface AssemblyUse {
+  assembly: string;
+  version: number;
+  digest: string;
+  variables?: Record<string, string>;
 }
 
 export type StreamName = "stdout" | "stderr";

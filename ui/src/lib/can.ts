@@ -46,6 +46,7 @@ export const pageCan = {
   run: (session: Session | undefined): boolean => holds(session, "jobs.run"),
   jobs: (session: Session | undefined): boolean => holds(session, "jobs.read"),
   devices: (session: Session | undefined): boolean => holds(session, "devices.read"),
+  library: (session: Session | undefined): boolean => holds(session, "library.read"),
   enrolment: (session: Session | undefined): boolean => holds(session, "approvals.read") || holds(session, "codes.read"),
   operators: (session: Session | undefined): boolean =>
     holdsEverywhere(session, "users.read") || holdsEverywhere(session, "sites.manage"),

@@ -65,6 +65,11 @@ export const paths = {
   scheduleRequest: (id: string) => `/schedules/${part(id)}/request`,
   scheduleHistory: (id: string, query: { cursor?: string | null }) => withQuery(`/schedules/${part(id)}/history`, query),
   changeSchedule: (id: string, change: string) => `/schedules/${part(id)}/${part(change)}`,
+  assemblies: (query: Query) => withQuery("/library/assemblies", query),
+  newAssembly: "/library/assemblies",
+  assembly: (id: string, query: Query = {}) => withQuery(`/library/assemblies/${part(id)}`, query),
+  assemblyDiff: (id: string, query: Query) => withQuery(`/library/assemblies/${part(id)}/diff`, query),
+  changeAssembly: (id: string, change: string) => `/library/assemblies/${part(id)}/${part(change)}`,
   runOutput: (id: string, query: { stream: string; offset: number; limit: number }) =>
     withQuery(`/runs/${part(id)}/output`, query),
 };

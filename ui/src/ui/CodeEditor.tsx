@@ -50,6 +50,8 @@ function languageSupport(language: Language): Extension {
       return [python(), indentUnit.of("    ")];
     case "powershell":
       return [StreamLanguage.define(powerShell), indentUnit.of("    ")];
+    case "batch":
+      return [indentUnit.of("  ")];
     case "sh":
     case "bash":
       return [StreamLanguage.define(shell), indentUnit.of("  ")];

@@ -6,6 +6,7 @@ import { CopyButton } from "../../ui/CopyButton";
 import formClasses from "../../ui/Form.module.css";
 import classes from "./Jobs.module.css";
 import { quoted, visible } from "./review";
+import type { AskedAssembly } from "./useAskedAssembly";
 import { words } from "./words";
 
 /** The members of a request's body, by name. */
@@ -14,6 +15,8 @@ export type Members = ReadonlyMap<string, unknown>;
 interface AskedViewProps {
   /** Of the body of a job. */
   members: Members;
+  /** What it names in the place of a script. */
+  assembly?: AskedAssembly | null;
   /** Facts about it that do not stand in the body: before, and behind the others. */
   before?: readonly Row[];
   after?: readonly Row[];
@@ -35,11 +38,12 @@ const NAMED = new Set([
   "expires_in_ms",
   "retries",
   "backoff_ms",
+  "assembly",
 ]);
 /** How long the server waits before the first further try, unless told. */
 const USUAL_BACKOFF_MS = 30_000;
 
-export function AskedView({ members, before = [], after = [] }: AskedViewProps) {
+export function AskedView({ members, assembly = null, before = [], after = [] }: AskedViewProps) {
   const text = (name: string, otherwise: string): string => {
     const value = members.get(name);
     return value === undefined || value === null ? otherwise : typeof value === "string" ? visible(value) : quoted(value);
@@ -51,7 +55,8 @@ export function AskedView({ members, before = [], after = [] }: AskedViewProps) 
   const rows: Row[] = [
     ...before,
     [words.columns.what, `${text("role", "script")}.${text("verb", "run")}`],
-    [words.language, text("language", words.none)],
+    ...(members.get("assembly") == null ? [] : assemblyRows(members.get("assembly"), assembly)),
+    [words.language, assembly ? assembly.content.type : text("language", words.none)],
     [words.context, text("context", "SYSTEM")],
     [words.targets, <Targets key="targets" value={members.get("targets")} />],
     [words.args, <Values key="args" value={members.get("args")} />],
@@ -71,7 +76,7 @@ export function AskedView({ members, before = [], after = [] }: AskedViewProps) 
           </Fact>
         ))}
       </dl>
-      <Script script={members.get("script")} />
+      <AskedScript script={assembly ? assembly.content.script : members.get("script")} />
     </div>
   );
 }
@@ -82,6 +87,18 @@ function triesOf(members: Members): string {
   const backoff = members.get("backoff_ms") ?? USUAL_BACKOFF_MS;
   if (typeof retries !== "number" || typeof backoff !== "number") return `${quoted(retries)} ${quoted(backoff)}`;
   return retries === 0 ? words.none : words.tries(plural(retries, "time", "times"), duration(backoff));
+}
+
+function assemblyRows(named: unknown, assembly: AskedAssembly | null): Row[] {
+  const rows: Row[] = [[words.assembly, <code key="named">{quoted(named)}</code>]];
+  if (!assembly) return rows;
+  const { content, version, values } = assembly;
+  const given = Object.fromEntries(content.variables.map((each) => [each.name, values[each.name] ?? each.default]));
+  return [
+    [words.assemblyName, `${visible(content.name)}, ${words.keptVersion(version)}`],
+    [words.variables, <Values key="values" value={given} />],
+    ...rows,
+  ];
 }
 
 /** What has no name of its own here, as it stands. */
@@ -144,7 +161,7 @@ function Values({ value }: { value: unknown }) {
 }
 
 /** A script with every character visible. */
-export function Script({ script }: { script: unknown }) {
+export function AskedScript({ script }: { script: unknown }) {
   if (script === undefined || script === null) return null;
   const text = typeof script === "string" ? script : JSON.stringify(script);
   const lines = text.replace(/\n$/, "").split("\n").length;

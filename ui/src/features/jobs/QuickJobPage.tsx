@@ -4,6 +4,7 @@ import { getRouteApi, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { describe } from "../../api/errors";
 import { refusal } from "../../lib/can";
+import type { AssemblyShown } from "../../api/types";
 import { ErrorPanel } from "../../ui/ErrorPanel";
 import { Icon } from "../../ui/Icon";
 import { Page } from "../../ui/Page";
@@ -12,12 +13,22 @@ import { sessionQuery } from "../session/queries";
 import { JobFields } from "./JobFields";
 import classes from "./Jobs.module.css";
 import { useSubmitJob } from "./queries";
-import { emptyJob, readQuickJob, type JobErrors, type QuickJob } from "./quickJob";
+import { emptyJob, keptOf, readQuickJob, type JobErrors, type QuickJob } from "./quickJob";
+import { WithKept } from "./WithKept";
 import { words } from "./words";
 
 const route = getRouteApi("/app/run");
 
 export function QuickJobPage() {
+  const { assembly, version } = route.useSearch();
+  return (
+    <WithKept title={words.runTitle} assembly={assembly} version={version}>
+      {(shown) => <JobForm shown={shown} />}
+    </WithKept>
+  );
+}
+
+function JobForm({ shown }: { shown: AssemblyShown | undefined }) {
   const search = route.useSearch();
   const navigate = useNavigate();
   const session = useQuery(sessionQuery).data;
@@ -26,6 +37,7 @@ export function QuickJobPage() {
     ...emptyJob,
     aim: search.all ? "all" : "chosen",
     guids: selectionOf(search),
+    ...(shown ? keptOf(shown) : {}),
   }));
   const [missing, setMissing] = useState<JobErrors>({});
   const why = refusal(session, "jobs.run");
@@ -43,11 +55,12 @@ export function QuickJobPage() {
   };
 
   return (
-    <Page title={words.runTitle} fill>
+    <Page title={words.runTitle} fill={!shown}>
       <div className={classes.form}>
         {submit.error ? <ErrorPanel error={describe(words.failedSubmit, submit.error)} /> : null}
         <JobFields
           form={form}
+          shown={shown}
           missing={missing}
           now
           onChange={(change) => {
@@ -58,7 +71,7 @@ export function QuickJobPage() {
         />
         <div className={classes.submit}>
           <span className={missing.script ? classes.missing : "dim"} role={missing.script ? "alert" : undefined}>
-            {missing.script ?? words.submitHint}
+            {missing.script ?? (shown ? null : words.submitHint)}
           </span>
           <Button
             size="md"

@@ -14,6 +14,7 @@ import { Loading } from "../../ui/Loading";
 import { AskedView } from "./AskedView";
 import { askedQuery, useRerun } from "./queries";
 import { askedJob, readAsked } from "./review";
+import { useAskedAssembly } from "./useAskedAssembly";
 import { words } from "./words";
 
 interface RerunDialogProps {
@@ -30,7 +31,8 @@ export function RerunDialog({ job, runs, onClose }: RerunDialogProps) {
     return read && askedJob(read);
   }, [query.data]);
   const rerun = useRerun(job.job);
-  const isReadable = asked !== null;
+  const kept = useAskedAssembly(asked?.members ?? null);
+  const { isReadable } = kept;
   const go = (): void => {
     if (!asked) return;
     rerun.mutate(
@@ -52,8 +54,9 @@ export function RerunDialog({ job, runs, onClose }: RerunDialogProps) {
         {query.error ? (
           <ErrorPanel error={describe(words.failedReview, query.error)} onRetry={() => void query.refetch()} />
         ) : null}
-        {query.data && !isReadable ? <p role="alert">{words.rerunUnreadable}</p> : null}
-        {asked ? <AskedView members={asked.members} /> : null}
+        {query.data && !asked ? <p role="alert">{words.rerunUnreadable}</p> : null}
+        {kept.error ? <ErrorPanel error={describe(words.failedReview, kept.error)} /> : null}
+        {asked ? <AskedView members={asked.members} assembly={kept.assembly} /> : null}
         <div className={formClasses.buttons}>
           <Button variant="default" onClick={onClose}>
             {words.cancel}

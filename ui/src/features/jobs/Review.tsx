@@ -18,6 +18,7 @@ import { AskedView } from "./AskedView";
 import classes from "./Jobs.module.css";
 import { askedQuery, useApproveJob } from "./queries";
 import { approvalOf, readAsked, reviewDigest, visible, type ApprovalBody, type Asked } from "./review";
+import { useAskedAssembly } from "./useAskedAssembly";
 import { words } from "./words";
 
 interface ReviewProps {
@@ -30,6 +31,7 @@ export function Review({ job, runs }: ReviewProps) {
   const session = useQuery(sessionQuery).data;
   const query = useQuery(askedQuery(job.job));
   const asked = useMemo(() => (query.data ? readAsked(query.data) : null), [query.data]);
+  const kept = useAskedAssembly(asked?.members ?? null);
   const review = useReview(asked, runs);
   const approve = useApproveJob(job.job);
   const isOwn = jobCan.isOwn(job, session);
@@ -47,9 +49,11 @@ export function Review({ job, runs }: ReviewProps) {
         <ErrorPanel error={describe(words.failedReview, query.error)} onRetry={() => void query.refetch()} />
       ) : null}
       {query.data && !asked ? <p role="alert">{words.unreadable}</p> : null}
+      {kept.error ? <ErrorPanel error={describe(words.failedReview, kept.error)} /> : null}
       {asked ? (
         <AskedView
           members={asked.members}
+          assembly={kept.assembly}
           before={[
             [words.askedBy, job.created_by ?? words.none],
             [words.asked, <Instant key="at" at={job.created_at} />],
@@ -67,7 +71,7 @@ export function Review({ job, runs }: ReviewProps) {
         <div className={formClasses.buttons}>
           <Button
             leftSection={<Icon name="check" />}
-            disabled={!review || why !== undefined}
+            disabled={!review || !kept.isReadable || why !== undefined}
             title={why}
             loading={approve.isPending}
             onClick={() => review && approve.mutate(review.body, { onSuccess: () => notify(words.jobApproved(devices)) })}

@@ -33,7 +33,7 @@ export function TargetFields({ form, error, now, onChange }: TargetFieldsProps) 
   const devices = useQuery(everyDeviceQuery);
   const known = useMemo(() => devices.data?.items ?? [], [devices.data]);
   const targets = targetsOf(form);
-  const path = targets && refusal(session, "jobs.run") === undefined ? previewPath(targets, form.context) : null;
+  const path = targets && refusal(session, "jobs.run") === undefined ? previewPath(targets, form.context, form.kept?.use) : null;
   const aimed = useAim(path);
   const filterError = aimed.error instanceof ApiError && aimed.error.code === "filter_invalid" ? aimed.error.why : undefined;
   const sites = useMemo(

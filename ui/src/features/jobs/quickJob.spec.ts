@@ -15,6 +15,7 @@ const form: QuickJob = {
   retries: 0,
   backoffMs: 60_000,
   script: "uname",
+  kept: null,
 };
 
 describe("a quick job", () => {
@@ -53,6 +54,7 @@ describe("a quick job", () => {
       "/jobs/preview?context=SYSTEM&limit=500&sites=oslo%2Cbergen&filter=os+%3D+linux&except=g9",
     );
     expect(previewPath({ all: true, guids: [] }, "CURRENTUSER")).toBe("/jobs/preview?context=CURRENTUSER&limit=500&all=true");
+    expect(previewPath({ all: true, guids: [] }, "SYSTEM", { assembly: "a1", version: 3 })).toMatch(/&all=true&assembly=a1&version=3$/);
     const guids = Array.from({ length: 300 }, (_, at) => `00000000-0000-4000-8000-${String(at).padStart(12, "0")}`);
     expect(previewPath({ all: false, guids }, "SYSTEM")).toBeNull();
   });
@@ -66,9 +68,28 @@ describe("a quick job", () => {
     expect(readQuickJob({ ...form, guids: [], script: " \n" })).toEqual({
       targets: "Choose at least one device.",
       script: "Write a script first.",
+      values: {},
     });
     expect(readQuickJob({ ...form, script: "ü".repeat(SCRIPT_LIMIT_BYTES / 2 + 1) })).toMatchObject({
       script: "The script is larger than 256 KiB.",
+    });
+  });
+
+  it("names a version of an assembly in the place of a script, with values that do", () => {
+    const variable = { label: "", required: false, choices: [], description: "", default: "" };
+    const kept = {
+      use: { assembly: "a5", version: 3, digest: "ab".repeat(32) },
+      variables: [
+        { ...variable, name: "days", type: "number" as const, required: true, default: "7" },
+        { ...variable, name: "path", type: "string" as const, required: true },
+      ],
+      values: { path: "/tmp" },
+    };
+    const read = readQuickJob({ ...form, script: "", kept });
+    expect(read).toMatchObject({ request: { assembly: { ...kept.use, variables: { path: "/tmp" } }, args: [] } });
+    expect(JSON.stringify(read)).not.toMatch(/language|script":"|env/);
+    expect(readQuickJob({ ...form, kept: { ...kept, values: { days: "x" } } })).toMatchObject({
+      values: { days: "A number", path: "It has to have a value" },
     });
   });
 

@@ -1,4 +1,4 @@
-import type { Device, JobRequest, JobTargets, Language, RunContext } from "../../api/types";
+import type { AssemblyShown, AssemblyUse, Device, JobRequest, JobTargets, Language, RunContext, Variable } from "../../api/types";
 import { utf8 } from "../../api/encoding";
 import { count, plural } from "../../lib/units";
 import { words } from "./words";
@@ -26,6 +26,21 @@ export interface QuickJob {
   retries: number;
   backoffMs: number;
   script: string;
+  /** What runs in the place of a typed script. */
+  kept: Kept | null;
+}
+
+/** A version of an assembly, as it was read, with the values of its variables that were typed. */
+export interface Kept {
+  use: Omit<AssemblyUse, "variables">;
+  variables: readonly Variable[];
+  values: Readonly<Record<string, string>>;
+}
+
+/** Of the form: what comes from a version that was read. */
+export function keptOf({ standing, version, content }: AssemblyShown): Pick<QuickJob, "timeoutMs" | "kept"> {
+  const use = { assembly: standing.assembly, version: version.version, digest: version.digest };
+  return { timeoutMs: content.timeout_ms, kept: { use, variables: content.variables, values: {} } };
 }
 
 export const emptyJob: QuickJob = {
@@ -41,11 +56,13 @@ export const emptyJob: QuickJob = {
   retries: 0,
   backoffMs: 60_000,
   script: "",
+  kept: null,
 };
 
 export interface JobErrors {
   targets?: string | undefined;
   script?: string | undefined;
+  values?: Readonly<Record<string, string>>;
 }
 
 /** What the form names; null while that is nothing. */
@@ -89,26 +106,41 @@ export function splitText({ total, online, unable }: Split): string {
 
 const NO_TARGETS: Readonly<Record<Aim, string>> = { chosen: words.noTargets, sites: words.noSites, all: "" };
 
+/** Says which values do not do; the server has the last word. */
+function wrongValues({ variables, values }: Kept): Record<string, string> {
+  const wrong: Record<string, string> = {};
+  for (const { name, type, required, default: usual } of variables) {
+    const value = values[name] ?? usual;
+    if (required && value === "") wrong[name] = words.valueMissing;
+    else if (type === "number" && value !== "" && !/^-?\d+(\.\d+)?$/.test(value)) wrong[name] = words.numberBad;
+  }
+  return wrong;
+}
+
 /** Reads the form: the request to send, or what is missing. */
 export function readQuickJob(form: QuickJob): { request: JobRequest } | JobErrors {
   const targets = targetsOf(form);
-  const script =
-    form.script.trim() === ""
+  const script = form.kept
+    ? undefined
+    : form.script.trim() === ""
       ? words.scriptEmpty
       : utf8(form.script).length > SCRIPT_LIMIT_BYTES
         ? words.tooLarge
         : undefined;
-  if (!targets || script) return { targets: targets ? undefined : NO_TARGETS[form.aim], script };
+  const values = form.kept ? wrongValues(form.kept) : {};
+  if (!targets || script || Object.keys(values).length > 0) {
+    return { targets: targets ? undefined : NO_TARGETS[form.aim], script, values };
+  }
   return {
     request: {
       targets,
       role: "script",
       verb: "run",
-      language: form.language,
       context: form.context,
-      script: form.script,
+      ...(form.kept
+        ? { assembly: { ...form.kept.use, variables: { ...form.kept.values } } }
+        : { language: form.language, script: form.script, env: {} }),
       args: [],
-      env: {},
       timeout_ms: form.timeoutMs,
       expires_in_ms: form.expiresInMs,
       ...(form.retries > 0 ? { retries: form.retries, backoff_ms: form.backoffMs } : {}),

@@ -5,6 +5,7 @@ import userEvent from "@testing-library/user-event";
 import { describe, expect, it, vi } from "vitest";
 import type { OutputGroup } from "../../api/types";
 import { renderApp, sessionWith } from "../../test/app";
+import { digest, shownWith } from "../../test/assemblies";
 import { violations } from "../../test/axe";
 import { askedOf, JOB, jobAnswers, jobWith, runWith } from "../../test/jobs";
 
@@ -82,6 +83,20 @@ describe("what failed", () => {
     expect((await within(dialog).findByTestId("review-script")).textContent).toBe("exit $N");
     await userEvent.click(within(dialog).getByRole("button", { name: "Run exactly this again" }));
     await waitFor(() => expect(sent.find((each) => each.method === "POST")?.body).toMatchObject({ script: "exit $N" }));
+  });
+
+  it("that ran an assembly runs once more only while the library has what the request names", async () => {
+    const asked = { targets: { all: true, guids: [] }, assembly: { assembly: "a5", version: 2, digest } };
+    const again = { ...answers, [`GET /jobs/${JOB}/request`]: askedOf(asked) };
+    const { unmount } = await renderApp(`/jobs/${JOB}`, { ...again, "GET /library/assemblies/a5": shownWith() });
+    await userEvent.click(await screen.findByRole("button", { name: "Run again on 2 devices" }));
+    await waitFor(() => expect(screen.getByRole("button", { name: "Run exactly this again" })).toHaveProperty("disabled", false));
+    expect(screen.getByTestId("review-script").textContent).toContain("rm -rf");
+    unmount();
+    await renderApp(`/jobs/${JOB}`, { ...again, "GET /library/assemblies/a5": shownWith({ digest: "ef".repeat(32) }) });
+    await userEvent.click(await screen.findByRole("button", { name: "Run again on 2 devices" }));
+    await screen.findByText(/the library does not have what the request names/);
+    expect(screen.getByRole("button", { name: "Run exactly this again" })).toHaveProperty("disabled", true);
   });
 
   it("is not offered without the right, nor where all is well", async () => {

@@ -6,6 +6,7 @@ import { describe, expect, it, vi } from "vitest";
 import vector from "../../api/signing.vector.json";
 import type { Job } from "../../api/types";
 import { renderApp, session, sessionWith } from "../../test/app";
+import { content, digest, shownWith } from "../../test/assemblies";
 import { violations } from "../../test/axe";
 import { askedOf, JOB, jobAnswers, jobWith, runWith } from "../../test/jobs";
 import { approvalOf, quoted, readAsked, reviewDigest, visible } from "./review";
@@ -112,5 +113,27 @@ describe("a job that waits for approval", () => {
     await waitFor(() => expect(approve).toHaveProperty("disabled", false));
     await userEvent.click(approve);
     await screen.findByText("the approval names another request");
+  });
+
+  it("that names an assembly shows what its digest names, and is not approved where the library has something else", async () => {
+    const use = { assembly: "a5", version: 2, digest, variables: { days: "30\u200b" } };
+    const asks = { ...answersFor({ targets: { all: true, guids: [] }, assembly: use }), "GET /library/assemblies/a5": shownWith() };
+    const { unmount } = await renderApp(`/jobs/${JOB}`, asks);
+    expect((await screen.findByTestId("review-script")).textContent).toBe('rm -rf "$KEEP⟨U+200B⟩"\n');
+    const shown = screen.getByRole("group", { name: "What it asks for" });
+    within(shown).getByText("<b>clean</b>, version 2");
+    within(shown).getByText('days="30⟨U+200B⟩"');
+    await waitFor(() => expect(screen.getByRole("button", { name: "Approve on 3 devices" })).toHaveProperty("disabled", false));
+    unmount();
+    for (const other of [shownWith({ digest: "ef".repeat(32) }), { ...shownWith(), content: { ...content, script: "true" } }]) {
+      // oxlint-disable-next-line no-await-in-loop
+      const view = await renderApp(`/jobs/${JOB}`, { ...asks, "GET /library/assemblies/a5": other });
+      // oxlint-disable-next-line no-await-in-loop
+      await screen.findByText(/the library does not have what the request names/);
+      // oxlint-disable-next-line no-await-in-loop
+      await waitFor(() => expect(screen.getByTestId("review-digest").textContent).toMatch(/^[0-9a-f]{64}$/));
+      expect(screen.getByRole("button", { name: "Approve on 3 devices" })).toHaveProperty("disabled", true);
+      view.unmount();
+    }
   });
 });

@@ -3,7 +3,7 @@
 import { useDebouncedValue } from "@mantine/hooks";
 import { keepPreviousData, useInfiniteQuery } from "@tanstack/react-query";
 import { get } from "../../api/client";
-import type { AimedDevice, JobPreview, JobTargets, RunContext } from "../../api/types";
+import type { AimedDevice, AssemblyUse, JobPreview, JobTargets, RunContext } from "../../api/types";
 import { paths } from "../../lib/paths";
 import { deviceKeys } from "../devices/queries";
 
@@ -13,7 +13,7 @@ const PAGE = 500;
 const MAX_PATH = 8_000;
 
 /** The path that asks about targets; null for more devices named one by one than a path holds. */
-export function previewPath(targets: JobTargets, context: RunContext): string | null {
+export function previewPath(targets: JobTargets, context: RunContext, kept?: Pick<AssemblyUse, "assembly" | "version"> | null): string | null {
   const path = paths.previewJob({
     context,
     limit: PAGE,
@@ -22,6 +22,8 @@ export function previewPath(targets: JobTargets, context: RunContext): string | 
     sites: targets.sites?.join(","),
     filter: targets.filter,
     except: targets.except?.join(","),
+    assembly: kept?.assembly,
+    version: kept?.version,
   });
   return path.length > MAX_PATH ? null : path;
 }

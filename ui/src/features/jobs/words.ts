@@ -1,3 +1,5 @@
+import { duration } from "../../lib/units";
+
 export const words = {
   jobs: "Jobs",
   run: "Run",
@@ -93,6 +95,15 @@ export const words = {
   rerunUnreadable: "The request cannot be read, so it is not run again from here.",
   failedRerun: "Nothing was run again.",
   cancel: "Cancel",
+  keptVersion: (version: number): string => `version ${version}`,
+  clearValue: (name: string): string => `No value for ${name}`,
+  valueMissing: "It has to have a value",
+  numberBad: "A number",
+  notWhole: "What the library shows is not what its digest names, so it is not run from here.",
+  failedAssembly: "The assembly could not be read.",
+  assembly: "Request names",
+  assemblyName: "Assembly",
+  variables: "Variables",
   approvedBy: "approved by",
   guid: "GUID",
   review: "Approval",
@@ -159,12 +170,14 @@ export const LANGUAGE_LABELS = {
   sh: "sh",
   python: "Python",
   powershell: "PowerShell",
+  batch: "Batch",
 } as const;
 
 export const TIMEOUTS = [
   { value: "60000", label: "1 minute" },
   { value: "300000", label: "5 minutes" },
   { value: "1800000", label: "30 minutes" },
+  { value: "3600000", label: "1 hour" },
   { value: "7200000", label: "2 hours" },
   { value: "28800000", label: "8 hours" },
 ] as const;
@@ -182,6 +195,12 @@ export const BACKOFFS = [
   { value: "600000", label: "10 minutes" },
   { value: "3600000", label: "1 hour" },
 ] as const;
+
+/** The choices of a time limit, with one that is there already. */
+export function timeoutsWith(ms: number): { value: string; label: string }[] {
+  const known = TIMEOUTS.some((each) => each.value === String(ms));
+  return known ? [...TIMEOUTS] : [...TIMEOUTS, { value: String(ms), label: duration(ms) }];
+}
 
 export const EXPIRIES = [
   { value: "600000", label: "10 minutes" },

@@ -1,17 +1,18 @@
 import { Button, Select, TextInput } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
-import { useNavigate } from "@tanstack/react-router";
+import { getRouteApi, useNavigate } from "@tanstack/react-router";
 import { useMemo, useState, type FormEvent } from "react";
 import { describe } from "../../api/errors";
-import { CONCURRENCIES, MISFIRES, type Concurrency, type Misfire } from "../../api/types";
+import { CONCURRENCIES, MISFIRES, type AssemblyShown, type Concurrency, type Misfire } from "../../api/types";
 import { refusal } from "../../lib/can";
 import { zoneName } from "../../lib/time";
 import { ErrorPanel } from "../../ui/ErrorPanel";
 import { Icon } from "../../ui/Icon";
 import { Page, Section } from "../../ui/Page";
 import { JobFields } from "../jobs/JobFields";
-import { emptyJob, type QuickJob } from "../jobs/quickJob";
+import { emptyJob, keptOf, type QuickJob } from "../jobs/quickJob";
+import { WithKept } from "../jobs/WithKept";
 import { sessionQuery } from "../session/queries";
 import { Firings } from "./Firings";
 import { useMakeSchedule } from "./queries";
@@ -22,12 +23,23 @@ import { CONCURRENCY_LABELS, JITTERS, LATE_LIMITS, MISFIRE_LABELS, words } from 
 
 const TYPING_MS = 250;
 
+const route = getRouteApi("/app/schedules/new");
+
 export function NewSchedulePage() {
+  const { assembly, version } = route.useSearch();
+  return (
+    <WithKept title={words.makeTitle} assembly={assembly} version={version}>
+      {(shown) => <ScheduleFields shown={shown} />}
+    </WithKept>
+  );
+}
+
+function ScheduleFields({ shown }: { shown: AssemblyShown | undefined }) {
   const navigate = useNavigate();
   const session = useQuery(sessionQuery).data;
   const make = useMakeSchedule();
   const [form, setForm] = useState<ScheduleForm>(() => ({
-    name: "",
+    name: shown?.content.name ?? "",
     follows: "cron",
     cron: "",
     every: "2",
@@ -41,7 +53,7 @@ export function NewSchedulePage() {
     concurrency: "allow",
     jitterMs: 0,
   }));
-  const [job, setJob] = useState<QuickJob>(emptyJob);
+  const [job, setJob] = useState<QuickJob>(() => ({ ...emptyJob, ...(shown ? keptOf(shown) : {}) }));
   const [errors, setErrors] = useState<ScheduleErrors>({});
   const why = refusal(session, "jobs.run");
   const patch = (change: Partial<ScheduleForm>): void => {
@@ -121,6 +133,7 @@ export function NewSchedulePage() {
             <div className={classes.job}>
               <JobFields
                 form={job}
+                shown={shown}
                 missing={errors}
                 now={false}
                 onChange={(change) => {

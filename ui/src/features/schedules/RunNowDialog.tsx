@@ -14,6 +14,7 @@ import formClasses from "../../ui/Form.module.css";
 import { Loading } from "../../ui/Loading";
 import { AskedView, othersOf } from "../jobs/AskedView";
 import { askedJob, readAsked } from "../jobs/review";
+import { useAskedAssembly } from "../jobs/useAskedAssembly";
 import { askedScheduleQuery, useRunSchedule } from "./queries";
 import { words } from "./words";
 
@@ -27,6 +28,7 @@ export function RunNowDialog({ schedule, onClose }: { schedule: Schedule; onClos
   const run = useRunSchedule(schedule.schedule);
   const asked = useMemo(() => (query.data ? readAsked(query.data) : null), [query.data]);
   const members = useMemo(() => (asked?.path === PATH ? (askedJob(asked)?.members ?? null) : null), [asked]);
+  const kept = useAskedAssembly(members);
 
   const go = async (): Promise<void> => {
     if (!asked) return;
@@ -45,12 +47,13 @@ export function RunNowDialog({ schedule, onClose }: { schedule: Schedule; onClos
           <ErrorPanel error={describe(words.failedAsked, query.error)} onRetry={() => void query.refetch()} />
         ) : null}
         {query.data && !members ? <p role="alert">{words.unreadable}</p> : null}
-        {asked && members ? <AskedView members={members} after={othersOf(asked.members, OF_A_SCHEDULE)} /> : null}
+        {kept.error ? <ErrorPanel error={describe(words.failedAsked, kept.error)} /> : null}
+        {asked && members ? <AskedView members={members} assembly={kept.assembly} after={othersOf(asked.members, OF_A_SCHEDULE)} /> : null}
         <div className={formClasses.buttons}>
           <Button variant="default" onClick={onClose}>
             {words.cancel}
           </Button>
-          <Button disabled={!members} loading={run.isPending} onClick={() => void go()}>
+          <Button disabled={!kept.isReadable} loading={run.isPending} onClick={() => void go()}>
             {words.runNowButton}
           </Button>
         </div>

@@ -138,6 +138,7 @@ describe("what is typed", () => {
         timing: "Say when it fires",
         targets: "Choose at least one device.",
         script: "Write a script first.",
+        values: {},
       },
     });
   });

@@ -18,6 +18,7 @@ const PAGES = [
   { to: "/run", icon: "player-play", label: words.pages.run, can: pageCan.run },
   { to: "/jobs", icon: "list-details", label: words.pages.jobs, can: pageCan.jobs },
   { to: "/schedules", icon: "calendar", label: words.pages.schedules, can: pageCan.jobs },
+  { to: "/library", icon: "book", label: words.pages.library, can: pageCan.library },
   { to: "/enrolment", icon: "key", label: words.pages.enrolment, can: pageCan.enrolment },
   { to: "/operators", icon: "users", label: words.pages.operators, can: pageCan.operators },
   { to: "/audit", icon: "history", label: words.pages.audit, can: pageCan.audit },

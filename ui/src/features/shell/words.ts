@@ -8,6 +8,7 @@ export const words = {
     run: "Run a script",
     jobs: "Jobs",
     schedules: "Schedules",
+    library: "Library",
     enrolment: "Enrolment",
     operators: "Operators",
     audit: "Audit",
