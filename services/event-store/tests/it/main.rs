@@ -14,6 +14,7 @@ mod files;
 mod full;
 mod kill;
 mod model;
+mod power;
 mod syscalls;
 mod upkeep;
 mod views;

@@ -143,6 +143,14 @@ impl Probe {
         rest
     }
 
+    /// Stops the process where it is, gives what it had still said.
+    pub fn pause(&mut self) -> Vec<Word> {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+        std::iter::from_fn(|| self.words.recv_timeout(Duration::from_millis(300)).ok()).collect()
+    }
+
     /// Waits for a process that has said its last word.
     pub fn ended(mut self) -> ExitStatus {
         self.child.wait().unwrap()
