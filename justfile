@@ -31,14 +31,19 @@ sim seed:
     BOREALIS_SIM_SEED={{ quote(seed) }} cargo nextest run --locked -p borealis-server --test sim --no-capture one_seed_is_shown
 
 # kills of services, bus and agents while clients ask for jobs: 300 at random and 50 at each named crash point unless told
-# otherwise, and a thousand simulated worlds with their deaths by crash point; prints the tables. Some hours; `just test` kills
-# thirty times at random and twice at each point. A failure names its seed: `just chaos 300 SEED` kills the same in the same
-# order.
+# otherwise; a bus that is killed every 20 s, thirty times, and is away for five minutes; a bad network; and a thousand simulated
+# worlds with their deaths by crash point; prints the tables. Some hours; `just test` does the same with smaller numbers. A
+# failure names its seed: `just chaos 300 SEED` kills the same in the same order.
 chaos kills="300" seed="" point_kills="50":
     cargo build --locked --workspace --bins
     {{ if seed == "" { "" } else { "BOREALIS_CHAOS_SEED=" + quote(seed) } }} BOREALIS_CHAOS_KILLS={{ quote(kills) }} BOREALIS_CHAOS_POINT_KILLS={{ quote(point_kills) }} \
+        BOREALIS_CHAOS_BUS_KILLS=30 BOREALIS_CHAOS_OUTAGE_S=300 \
         cargo nextest run --locked -p borealis-server --profile soak --no-fail-fast --no-capture \
-        -E 'test(kills_at_random) | test(kills_at_points) | test(every_law_holds)'
+        -E 'test(kills_at_random) | test(kills_at_points) | test(outages_of_the_bus) | test(a_bad_network) | test(every_law_holds)'
+
+# power cuts of a store on a loop device, 100 unless told otherwise, some three seconds each; takes root
+powercut cuts="100":
+    BOREALIS_POWER_CUTS={{ quote(cuts) }} cargo nextest run --locked -p borealis-event-store --profile soak --no-capture -E 'test(power_cuts)'
 
 # the long tests of trust, some ten minutes: 100,000 tokens judged on a busy machine, a taken-over bus that storms for five
 # minutes. `just test` runs the same tests with smaller numbers; BOREALIS_SOAK=1 is what makes them long.

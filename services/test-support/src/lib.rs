@@ -17,6 +17,7 @@ mod golden;
 mod log;
 
 mod bus;
+mod chaos_link;
 mod fail_points;
 mod link;
 mod user;
@@ -28,6 +29,7 @@ mod server;
 
 pub use authenticator::{Answer, Authenticator, Seen};
 pub use bus::{TestBus, TestDevice, user_key_pair};
+pub use chaos_link::{ChaosLink, Deeds, Weather};
 pub use fail_points::FailPoints;
 pub use golden::{Golden, golden_files, pin_all, pinned};
 pub use link::{Flow, Link};

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use borealis_test_support::eventually_within;
 use serde_json::Value;
@@ -20,6 +21,8 @@ use crate::fleet::{Fleet, PATIENCE, context_of, lines, shared};
 
 /// Is how many jobs of one client are open at once.
 const OPEN: usize = 3;
+/// Is how long a job that was acknowledged may take to its end, outages included.
+const LOST_AFTER: Duration = Duration::from_secs(900);
 
 /// Is what clients were told, and where effects are counted.
 pub struct Ledger {
@@ -126,8 +129,8 @@ impl Ledger {
     async fn see_to_its_end(&self, fleet: &Fleet, line: String, job: &str) {
         // Whoever follows leaves with the worst exit code, or because the server was away for long; the end is asked for below.
         let mut follow = quiet(fleet, &["jobs", "follow", job, "--json"]);
-        follow.stdout(Stdio::null()).status().await.unwrap();
-        let state = eventually_within("the end of an acknowledged job", PATIENCE, async || {
+        let _ = follow.stdout(Stdio::null()).status().await;
+        let state = eventually_within("the end of an acknowledged job", LOST_AFTER, async || {
             let out = quiet(fleet, &["jobs", "show", job, "--json"]).output().await.unwrap();
             let shown: Value = serde_json::from_slice(&out.stdout).ok()?;
             let state = shown["runs"][0]["state"].as_str()?.to_owned();
@@ -140,9 +143,14 @@ impl Ledger {
 
     /// Waits until another job is acknowledged.
     pub async fn goes_on(&self) {
-        let before = self.acknowledged();
-        eventually_within("another job to be acknowledged", PATIENCE, async || {
-            (self.acknowledged() > before).then_some(())
+        self.goes_on_by(1).await;
+    }
+
+    /// Waits until so many more jobs are acknowledged.
+    pub async fn goes_on_by(&self, jobs: u64) {
+        let wanted = self.acknowledged() + jobs;
+        eventually_within("more jobs to be acknowledged", PATIENCE, async || {
+            (self.acknowledged() >= wanted).then_some(())
         })
         .await
         .unwrap();

@@ -20,6 +20,7 @@ mod supervision;
 
 mod audit;
 mod bad_input;
+mod bad_network;
 mod chaos;
 mod device_keys;
 mod devices;
@@ -33,6 +34,7 @@ mod library;
 mod many;
 mod matrix;
 mod operators;
+mod outages;
 mod own_users;
 mod played;
 mod proved;
