@@ -302,6 +302,10 @@ fn both_sides_name_a_version_of_an_assembly_the_same() {
         let assembly: Assembly = serde_json::from_value(content.clone()).unwrap();
         assembly.check().unwrap();
         assert_eq!(assembly.digest().unwrap(), digest, "{}", assembly.name);
-        assert_eq!(serde_json::to_value(&assembly).unwrap(), content, "the page is given every field");
+        assert_eq!(
+            serde_json::to_value(&assembly).unwrap(),
+            content,
+            "the page is given every field"
+        );
     }
 }

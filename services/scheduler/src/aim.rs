@@ -12,13 +12,10 @@ use borealis_bus_schema::ids::{Guid, SiteName};
 use borealis_bus_schema::messages::scheduler::{Targets, Unable};
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
 use borealis_bus_schema::reply::{Reply, WireError};
-use borealis_bus_schema::routes::Right;
-use borealis_service_kit::auth::Caller;
 
 use crate::book::Target;
 use crate::devices::{Device, Devices};
 use crate::job::{self, Rejection};
-use crate::scheduler::Scheduler;
 
 /// Is a device that is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,27 +126,6 @@ pub fn targets_of_firing(aimed: Vec<Aimed>) -> Vec<Target> {
         })
     };
     aimed.into_iter().filter_map(target).collect()
-}
-
-impl Scheduler {
-    /// Finds the devices that are meant by a caller whose rights reach them. A filter is judged beside the threads that serve
-    /// requests: it may look at every device for long.
-    ///
-    /// Errors: as [`aim`].
-    pub(crate) async fn aim(&self, targets: &Targets, caller: &Caller) -> Reply<Vec<Aimed>> {
-        let refused = |refused: Rejection| WireError::new(refused.code(), refused.to_string());
-        let reaches = |caller: &Caller, site: &SiteName, guid: &Guid| caller.may_on(Right::JobsRun, site, guid);
-        if targets.filter.is_none() {
-            return aim(&self.devices, targets, |site, guid| reaches(caller, site, guid)).map_err(refused);
-        }
-        let (devices, targets, caller) = (Arc::clone(&self.devices), targets.clone(), caller.clone());
-        let aimed = tokio::task::spawn_blocking(move || {
-            aim(&devices, &targets, |site, guid| reaches(&caller, site, guid)).map_err(refused)
-        });
-        aimed
-            .await
-            .unwrap_or_else(|_| Err(WireError::new(Code::Internal, "the filter could not be judged")))
-    }
 }
 
 #[cfg(test)]

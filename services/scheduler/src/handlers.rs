@@ -28,16 +28,18 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use borealis_bus_schema::codes::Code;
-use borealis_bus_schema::ids::{JobId, RunId};
-use borealis_bus_schema::messages::scheduler::JobView;
+use borealis_bus_schema::ids::{Guid, JobId, RunId, SiteName};
+use borealis_bus_schema::messages::scheduler::{JobView, Targets};
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::routes::Right;
 use borealis_event_store::{AppendError, StreamWrite};
+use borealis_service_kit::auth::Caller;
 use borealis_service_kit::operator::{OperatorCtx, wire_error};
 
+use crate::aim::{self, Aimed};
 use crate::book::Job;
 use crate::commit::job_stream;
-use crate::job;
+use crate::job::{self, Rejection};
 use crate::newest::{Place, read_cursor};
 use crate::scheduler::Scheduler;
 use crate::stored::Stored;
@@ -99,6 +101,25 @@ impl Scheduler {
         } else {
             Err(unknown())
         }
+    }
+
+    /// Finds the devices that are meant by a caller whose rights reach them. A filter is judged beside the threads that serve
+    /// requests: it may look at every device for long.
+    ///
+    /// Errors: as [`aim::aim`].
+    pub(crate) async fn aim(&self, targets: &Targets, caller: &Caller) -> Reply<Vec<Aimed>> {
+        let refused = |refused: Rejection| WireError::new(refused.code(), refused.to_string());
+        let reaches = |caller: &Caller, site: &SiteName, guid: &Guid| caller.may_on(Right::JobsRun, site, guid);
+        if targets.filter.is_none() {
+            return aim::aim(&self.devices, targets, |site, guid| reaches(caller, site, guid)).map_err(refused);
+        }
+        let (devices, targets, caller) = (Arc::clone(&self.devices), targets.clone(), caller.clone());
+        let aimed = tokio::task::spawn_blocking(move || {
+            aim::aim(&devices, &targets, |site, guid| reaches(&caller, site, guid)).map_err(refused)
+        });
+        aimed
+            .await
+            .unwrap_or_else(|_| Err(WireError::new(Code::Internal, "the filter could not be judged")))
     }
 
     /// Finds the run of the path, for a caller who may read its job.

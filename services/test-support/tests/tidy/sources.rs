@@ -33,10 +33,14 @@ const IMPURE: [&str; 13] = [
 ];
 
 /// Files that decide and do nothing, besides aggregates and the agent's core.
-const PURE: [&str; 4] = [
+const PURE: [&str; 8] = [
+    "services/scheduler/src/aim.rs",
+    "services/scheduler/src/fold.rs",
     "services/scheduler/src/job.rs",
     "services/scheduler/src/orders.rs",
     "services/scheduler/src/run.rs",
+    "services/scheduler/src/schedule.rs",
+    "services/scheduler/src/schedules/history.rs",
     "services/scheduler/src/steps.rs",
 ];
 
