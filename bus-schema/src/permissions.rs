@@ -44,6 +44,7 @@ pub const fn verbs_asked_by(service: Service) -> &'static [(Service, &'static st
     match service {
         Service::Scheduler => &[
             (Service::Access, "grant-mint"),
+            (Service::Access, "grant-revoke"),
             (Service::Signing, "orders-sign"),
             (Service::Library, "scripts-put"),
             (Service::Library, "scripts-get"),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Request;
 use crate::factor::{FactorKind, FactorProof};
 use crate::forms::{PublicKey, SignatureBytes};
-use crate::ids::{GrantId, Guid, OperatorId, OperatorRoleName, PasskeyId, SessionId, SiteName};
+use crate::ids::{GrantId, Guid, JobId, OperatorId, OperatorRoleName, PasskeyId, ScheduleId, SessionId, SiteName};
 use crate::operator::OperatorCall;
 use crate::subjects::Service;
 use crate::time::Timestamp;
@@ -721,6 +721,63 @@ pub struct Grant {
     pub grant: GrantId,
     /// The grant's biscuit, base64url: author, session key, digest of the request, end.
     pub token: String,
+}
+
+/// Says what a grant was given for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantFor {
+    /// A job.
+    Job,
+    /// A schedule.
+    Schedule,
+    /// The approval of another operator's job.
+    Approval,
+}
+
+/// Is a grant that lives, as its author and those who manage operators see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantView {
+    /// The grant; by this id it is revoked.
+    pub id: GrantId,
+    /// What it was given for; null of one that is older than this word.
+    pub acts: Option<GrantFor>,
+    /// The job that it was given for.
+    pub job: Option<JobId>,
+    /// The schedule that it was given for.
+    pub schedule: Option<ScheduleId>,
+    /// Its author.
+    pub author: OperatorId,
+    /// The author's name.
+    pub username: String,
+    /// Whether an API token asked for it.
+    pub by_token: bool,
+    /// When it ends by itself.
+    pub expires_at: Timestamp,
+    /// `active` or `revoked`.
+    pub state: String,
+}
+
+/// Asks that a grant be over: what it was given for is done, or was ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RevokeGrant {
+    /// The grant.
+    pub grant: GrantId,
+    /// Why.
+    pub reason: String,
+}
+
+/// Says that a grant is over, now or since long ago.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GrantOver {
+    /// The grant.
+    pub grant: GrantId,
+}
+
+impl Request for RevokeGrant {
+    type Reply = GrantOver;
+    const SERVICE: Service = Service::Access;
+    const VERB: &'static str = "grant-revoke";
 }
 
 impl Request for MintGrant {

@@ -57,6 +57,12 @@ pub const BUS_VERBS: &[BusVerb] = &[
         "Mints a grant for a signed request that acts later",
     ),
     verb(
+        Access,
+        "grant-revoke",
+        None,
+        "Ends a grant of which nothing is to come any more",
+    ),
+    verb(
         Service::Signing,
         "orders-sign",
         None,

@@ -10,7 +10,8 @@
 use std::collections::BTreeMap;
 
 use borealis_bus_schema::forms::PublicKey;
-use borealis_bus_schema::ids::{CommandId, OperatorId, OperatorRoleName, SessionId, SiteName};
+use borealis_bus_schema::ids::{CommandId, GrantId, OperatorId, OperatorRoleName, SessionId, SiteName};
+use borealis_bus_schema::messages::access::GrantFor;
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::auth::Reach;
@@ -35,7 +36,7 @@ mod tests;
 pub use checks::{MAX_PAIRS, MAX_TEXT_CHARS};
 pub use event::Event;
 pub use factors::{FactorCommand, FactorUse, Factors, OFFER_LIFE_MS, Proved};
-pub use grants::{GRANT_LIFE_MS, GrantFacts, SCHEDULE_GRANT_LIFE_MS};
+pub use grants::{GRANT_LIFE_MS, GrantFacts, GrantPlace, LiveGrant, LiveGrants, SCHEDULE_GRANT_LIFE_MS};
 pub use operator::{Operator, Standing, Username};
 pub use passkeys::{MAX_PASSKEY_NAME_CHARS, MAX_PASSKEYS, Passkey, PasskeyCommand};
 pub use people::{LINK_LIFE_MS, Link, LinkFor, Status, UserCommand};
@@ -141,10 +142,21 @@ pub enum Command {
         call_digest: Digest,
         /// When the grant is to end.
         expires_at: Timestamp,
-        /// How long it lives at most, in milliseconds.
-        life_ms: i64,
+        /// What it is for.
+        acts: GrantFor,
         /// Who asks, by the biscuit.
         asker: Asker,
+    },
+    /// Ends a grant that lives.
+    RevokeGrant {
+        /// The grant.
+        grant: GrantId,
+        /// Its author.
+        author: OperatorId,
+        /// Why.
+        reason: String,
+        /// Who asks; none where nothing of it is to come any more.
+        by: Option<Actor>,
     },
 }
 
@@ -191,17 +203,15 @@ pub fn decide(state: &State, command: Command, facts: &Facts) -> Result<Vec<Even
             command,
             call_digest,
             expires_at,
-            life_ms,
+            acts,
             asker,
-        } => grants::mint(
-            state,
-            session,
-            command,
-            call_digest,
-            (expires_at, life_ms),
-            asker,
-            facts,
-        ),
+        } => grants::mint(state, session, command, call_digest, (expires_at, acts), asker, facts),
+        Command::RevokeGrant {
+            grant,
+            author,
+            reason,
+            by,
+        } => grants::revoke(state, grant, &author, reason, by.as_ref(), at),
     }
 }
 
@@ -239,7 +249,7 @@ pub fn evolve(mut state: State, event: &Event) -> State {
             let (token, facts) = (facts.token, facts.clone());
             state.tokens.insert(token, ApiToken { facts, revoked: false });
         }
-        Event::GrantMinted(_) | Event::SessionProved { .. } => {}
+        Event::GrantMinted(_) | Event::GrantRevoked { .. } | Event::SessionProved { .. } => {}
     }
     state
 }

@@ -1,10 +1,11 @@
-//! One file per verb, and one for the verbs of operators, of second factors, of passkeys, of roles and of sites each: decode, check, command, reply.
+//! One file per verb, and one for the verbs of operators, of second factors, of passkeys, of grants, of roles and of sites each: decode, check, command, reply.
 
 mod change;
 mod proof;
 
 pub mod factors;
 pub mod grant_mint;
+pub mod grants;
 pub mod login;
 pub mod logout;
 pub mod passkeys;

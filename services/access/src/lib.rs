@@ -5,7 +5,7 @@
 //! learn from access's log what ended, who is disabled and which rights were taken away.
 //!
 //! **Subjects.** In: the operators' verbs `setup`, `login`, `logout`, `session`, `sessions-…`, `password`, `step-up`, `step-up-passkey`, `totp-…`, `recovery-codes`, `passkeys-…`, `tokens-…`, `users-…`, `roles-…`, `sites-…`;
-//! `grant-mint`, asked by the scheduler; `events-read`. Out: its signed head. Besides, questions of its supervisor over an inherited pipe ([`bootstrap`]).
+//! `grant-mint` and `grant-revoke`, asked by the scheduler; `events-read`. Out: its signed head. Besides, questions of its supervisor over an inherited pipe ([`bootstrap`]).
 //!
 //! **On disk.** `Server/State/access/`: the event store, and `setup_secret` while there is no operator (0600).
 //! `Certificates/Server/access/`: `biscuit_root.ed25519`, and `opaque_setup`, which it makes at its first start; without
@@ -65,7 +65,7 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         tokio::spawn(bootstrap::serve(Arc::clone(&access), stream));
     }
     let of = |access: &Arc<Access>| Arc::clone(access);
-    let (grant, authoriser) = (of(&access), Arc::clone(&deps.authoriser));
+    let (grant, over, authoriser) = (of(&access), of(&access), Arc::clone(&deps.authoriser));
     let watching = tokio::spawn(presence::watch(of(&access), deps.base.shutdown.clone()));
     // Whoever is served by a session uses it.
     macro_rules! in_use {
@@ -113,6 +113,8 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         .operator("tokens-list", in_use!(handlers::tokens::list))
         .operator("tokens-create", in_use!(handlers::tokens::create))
         .operator("tokens-revoke", in_use!(handlers::tokens::revoke))
+        .operator("grants-list", in_use!(handlers::grants::list))
+        .operator("grants-revoke", in_use!(handlers::grants::revoke))
         .operator("users-list", in_use!(handlers::users::list))
         .operator("users-invite", in_use!(handlers::users::invite))
         .operator("users-roles", in_use!(handlers::users::roles))
@@ -126,7 +128,8 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         .operator("sites-list", in_use!(handlers::sites::list))
         .operator("sites-create", in_use!(handlers::sites::create))
         .operator("sites-update", in_use!(handlers::sites::update))
-        .internal(move |ctx, ask| handlers::grant_mint::handle(Arc::clone(&grant), Arc::clone(&authoriser), ctx, ask));
+        .internal(move |ctx, ask| handlers::grant_mint::handle(Arc::clone(&grant), Arc::clone(&authoriser), ctx, ask))
+        .internal(move |ctx, ask| handlers::grants::retire(Arc::clone(&over), ctx, ask));
     Ok(builder.into())
 }
 

@@ -17,7 +17,9 @@ use borealis_service_kit::revocation::RevocationSet;
 use tokio::sync::{MappedMutexGuard, Mutex as AsyncMutex, MutexGuard, OwnedMutexGuard};
 use zeroize::Zeroizing;
 
-use crate::aggregate::{Command, Event, Facts, GrantFacts, Setup, Standing, State, TokenFacts, decide, evolve};
+use crate::aggregate::{
+    Command, Event, Facts, GrantFacts, LiveGrants, Setup, Standing, State, TokenFacts, decide, evolve,
+};
 use crate::error::AccessError;
 use crate::logins::Logins;
 use crate::opaque::Opaque;
@@ -67,6 +69,7 @@ pub struct NewSession {
 #[derive(Default)]
 struct Held {
     state: State,
+    grants: LiveGrants,
     reached: Position,
 }
 
@@ -166,6 +169,13 @@ impl Access {
     /// Gives the state to look at; nothing changes while it is held.
     pub async fn state(&self) -> MappedMutexGuard<'_, State> {
         MutexGuard::map(self.held.lock().await, |held| &mut held.state)
+    }
+
+    /// Returns the grants that live now.
+    pub async fn grants(&self) -> MappedMutexGuard<'_, LiveGrants> {
+        let mut held = self.held.lock().await;
+        held.grants.forget_ended(self.clock.now());
+        MutexGuard::map(held, |held| &mut held.grants)
     }
 
     /// Works on the log-ins under way.
@@ -404,6 +414,7 @@ impl Held {
                 {
                     let event = stored::decode(&record.kind, body)?;
                     revoke(revoked, &record.kind, body)?;
+                    self.grants.note(&event);
                     self.state = evolve(std::mem::take(&mut self.state), &event);
                 }
                 self.reached = record.position;
@@ -448,6 +459,7 @@ impl Change {
             for event in &events {
                 let (_, stored) = stored::encode(event)?;
                 revoke(&revoked, &stored.kind, &stored.body)?;
+                held.grants.note(event);
             }
         }
         Ok((events, appended))

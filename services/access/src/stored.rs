@@ -1,7 +1,7 @@
 //! The stored forms of access's events, apart from the domain's, one struct per version.
 //!
 //! Shape: CBOR maps. An event's kind names form and version: `SessionStarted` is version 1, a second version would be
-//! `SessionStarted2` with an upcast from the first. `SessionEnded`, `GrantMinted`, `OperatorDisabled`, `OperatorEnabled` and
+//! `SessionStarted2` with an upcast from the first. `SessionEnded`, `GrantMinted`, `GrantRevoked`, `OperatorDisabled`, `OperatorEnabled` and
 //! `OperatorRightsChanged` are read by others too and hold all fields of the shared forms.
 
 use std::collections::BTreeSet;
@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use borealis_bus_schema::codec::{self, CodecError};
 use borealis_bus_schema::forms::PublicKey;
 use borealis_bus_schema::ids::{CommandId, GrantId, Guid, OperatorId, OperatorRoleName, SessionId};
-use borealis_bus_schema::messages::access::RightOnSites;
-use borealis_bus_schema::messages::shared_events::{SessionEnded, SharedEvent};
+use borealis_bus_schema::messages::access::{GrantFor, RightOnSites};
+use borealis_bus_schema::messages::shared_events::{GrantRevoked, SessionEnded, SharedEvent};
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::routes::Right;
 use borealis_bus_schema::time::Timestamp;
@@ -164,6 +164,8 @@ struct GrantMintedV1 {
     devices: Option<BTreeSet<Guid>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     by_token: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    acts: Option<GrantFor>,
     /// The right to run jobs once more, with its limits; left out where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     limited: Vec<RightOnSites>,
@@ -269,9 +271,14 @@ pub fn encode(event: &Event) -> Result<(StreamId, NewEvent), StoredError> {
                 epoch: grant.epoch,
                 devices: grant.devices,
                 by_token: grant.by_token,
+                acts: grant.acts,
                 limited,
             };
             (stream, "GrantMinted", codec::encode(&body))
+        }
+        Event::GrantRevoked { grant, reason, at } => {
+            let body = GrantRevoked { grant, reason, at };
+            (format!("grant-{grant}"), GrantRevoked::KIND, codec::encode(&body))
         }
         of_factors @ (Event::TotpOffered { .. }
         | Event::TotpConfirmed { .. }
@@ -367,7 +374,12 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Event, StoredError> {
                 epoch: stored.epoch,
                 devices: stored.devices,
                 by_token: stored.by_token,
+                acts: stored.acts,
             })
+        }
+        GrantRevoked::KIND => {
+            let GrantRevoked { grant, reason, at } = read(kind, body)?;
+            Event::GrantRevoked { grant, reason, at }
         }
         "TotpOffered" | "TotpConfirmed" | "TotpUsed" | "FactorRemoved" | "RecoveryCodesMade" | "RecoveryCodeUsed" => {
             factors::decode(kind, body)?
@@ -474,7 +486,13 @@ pub(crate) mod tests {
                 epoch: 0,
                 devices: None,
                 by_token: false,
+                acts: None,
             }),
+            Event::GrantRevoked {
+                grant: GrantId::from_bytes([6; 16]),
+                reason: "revoked".into(),
+                at: at(6),
+            },
         ]
         .into_iter()
         .chain(people::tests::one_of_each())
@@ -506,6 +524,7 @@ pub(crate) mod tests {
             "SessionProved" => json_of::<SessionProvedV1>(body),
             "SessionEnded" => json_of::<SessionEnded>(body),
             "GrantMinted" => json_of::<GrantMintedV1>(body),
+            "GrantRevoked" => json_of::<GrantRevoked>(body),
             kind @ ("TotpOffered" | "TotpConfirmed" | "TotpUsed" | "FactorRemoved" | "RecoveryCodesMade"
             | "RecoveryCodeUsed") => factors::tests::fields(kind, body),
             kind @ ("PasskeyAdded" | "PasskeyNamed" | "PasskeyUsed" | "PasskeyRemoved") => {

@@ -11,6 +11,7 @@ use crate::commands::audit::AuditCommand;
 use crate::commands::codes::CodesCommand;
 use crate::commands::devices::DevicesCommand;
 use crate::commands::factor::{RecoveryCodesCommand, TotpCommand};
+use crate::commands::grants::GrantsCommand;
 use crate::commands::jobs::JobsCommand;
 use crate::commands::library::LibraryCommand;
 use crate::commands::people::{RolesCommand, SitesCommand, UsersCommand};
@@ -117,6 +118,9 @@ pub enum Command {
     /// Makes, lists, revokes, narrows and shows API tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Lists and revokes what may still act later in an operator's name: waiting jobs, schedules, approvals
+    #[command(subcommand)]
+    Grants(GrantsCommand),
     /// Lists, invites, disables and enables operators, and gives them roles
     #[command(subcommand)]
     Users(UsersCommand),

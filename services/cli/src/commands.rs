@@ -16,6 +16,7 @@ pub(crate) mod codes;
 pub(crate) mod devices;
 mod dry_run;
 pub(crate) mod factor;
+pub(crate) mod grants;
 pub(crate) mod jobs;
 pub(crate) mod library;
 pub(crate) mod people;
@@ -58,6 +59,7 @@ pub async fn run(cli: Cli, printer: &Printer) -> Result<u8, CliError> {
                     factor::recovery_codes(&api, printer, &factor).await?;
                 }
                 Command::Token(command) => token::run(&api, printer, command).await?,
+                Command::Grants(command) => grants::run(&api, printer, command).await?,
                 Command::Users(command) => people::users(&api, printer, command).await?,
                 Command::Roles(command) => people::roles(&api, printer, command).await?,
                 Command::Sites(command) => people::sites(&api, printer, command).await?,

@@ -2,7 +2,7 @@
 //!
 //! It owns what was asked (jobs) and what became of it (runs). In: `jobs-*` and `runs-*` from operators, `tell.*.result`,
 //! `tell.*.output` and `tell.*.state` from devices, enrollment's events for what devices there are. Out: orders to devices,
-//! `grant-mint` to access, `scripts-put` to library, `orders-sign` to signing, live events of jobs and runs.
+//! `grant-mint` and `grant-revoke` to access, `scripts-put` to library, `orders-sign` to signing, live events of jobs and runs.
 //!
 //! On disk, under `Server/State/scheduler/`: the event store; `files/`, the signed requests and target lists, named by
 //! their digest; `output/`, what runs printed beyond the first 8 KiB of each stream, synced before it is acknowledged, packed
@@ -87,6 +87,7 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         wake: tokio::sync::Notify::new(),
         schedules: Schedules::default(),
         authoriser: Arc::clone(&deps.authoriser),
+        revoked: Arc::clone(&deps.revoked),
         shutdown: deps.base.shutdown.clone(),
     });
     let position = scheduler.rebuild().await.map_err(RunError::service)?;
@@ -103,11 +104,12 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
     let reading = tokio::spawn(Arc::clone(&scheduler).read_log(position));
     let delivering = tokio::spawn(Arc::clone(&scheduler).deliver());
     let firing = tokio::spawn(Arc::clone(&scheduler).fire());
+    let retiring = tokio::spawn(Arc::clone(&scheduler).retire());
     let packing = tokio::spawn(Arc::clone(&scheduler).pack(over));
     // Before it knows the devices it would call them unknown.
     let builder = register(builder, &scheduler).ready_when(enrollment);
     let builder = builder.at_end(reading).at_end(delivering);
-    Ok(builder.at_end(firing).at_end(packing).into())
+    Ok(builder.at_end(firing).at_end(retiring).at_end(packing).into())
 }
 
 /// Takes in what enrollment says of devices, and brings forward what waits for those that came.

@@ -9,6 +9,7 @@ use borealis_service_kit::auth::Authoriser;
 use borealis_service_kit::bus::Bus;
 use borealis_service_kit::clock::Clock;
 use borealis_service_kit::follow::Freshness;
+use borealis_service_kit::revocation::RevocationSet;
 use borealis_service_kit::shutdown::Shutdown;
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -87,6 +88,8 @@ pub struct Scheduler {
     pub schedules: Schedules,
     /// Decides what a schedule's author may do now.
     pub authoriser: Arc<Authoriser>,
+    /// What is over before its time, as access says.
+    pub revoked: Arc<RevocationSet>,
     /// Ends everything.
     pub shutdown: Shutdown,
 }
@@ -121,6 +124,7 @@ impl Scheduler {
             }
         }
         self.appoint_schedules().await;
+        self.note_retired().await;
         Ok(after)
     }
 

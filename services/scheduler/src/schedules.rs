@@ -5,6 +5,7 @@
 
 pub mod firing;
 pub mod history;
+pub mod retire;
 pub mod stored;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -191,6 +192,10 @@ pub struct Schedules {
     pub waiting: Mutex<HashMap<JobId, ScheduleId>>,
     /// Wakes the firing.
     pub wake: Notify,
+    /// Schedules that were ended and whose grants may live.
+    pub retiring: Mutex<BTreeSet<ScheduleId>>,
+    /// Wakes whoever ends grants.
+    pub retire: Notify,
 }
 
 impl Default for Schedules {
@@ -202,6 +207,8 @@ impl Default for Schedules {
             agenda: Mutex::new(Agenda::new()),
             waiting: Mutex::default(),
             wake: Notify::new(),
+            retiring: Mutex::default(),
+            retire: Notify::new(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use borealis_bus_schema::forms::PublicKey;
-use borealis_bus_schema::ids::{OperatorId, OperatorRoleName, PasskeyId, SessionId, SiteName};
+use borealis_bus_schema::ids::{GrantId, OperatorId, OperatorRoleName, PasskeyId, SessionId, SiteName};
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::time::Timestamp;
 use borealis_service_kit::auth::Reach;
@@ -317,6 +317,15 @@ pub enum Event {
         /// Why.
         reason: String,
         /// When.
+        at: Timestamp,
+    },
+    /// A grant is over before its time.
+    GrantRevoked {
+        /// The grant.
+        grant: GrantId,
+        /// Why.
+        reason: String,
+        /// Since when.
         at: Timestamp,
     },
     /// A grant was minted.

@@ -64,7 +64,7 @@ fn mint(expires_at: Timestamp) -> Command {
         command: CommandId::from_bytes([3; 16]),
         call_digest: Digest::of(b"call"),
         expires_at,
-        life_ms: GRANT_LIFE_MS,
+        acts: GrantFor::Job,
         asker: Asker {
             operator: OperatorId::from_bytes([1; 16]),
             key: key(),
@@ -187,6 +187,36 @@ fn nobody_is_granted_what_they_may_not_do() {
         decide(&State::default(), mint(at(99)), &facts(10, 4)),
         Err(Rejection::SessionUnknown)
     );
+}
+
+#[test]
+fn a_grant_is_revoked_by_its_author_and_by_whoever_manages_operators_and_holds_as_much() {
+    let (ada, bob) = (OperatorId::from_bytes([1; 16]), OperatorId::from_bytes([7; 16]));
+    let mut state = given(vec![open(), finish(), log_in()]);
+    let mut account = state.operators[&ada].clone();
+    account.roles = [OperatorRoleName::new("viewer").unwrap()].into();
+    state.operators.insert(bob, account);
+    let revoke = |author, by: Option<OperatorId>| {
+        let command = Command::RevokeGrant {
+            grant: GrantId::from_bytes([5; 16]),
+            author,
+            reason: "why".into(),
+            by: by.map(|operator| Actor {
+                operator,
+                reach: reach::everything(),
+            }),
+        };
+        decide(&state, command, &facts(10, 4))
+    };
+    let revoked = Event::GrantRevoked {
+        grant: GrantId::from_bytes([5; 16]),
+        reason: "why".into(),
+        at: at(10),
+    };
+    for (author, by) in [(bob, Some(bob)), (bob, Some(ada)), (ada, Some(ada)), (ada, None)] {
+        assert_eq!(revoke(author, by), Ok(vec![revoked.clone()]), "{author} {by:?}");
+    }
+    assert_eq!(revoke(ada, Some(bob)), Err(Rejection::RightMissing(Right::UsersManage)));
 }
 
 #[test]

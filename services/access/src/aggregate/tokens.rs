@@ -154,9 +154,10 @@ pub(super) fn decide(state: &State, command: TokenCommand, facts: &Facts) -> Res
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Command, GRANT_LIFE_MS, GrantFacts, decide as decide_any, evolve};
+    use super::super::{Command, GrantFacts, decide as decide_any, evolve};
     use super::*;
     use borealis_bus_schema::ids::{CommandId, OperatorRoleName, SiteName};
+    use borealis_bus_schema::messages::access::GrantFor;
     use borealis_service_kit::auth::Sites;
     use proptest::prelude::*;
 
@@ -318,7 +319,7 @@ mod tests {
             command: CommandId::from_bytes([3; 16]),
             call_digest: Digest::of(b"call"),
             expires_at: at(2 * DAY_MS),
-            life_ms: GRANT_LIFE_MS,
+            acts: GrantFor::Job,
             asker,
         };
         match decide_any(state, mint, &facts(4))?.remove(0) {

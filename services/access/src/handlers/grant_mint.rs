@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use borealis_bus_schema::codes::Code;
-use borealis_bus_schema::messages::access::{Grant, MintGrant};
+use borealis_bus_schema::messages::access::{Grant, GrantFor, MintGrant};
 use borealis_bus_schema::operator::{FRESHNESS_MS, OperatorCall, Proof};
 use borealis_bus_schema::order::Digest;
 use borealis_bus_schema::reply::{Reply, WireError};
@@ -20,7 +20,7 @@ use borealis_service_kit::auth::{Authoriser, Caller, Question};
 use borealis_service_kit::operator::proved_lately;
 use borealis_service_kit::service::InternalCtx;
 
-use crate::aggregate::{Asker, Command, Event, GRANT_LIFE_MS, GrantFacts, SCHEDULE_GRANT_LIFE_MS};
+use crate::aggregate::{Asker, Command, Event, GrantFacts};
 use crate::error::AccessError;
 use crate::service::{Access, CommandKey};
 
@@ -44,7 +44,7 @@ pub async fn handle(
         return answer(&access, grant, now);
     }
     let caller = caller(&authoriser, ctx.biscuit.as_deref(), proof)?;
-    if acts == Acts::Approves {
+    if acts == GrantFor::Approval {
         proved_lately(&caller, &ask.call, now)?;
     }
     let asker = Asker {
@@ -67,11 +67,7 @@ pub async fn handle(
         command: proof.command,
         call_digest,
         expires_at: ask.expires_at,
-        life_ms: if acts == Acts::Schedules {
-            SCHEDULE_GRANT_LIFE_MS
-        } else {
-            GRANT_LIFE_MS
-        },
+        acts,
         asker,
     };
     let key = CommandKey {
@@ -103,18 +99,7 @@ fn caller(authoriser: &Authoriser, biscuit: Option<&str>, proof: &Proof) -> Repl
     Ok(caller)
 }
 
-/// Says what a request is granted for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Acts {
-    /// It makes a job.
-    Creates,
-    /// It makes a schedule.
-    Schedules,
-    /// It approves one.
-    Approves,
-}
-
-fn signed(call: &OperatorCall) -> Reply<(&Proof, Acts)> {
+fn signed(call: &OperatorCall) -> Reply<(&Proof, GrantFor)> {
     let fits = |verb| {
         let route = routes::of_verb(Service::Scheduler, verb);
         route.is_some_and(|route| route.matches(&call.method, &call.path).is_some())
@@ -126,11 +111,11 @@ fn signed(call: &OperatorCall) -> Reply<(&Proof, Acts)> {
         )
     })?;
     if fits("jobs-create") || fits("schedules-run") {
-        Ok((proof, Acts::Creates))
+        Ok((proof, GrantFor::Job))
     } else if fits("schedules-create") {
-        Ok((proof, Acts::Schedules))
+        Ok((proof, GrantFor::Schedule))
     } else if fits("jobs-approve") {
-        Ok((proof, Acts::Approves))
+        Ok((proof, GrantFor::Approval))
     } else {
         Err(WireError::new(
             Code::WrongAction,

@@ -289,6 +289,7 @@ pub(super) fn encode(event: Event) -> Encoded {
         | Event::SessionProved { .. }
         | Event::SessionEnded { .. }
         | Event::GrantMinted(_)
+        | Event::GrantRevoked { .. }
         | Event::TotpOffered { .. }
         | Event::TotpConfirmed { .. }
         | Event::TotpUsed { .. }

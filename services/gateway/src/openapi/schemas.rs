@@ -297,6 +297,17 @@ const TOKEN: Fields = &[
     ("state", "active|revoked|expired"),
     ("~biscuit", "text"),
 ];
+const GRANT: Fields = &[
+    ("id", "id"),
+    ("acts", "job|schedule|approval?"),
+    ("job", "id?"),
+    ("schedule", "id?"),
+    ("author", "id"),
+    ("username", "text"),
+    ("by_token", "bool"),
+    ("expires_at", "instant"),
+    ("state", "active|revoked"),
+];
 const CREATE_TOKEN: Fields = &[
     ("name", "text"),
     ("public_key", "text"),
@@ -592,6 +603,8 @@ const SHAPES: &[(&str, Fields)] = &[
     ("Sessions", &[("items", "[SessionView]"), ("next_cursor", "text?")]),
     ("Token", TOKEN),
     ("Tokens", &[("items", "[Token]"), ("next_cursor", "text?")]),
+    ("Grant", GRANT),
+    ("Grants", &[("items", "[Grant]"), ("next_cursor", "text?")]),
     ("CreateToken", CREATE_TOKEN),
     ("ChangePassword", CHANGE_PASSWORD),
     ("ChangePasswordAnswer", PASSWORD_CHANGED),
@@ -950,7 +963,7 @@ pub(super) fn body_of(verb: &str) -> Option<&'static str> {
         "sites-update" => "UpdateSite",
         "schedules-pause" | "schedules-resume" | "schedules-skip" | "schedules-archive" => "Empty",
         "logout" | "codes-revoke" | "jobs-cancel" | "users-enable" | "sessions-end" | "tokens-revoke"
-        | "totp-remove" | "passkeys-remove" | "users-reset-factor" => "Empty",
+        | "grants-revoke" | "totp-remove" | "passkeys-remove" | "users-reset-factor" => "Empty",
         _ => return None,
     })
 }
@@ -975,6 +988,8 @@ pub(super) fn answer_of(verb: &str) -> Option<&'static str> {
         "passkeys-rename" | "passkeys-remove" => "Passkey",
         "tokens-list" => "Tokens",
         "tokens-create" | "tokens-revoke" => "Token",
+        "grants-list" => "Grants",
+        "grants-revoke" => "Grant",
         "users-list" => "Users",
         "users-invite" | "users-roles" | "users-disable" | "users-enable" | "users-reset" | "users-reset-factor" => {
             "User"

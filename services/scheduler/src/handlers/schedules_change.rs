@@ -9,7 +9,7 @@ use borealis_bus_schema::routes::Right;
 use borealis_event_store::{AppendError, StreamWrite};
 use borealis_service_kit::operator::{OperatorCtx, wire_error};
 
-use crate::schedule::{self, Event, Rejection, State};
+use crate::schedule::{self, Event, Rejection, Standing, State};
 use crate::scheduler::Scheduler;
 use crate::schedules::firing::schedule_stream;
 use crate::schedules::{Entry, Slot};
@@ -84,6 +84,10 @@ impl Scheduler {
             let view = entry.view(&after);
             self.write(&ctx, &entry, &mut slot, event, Vec::new(), &view).await?;
             slot.dormant = None;
+            if slot.state.standing == Standing::Archived {
+                self.schedules.retiring.lock().insert(entry.created.schedule);
+                self.schedules.retire.notify_one();
+            }
             let at = schedule::next_look(&slot.state, &entry.plan, ctx.now);
             self.schedules
                 .appoint(entry.created.schedule, slot.state.queued.map(|_| ctx.now).or(at));

@@ -266,3 +266,63 @@ async fn a_service_killed_at_the_moment_of_firing_fires_once() {
     assert_eq!(all_over(&fleet, &known).await, due.len());
     assert_eq!(marks(&effect), due.len(), "each had its effect once");
 }
+
+fn grants(fleet: &Fleet) -> Vec<Value> {
+    let out = fleet.cli(&["grants", "list", "--json"]);
+    assert!(out.status.success(), "{}", said(&out));
+    lines(&out.stdout)
+}
+
+#[tokio::test]
+async fn a_grant_that_is_revoked_signs_nothing_more_and_an_archived_schedule_leaves_none() {
+    let mut fleet = Fleet::start(1).await;
+    let dir = TempDir::with_prefix("borealis-effect-").unwrap();
+    let (effect, effect_text) = shared(&dir, "effect");
+    let ended = every(&fleet, 3, &effect_text, &[]);
+    until_ran(&fleet, &ended, 1).await;
+    let of_schedule = |id: &str| grants(&fleet).into_iter().find(|grant| grant["schedule"] == id);
+    assert_eq!(of_schedule(&ended).unwrap()["acts"], "schedule");
+    fleet.json(&["schedules", "delete", &ended, "--json"]);
+    eventually_within("the grant of the archived schedule to be over", PATIENCE, async || {
+        of_schedule(&ended).is_none().then_some(())
+    })
+    .await
+    .unwrap();
+    all_over(&fleet, &history(&fleet, &ended)).await;
+
+    // One schedule loses its grant, the other goes on.
+    let (first, second) = (every(&fleet, 3, &effect_text, &[]), every(&fleet, 3, &effect_text, &[]));
+    until_ran(&fleet, &first, 1).await;
+    let grant = of_schedule(&first).unwrap()["id"].as_str().unwrap().to_owned();
+    let revoked = fleet.json(&["grants", "revoke", &grant, "--json"]);
+    assert_eq!(
+        (&revoked["state"], &revoked["schedule"]),
+        (&"revoked".into(), &first.as_str().into())
+    );
+    let again = fleet.cli(&["grants", "revoke", &grant, "--json"]);
+    assert!(said(&again).contains("not_found"), "{}", said(&again));
+    let shown = eventually_within("the schedule to stop", PATIENCE, async || {
+        let shown = fleet.json(&["schedules", "show", &first, "--json"]);
+        (shown["state"] == "stopped").then_some(shown)
+    });
+    assert_eq!(shown.await.unwrap()["code"], "token_revoked");
+    let ran = of(&history(&fleet, &second), "ran").len();
+    until_ran(&fleet, &second, ran + 1).await;
+    assert!(marks(&effect) > 0);
+
+    // What waits for a device is refused once its grant is over, within seconds.
+    let guid = fleet.devices()[0]["guid"].as_str().unwrap().to_owned();
+    let context = context_of(&fleet.devices()[0]);
+    fleet.agents[0].kill();
+    let what = ["run", "--device", &guid, "--context", &context, "--json", "--", "true"];
+    let job = fleet.json(&what)["job"].as_str().unwrap().to_owned();
+    let known = grants(&fleet);
+    let grant = known.iter().find(|grant| grant["job"] == job.as_str()).unwrap();
+    fleet.json(&["grants", "revoke", grant["id"].as_str().unwrap(), "--json"]);
+    fleet.agents[0].start(None);
+    let run = eventually_within("the run to be refused", PATIENCE, async || {
+        let run = fleet.run_of(&job);
+        (run["state"] == "refused").then_some(run)
+    });
+    assert_eq!(run.await.unwrap()["code"], "token_revoked");
+}

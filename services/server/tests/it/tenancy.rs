@@ -239,7 +239,7 @@ fn missing() -> Objects {
     let mut objects: Objects = ["jobs", "runs", "codes", "approvals", "schedules"]
         .map(|word| (word, id.clone()))
         .into();
-    objects.extend(["users", "sessions", "tokens", "passkeys"].map(|word| (word, id.clone())));
+    objects.extend(["users", "sessions", "tokens", "passkeys", "grants"].map(|word| (word, id.clone())));
     objects.extend([("site", "atlantis".to_owned()), ("sites", "atlantis".to_owned())]);
     objects.extend([("devices", guid), ("roles", "nobody".to_owned())]);
     let digest = "0".repeat(64);
