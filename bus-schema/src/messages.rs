@@ -15,6 +15,7 @@ pub mod scheduler;
 pub mod schedules;
 pub mod shared_events;
 pub mod signing;
+pub mod waves;
 
 /// Ties a request's body to its verb and its reply.
 pub trait Request: Serialize + DeserializeOwned + Send {

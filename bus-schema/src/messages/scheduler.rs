@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::schedules::CreateSchedule;
+use super::waves::{Waves, WavesView};
 use crate::assembly::AssemblyUse;
 use crate::codec;
 use crate::codes::Code;
@@ -145,6 +146,9 @@ pub struct CreateJob {
     /// How long to wait before the first of these, doubled for each after it; default 30 s, at most a day.
     #[serde(default = "half_a_minute", skip_serializing_if = "is_half_a_minute")]
     pub backoff_ms: u64,
+    /// In which parts it reaches its devices; without it all at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waves: Option<Waves>,
 }
 
 /// Is how often a run can be tried again.
@@ -314,7 +318,7 @@ pub struct JobView {
     pub runs_total: u64,
     /// How many runs are in each state; states without runs are left out.
     pub counts: BTreeMap<RunState, u64>,
-    /// `awaiting_approval`, `active` or `done`.
+    /// `awaiting_approval`, `active`, `paused` while it waits for an operator to continue it, or `done`.
     pub state: String,
     /// Whether an operator cancelled it.
     pub cancelled: bool,
@@ -327,6 +331,9 @@ pub struct JobView {
     /// When it was due by that schedule; none where an operator let it run at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
+    /// Where its waves stand, where it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waves: Option<WavesView>,
 }
 
 /// Is a run as operators see it.

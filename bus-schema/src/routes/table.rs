@@ -570,6 +570,16 @@ pub const ROUTES: &[Route] = &[
     )
     .for_devices(),
     route(
+        "POST",
+        "/api/v1/jobs/{id}/continue",
+        Scheduler,
+        "jobs-continue",
+        right(R::JobsRun),
+        Site,
+        "Continues a job whose waves wait, or that its brake stopped",
+    )
+    .for_devices(),
+    route(
         "GET",
         "/api/v1/jobs/{id}/request",
         Scheduler,

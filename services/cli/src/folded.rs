@@ -25,7 +25,7 @@ pub async fn follow(api: &Api, printer: &Printer, job: JobId) -> Result<u8, CliE
     let mut progress = Progress::begin();
     loop {
         let view: JobView = api.get(&format!("/api/v1/jobs/{job}")).await?;
-        progress.show(printer, &view.counts)?;
+        progress.show(printer, &view)?;
         if view.counts.keys().all(|state| state.is_final()) {
             break;
         }

@@ -262,7 +262,7 @@ async fn lines(api: &Api, printer: &Printer, job: JobId, runs_total: u64) -> Res
             progress.clear(printer)?;
         } else if !printer.json() {
             let view: JobView = api.get(&format!("/api/v1/jobs/{job}")).await?;
-            progress.show(printer, &view.counts)?;
+            progress.show(printer, &view)?;
         }
         for line in page.lines {
             for output in assembly.take(line)? {

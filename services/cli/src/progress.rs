@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use borealis_bus_schema::messages::scheduler::RunState;
+use borealis_bus_schema::messages::scheduler::{JobView, RunState};
 
 use crate::error::CliError;
 use crate::print::{self, Printer};
@@ -22,6 +22,8 @@ pub struct Progress {
     shown: bool,
     told: String,
     told_at: Option<Instant>,
+    /// What the job was last said to wait for.
+    waits: Option<String>,
 }
 
 impl Progress {
@@ -34,13 +36,25 @@ impl Progress {
             shown: false,
             told: String::new(),
             told_at: None,
+            waits: None,
         }
     }
 
-    /// Tells where runs stand.
+    /// Tells where the runs of a job stand, and once what it waits for when an operator has to continue it.
     ///
     /// Errors: [`CliError::Stream`].
-    pub fn show(&mut self, printer: &Printer, counts: &BTreeMap<RunState, u64>) -> Result<(), CliError> {
+    pub fn show(&mut self, printer: &Printer, job: &JobView) -> Result<(), CliError> {
+        let paused = job.waves.as_ref().filter(|_| job.state == "paused");
+        let waits = paused.and_then(|waves| waves.reason.clone());
+        if waits != self.waits {
+            if let Some(reason) = &waits {
+                self.clear(printer)?;
+                let id = job.job;
+                printer.aside(&format!("Job {id} waits: {reason} (borealis jobs continue {id})."))?;
+            }
+            self.waits = waits;
+        }
+        let counts = &job.counts;
         if self.terminal {
             let over: u64 = over(counts);
             let before = *self.before.get_or_insert(over);

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use borealis_bus_schema::ids::{Guid, JobId, RunId};
 use borealis_bus_schema::messages::scheduler::{JobView, OutputStream, RunState, RunView};
+use borealis_bus_schema::messages::waves::WavesView;
 use borealis_bus_schema::time::Timestamp;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
@@ -18,6 +19,7 @@ use crate::fold::Print;
 use crate::job::{Approved, Created, Standing};
 use crate::newest::{Place, newest};
 use crate::run;
+use crate::waves;
 
 /// Names a run by its place in its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,6 +46,8 @@ pub struct Target {
 pub struct Slot {
     /// The run.
     pub run: RunId,
+    /// Its place in the job.
+    pub index: u32,
     /// The stream's version.
     pub version: u64,
     /// The fold of its events.
@@ -128,6 +132,15 @@ pub struct Feed {
     pub ended: u64,
 }
 
+/// Is a job's waves.
+#[derive(Debug)]
+pub struct Waved {
+    /// How they are laid out.
+    pub plan: waves::Plan,
+    /// Where they stand; written under the lock of the job's own stream.
+    pub state: Mutex<waves::State>,
+}
+
 /// Is one job.
 #[derive(Debug)]
 pub struct Job {
@@ -137,6 +150,8 @@ pub struct Job {
     pub targets: Vec<Target>,
     /// The runs.
     pub slots: Vec<tokio::sync::Mutex<Slot>>,
+    /// Its waves, where it has any.
+    pub waves: Option<Waved>,
     /// Whether an operator cancelled it.
     pub cancelled: AtomicBool,
     /// Another operator's approval, once it has one.
@@ -153,9 +168,10 @@ pub struct Job {
 impl Job {
     /// Makes a job whose runs all wait.
     pub fn new(created: Created, targets: Vec<Target>, version: u64) -> Self {
-        let slots = targets.iter().map(|target| {
+        let slots = (0u32..).zip(&targets).map(|(index, target)| {
             tokio::sync::Mutex::new(Slot {
                 run: RunId::of_job(&created.job, &target.guid),
+                index,
                 version: 0,
                 state: run::State::queued(),
                 tries: 0,
@@ -173,10 +189,15 @@ impl Job {
         if let Some(queued) = counts.first() {
             queued.store(slots.len() as u64, Ordering::Relaxed);
         }
+        let waves = created.what.waves.as_ref().map(|waves| Waved {
+            plan: waves::Plan::of(waves, slots.len() as u64),
+            state: Mutex::default(),
+        });
         Self {
             created,
             targets,
             slots,
+            waves,
             cancelled: AtomicBool::new(false),
             approved: OnceLock::new(),
             version: tokio::sync::Mutex::new(version),
@@ -251,6 +272,81 @@ impl Job {
         self.is_done() || self.feed.lock().ended >= self.created.runs_total
     }
 
+    /// Tells how many runs failed, were refused or interrupted, or took too long.
+    pub fn failures(&self) -> u64 {
+        use RunState as S;
+        let count = |state| self.count(state).map_or(0, |n| n.load(Ordering::Acquire));
+        [S::Failed, S::TimedOut, S::Refused, S::Interrupted]
+            .into_iter()
+            .map(count)
+            .sum()
+    }
+
+    /// Says why a run may not begin yet because of its wave or the brake; none when it may.
+    pub fn hold(&self, index: u32) -> Option<String> {
+        let waved = self.waves.as_ref()?;
+        waved.plan.holds(&waved.state.lock(), u64::from(index), self.failures())
+    }
+
+    /// Tells whether a run's wave has begun.
+    pub fn wave_began(&self, index: u32) -> bool {
+        let began = |waved: &Waved| waved.plan.wave_of(u64::from(index)) <= waved.state.lock().wave;
+        self.waves.as_ref().is_none_or(began)
+    }
+
+    /// Folds an event of its waves.
+    pub fn evolve_waves(&self, event: &waves::Event) {
+        if let Some(waved) = &self.waves {
+            let mut state = waved.state.lock();
+            *state = waves::evolve(state.clone(), event);
+        }
+    }
+
+    /// Gathers what its waves are decided by. A run that somebody writes to at this moment counts as busy.
+    pub fn wave_facts(&self, waved: &Waved, now: Timestamp, is_away: impl Fn(&Guid) -> bool) -> waves::Facts {
+        let counts = self.counts();
+        let of = |state| counts.get(&state).copied().unwrap_or_default();
+        let mut facts = waves::Facts {
+            now,
+            failures: self.failures(),
+            waiting: of(RunState::Queued),
+            over: 0,
+            busy: of(RunState::Delivered) + of(RunState::Running),
+            away: 0,
+        };
+        if facts.busy > 0 {
+            // The wave is not over, whatever the others do.
+            return facts;
+        }
+        let wave = waved.state.lock().wave;
+        let (begin, end) = (waved.plan.end_of(wave.saturating_sub(1)), waved.plan.end_of(wave));
+        for (index, (target, slot)) in (0..end).zip(self.targets.iter().zip(&self.slots)) {
+            match slot.try_lock() {
+                Ok(slot) if slot.state.end.is_some() => facts.over += u64::from(index >= begin),
+                Ok(slot) if !slot.in_flight && slot.state.state == RunState::Queued && is_away(&target.guid) => {
+                    facts.away += 1;
+                }
+                _ => facts.busy += 1,
+            }
+        }
+        facts
+    }
+
+    /// Returns where its waves stand as operators see it.
+    fn waves_view(&self, plan: &waves::Plan, state: &waves::State) -> WavesView {
+        let is_open = !self.is_done();
+        WavesView {
+            wave: state.wave,
+            waves_total: plan.len(),
+            devices: plan.end_of(state.wave),
+            failures: self.failures().saturating_sub(state.forgiven),
+            brake: plan.brake(),
+            state: state.word().to_owned(),
+            next_at: plan.next_at(state).filter(|_| is_open),
+            reason: (is_open && (state.braked.is_some() || state.wave < plan.len())).then(|| plan.waits(state)),
+        }
+    }
+
     /// Returns its devices.
     pub fn devices(&self) -> BTreeSet<Guid> {
         self.targets.iter().map(|target| target.guid).collect()
@@ -271,6 +367,17 @@ impl Job {
 
     /// Returns the job as operators see it.
     pub fn view(&self) -> JobView {
+        let state = self.waves.as_ref().map(|waved| waved.state.lock().clone());
+        self.view_with(state.as_ref())
+    }
+
+    /// Returns the job as operators see it once its waves stand so.
+    pub fn view_with(&self, state: Option<&waves::State>) -> JobView {
+        let waved = self
+            .waves
+            .as_ref()
+            .zip(state)
+            .map(|(waved, state)| (&waved.plan, state));
         let Created {
             job,
             username,
@@ -284,6 +391,7 @@ impl Job {
         let state = match () {
             () if self.is_done() => "done",
             () if self.awaits_approval() => "awaiting_approval",
+            () if waved.is_some_and(|(plan, state)| plan.needs_operator(state)) => "paused",
             () => "active",
         };
         JobView {
@@ -304,6 +412,7 @@ impl Job {
             approved_by: self.approved.get().map(|approved| approved.by.clone()),
             schedule: firing.map(|firing| firing.schedule),
             due: firing.and_then(|firing| firing.due),
+            waves: waved.map(|(plan, state)| self.waves_view(plan, state)),
         }
     }
 
@@ -312,6 +421,8 @@ impl Job {
         let (target, slot) = (self.target(index)?, self.slot(index)?.lock().await);
         let state = &slot.state;
         let end = state.end.as_deref();
+        let hold = || self.hold(index).filter(|_| state.state == RunState::Queued);
+        let waits = || hold().or_else(|| slot.held.clone()).or_else(|| slot.hint.clone());
         Some(RunView {
             run: slot.run,
             job: self.created.job,
@@ -325,7 +436,7 @@ impl Job {
             started_at: state.started_at,
             ended_at: end.map(|e| e.ended_at),
             duration_ms: end.and_then(|e| e.duration_ms),
-            reason: end.map_or_else(|| slot.held.clone().or_else(|| slot.hint.clone()), |e| e.reason.clone()),
+            reason: end.map_or_else(waits, |e| e.reason.clone()),
             code: end.and_then(|e| e.code),
             truncated: end.is_some_and(|e| e.truncated),
             stdout_bytes: state.stdout.bytes,
@@ -445,6 +556,7 @@ mod tests {
                 script_digest: None,
                 timeout_ms: 1,
                 retry: run::Retry::default(),
+                waves: None,
             },
             // Two in each millisecond.
             created_at: Timestamp::from_unix_ms(i64::from(number / 2)),

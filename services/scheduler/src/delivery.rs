@@ -144,7 +144,7 @@ impl Scheduler {
     }
 
     /// Tells whether enrollment's word on devices is young enough to act by.
-    fn devices_are_fresh(&self) -> bool {
+    pub(crate) fn devices_are_fresh(&self) -> bool {
         self.enrollment.get().is_some_and(|fresh| fresh.within(STALE_AFTER_MS))
     }
 
@@ -324,6 +324,11 @@ impl Scheduler {
             self.not_sent(&job, index, &error, false).await;
             return;
         }
+        if let Some(hold) = held_now(&job, index, &wanted).await {
+            self.not_sent(&job, index, &WireError::new(Code::WrongState, hold), false)
+                .await;
+            return;
+        }
         let verb = match wanted.act {
             Act::Begin => request.verb.clone(),
             Act::Cancel => borealis_bus_schema::ids::VerbName::cancel(),
@@ -483,6 +488,7 @@ impl Scheduler {
             && let Some(target) = job.target(key.index)
         {
             self.book.close(&target.guid, &key);
+            self.rolls(job);
             debug!(run = %slot.run, job = %key.job, guid = %target.guid, state = slot.state.state.as_str(), "a run is over");
         }
     }
@@ -504,6 +510,13 @@ const fn is_of_one(code: Code) -> bool {
             code,
             Code::OutOfScope | Code::GrantMismatch | Code::InvalidField | Code::TooLarge
         )
+}
+
+/// Asks again before an order to begin leaves, why it may not: what failed while it was signed may have set off the brake.
+async fn held_now(job: &Job, index: u32, wanted: &Wanted) -> Option<String> {
+    let hold = job.hold(index).filter(|_| wanted.act == Act::Begin)?;
+    let slot = job.slot(index)?.lock().await;
+    (slot.state.state == RunState::Queued).then_some(hold)
 }
 
 fn slot_of(job: &Arc<Job>, index: u32) -> Option<(&tokio::sync::Mutex<Slot>, RunKey)> {

@@ -2,6 +2,7 @@
 
 pub mod jobs_approve;
 pub mod jobs_cancel;
+pub mod jobs_continue;
 pub mod jobs_create;
 pub mod jobs_list;
 pub mod jobs_output;

@@ -9,11 +9,13 @@ use borealis_bus_schema::ids::{GrantId, JobId, OperatorId, RoleName, ScheduleId,
 use borealis_bus_schema::messages::scheduler::{
     CreateJob, MAX_BACKOFF_MS, MAX_EXPIRES_IN_MS, MAX_RETRIES, MAX_SCRIPT_BYTES, Targets,
 };
+use borealis_bus_schema::messages::waves::{MAX_WAVE_SIZES, WaveSize, Waves};
 use borealis_bus_schema::order::{Context, Digest, Language};
 use borealis_bus_schema::time::Timestamp;
 use thiserror::Error;
 
 use crate::run::Retry;
+use crate::waves;
 
 /// Is what a job does on each device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct What {
     pub timeout_ms: u64,
     /// How often a run that failed is tried again.
     pub retry: Retry,
+    /// In which parts it reaches its devices.
+    pub waves: Option<Waves>,
 }
 
 /// Is a job's first event.
@@ -99,6 +103,8 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// Its waves went on, or stopped.
+    Waves(waves::Event),
 }
 
 /// Says why a request for a job is refused.
@@ -137,6 +143,9 @@ pub enum Rejection {
         /// The greatest value.
         most: u64,
     },
+    /// The waves are none.
+    #[error("{0}")]
+    Waves(&'static str),
     /// A name in `env` is none.
     #[error("{0:?} is no name of an environment variable")]
     EnvName(String),
@@ -194,6 +203,7 @@ pub fn check(wanted: &CreateJob) -> Result<What, Rejection> {
     within("retries", u64::from(wanted.retries), 0, u64::from(MAX_RETRIES))?;
     within("backoff_ms", wanted.backoff_ms, 1_000, MAX_BACKOFF_MS)?;
     within("expires_in_ms", wanted.expires_in_ms, 1_000, MAX_EXPIRES_IN_MS)?;
+    check_waves(wanted)?;
     for (name, value) in &wanted.env {
         let fits = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
@@ -221,7 +231,35 @@ pub fn check(wanted: &CreateJob) -> Result<What, Rejection> {
                 backoff_ms: wanted.backoff_ms,
             },
         },
+        waves: wanted.waves.clone(),
     })
+}
+
+fn check_waves(wanted: &CreateJob) -> Result<(), Rejection> {
+    let Some(waves) = &wanted.waves else { return Ok(()) };
+    let why = match waves.sizes.split_last() {
+        None => "waves.sizes names no size",
+        Some((_, before)) if before.len() >= MAX_WAVE_SIZES => "waves.sizes has at most 64 sizes",
+        Some((_, before)) if before.contains(&WaveSize::Rest) => "in waves.sizes nothing stands behind rest",
+        _ if waves.until_continued && waves.pause_ms > 0 => "give waves.pause_ms or waves.until_continued",
+        _ => return within("waves.pause_ms", waves.pause_ms, 0, wanted.expires_in_ms),
+    };
+    Err(Rejection::Waves(why))
+}
+
+/// Checks that a job's pauses leave time for its last wave.
+///
+/// Errors: [`Rejection::Waves`].
+pub fn check_pauses(what: &What, devices: u64, expires_in_ms: u64) -> Result<(), Rejection> {
+    let pauses_ms = what
+        .waves
+        .as_ref()
+        .map(|waves| waves::Plan::of(waves, devices).pauses_ms());
+    if pauses_ms.is_some_and(|pauses_ms| pauses_ms >= expires_in_ms) {
+        let why = "the pauses between the waves take all of expires_in_ms: the last wave would never begin";
+        return Err(Rejection::Waves(why));
+    }
+    Ok(())
 }
 
 /// Checks how devices are named, before it is looked up which they are.
@@ -317,7 +355,34 @@ mod tests {
             expires_in_ms: 60_000,
             retries: 0,
             backoff_ms: 30_000,
+            waves: None,
         }
+    }
+
+    fn waves(sizes: &[&str]) -> Waves {
+        Waves {
+            sizes: sizes.iter().map(|size| size.parse().unwrap()).collect(),
+            pause_ms: 0,
+            until_continued: false,
+            brake: None,
+        }
+    }
+
+    #[test]
+    fn pauses_leave_time_for_the_last_wave() {
+        let asks = CreateJob {
+            waves: Some(Waves {
+                pause_ms: 20_000,
+                ..waves(&["1"])
+            }),
+            ..wanted()
+        };
+        let what = check(&asks).unwrap();
+        assert_eq!(check_pauses(&what, 3, asks.expires_in_ms), Ok(()));
+        assert!(matches!(
+            check_pauses(&what, 4, asks.expires_in_ms),
+            Err(Rejection::Waves(_))
+        ));
     }
 
     #[test]
@@ -445,6 +510,34 @@ mod tests {
                     field: "expires_in_ms",
                     least: 1_000,
                     most: MAX_EXPIRES_IN_MS,
+                },
+            ),
+            (
+                CreateJob {
+                    waves: Some(waves(&["rest", "1"])),
+                    ..wanted()
+                },
+                Rejection::Waves("in waves.sizes nothing stands behind rest"),
+            ),
+            (
+                CreateJob {
+                    waves: Some(waves(&[])),
+                    ..wanted()
+                },
+                Rejection::Waves("waves.sizes names no size"),
+            ),
+            (
+                CreateJob {
+                    waves: Some(Waves {
+                        pause_ms: 60_001,
+                        ..waves(&["1"])
+                    }),
+                    ..wanted()
+                },
+                Rejection::Time {
+                    field: "waves.pause_ms",
+                    least: 0,
+                    most: 60_000,
                 },
             ),
             (

@@ -19,6 +19,7 @@ pub mod job;
 pub mod run;
 pub mod schedule;
 pub mod stored;
+pub mod waves;
 
 pub mod agenda;
 pub mod aim;
@@ -40,6 +41,7 @@ pub mod scheduler;
 pub mod delivery;
 pub mod handlers;
 pub mod reader;
+pub mod rollout;
 
 use std::sync::Arc;
 
@@ -54,6 +56,7 @@ use crate::book::Book;
 use crate::devices::{Changed, Devices};
 use crate::files::Files;
 use crate::output::OutputFiles;
+use crate::rollout::Rollouts;
 use crate::scheduler::Scheduler;
 use crate::schedules::Schedules;
 
@@ -85,6 +88,7 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
         agenda: parking_lot::Mutex::new(Agenda::new()),
         entering: tokio::sync::Mutex::new(()),
         wake: tokio::sync::Notify::new(),
+        rollouts: Rollouts::default(),
         schedules: Schedules::default(),
         authoriser: Arc::clone(&deps.authoriser),
         revoked: Arc::clone(&deps.revoked),
@@ -106,9 +110,10 @@ pub async fn build(deps: Deps) -> Result<Built, RunError> {
     let firing = tokio::spawn(Arc::clone(&scheduler).fire());
     let retiring = tokio::spawn(Arc::clone(&scheduler).retire());
     let packing = tokio::spawn(Arc::clone(&scheduler).pack(over));
+    let rolling = tokio::spawn(Arc::clone(&scheduler).roll_out());
     // Before it knows the devices it would call them unknown.
     let builder = register(builder, &scheduler).ready_when(enrollment);
-    let builder = builder.at_end(reading).at_end(delivering);
+    let builder = builder.at_end(reading).at_end(delivering).at_end(rolling);
     Ok(builder.at_end(firing).at_end(retiring).at_end(packing).into())
 }
 
@@ -145,6 +150,7 @@ fn register(builder: ServiceBuilder, me: &Arc<Scheduler>) -> ServiceBuilder {
         .operator("jobs-output", on!(me, jobs_output))
         .operator("jobs-outputs", on!(me, jobs_outputs))
         .operator("jobs-cancel", on!(me, jobs_cancel))
+        .operator("jobs-continue", on!(me, jobs_continue))
         .operator("jobs-request", on!(me, jobs_request))
         .operator("jobs-approve", on!(me, jobs_approve))
         .operator("runs-show", on!(me, runs_show))

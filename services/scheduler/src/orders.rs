@@ -216,6 +216,7 @@ mod tests {
             expires_in_ms: 6,
             retries: 0,
             backoff_ms: 1_000,
+            waves: None,
         }
     }
     fn wanted(act: Act) -> Wanted {

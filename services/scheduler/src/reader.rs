@@ -30,6 +30,8 @@ struct News {
     created: bool,
     approved: bool,
     cancelled: bool,
+    /// Whether its waves went on or stopped.
+    moved: bool,
     ended: bool,
     /// The newest state of each run that moved, by its place in the job.
     states: BTreeMap<u32, RunState>,
@@ -95,6 +97,7 @@ impl Scheduler {
                         crate::job::Event::Created(_) => news.created = true,
                         crate::job::Event::Approved(_) => news.approved = true,
                         crate::job::Event::Cancelled { .. } => news.cancelled = true,
+                        crate::job::Event::Waves(_) => news.moved = true,
                     }
                 }
                 Stored::Schedule(event) => {
@@ -135,6 +138,9 @@ impl Scheduler {
         }
         if news.cancelled {
             self.publish("job", "cancelled", &json!({ "job": job })).await;
+        }
+        if news.moved {
+            self.publish("job", "changed", &json!({ "job": job })).await;
         }
         let Some(known) = self.book.job(&job).filter(|_| !news.states.is_empty()) else {
             return;

@@ -406,9 +406,11 @@ impl End {
         self.started_at.is_none() && self.duration_ms.is_none()
     }
 
-    /// Tells whether another end, which a device signed, says more: that the process ran, where this one knows of none.
-    pub const fn gives_way_to(&self, found: &Self) -> bool {
-        self.is_without_process() && found.started_at.is_some() && found.state.is_final()
+    /// Tells whether another end, which a device signed, says more: that the process ran, or that the device died while it
+    /// may have, where this one knows of none.
+    pub fn gives_way_to(&self, found: &Self) -> bool {
+        let died = found.state == RunState::Interrupted && self.state != RunState::Interrupted;
+        self.is_without_process() && found.state.is_final() && (found.started_at.is_some() || died)
     }
 }
 
@@ -606,6 +608,13 @@ mod tests {
             );
             assert_eq!(decide(&over, output(1, b"x")), Err(Rejection::Over));
         }
+        // A device that died before it wrote down when the process began tells that it may have.
+        let died = ended(RunState::Interrupted);
+        let expired = given(&[Event::Ended(ended(RunState::Expired))]);
+        let after_all = decide(&expired, Command::End(died.clone())).unwrap();
+        assert_eq!(after_all, [Event::EndedAfterAll(died.clone())]);
+        let over = after_all.iter().fold(expired, evolve);
+        assert_eq!(decide(&over, Command::End(died)), Err(Rejection::Over));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The service's parts in one place, and how they are rebuilt from the log at start.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
@@ -22,6 +23,7 @@ use crate::files::Files;
 use crate::job;
 use crate::orders::Warrant;
 use crate::output::OutputFiles;
+use crate::rollout::Rollouts;
 use crate::run;
 use crate::schedules::Schedules;
 use crate::steps;
@@ -84,6 +86,8 @@ pub struct Scheduler {
     pub recorder: Arc<Recorder>,
     /// Wakes delivery.
     pub wake: Notify,
+    /// When the waves of which job are looked at.
+    pub rollouts: Rollouts,
     /// Every schedule.
     pub schedules: Schedules,
     /// Decides what a schedule's author may do now.
@@ -110,6 +114,7 @@ impl Scheduler {
         }
         let now = self.clock.now().unix_ms();
         let open = self.book.open_runs();
+        let open_jobs: BTreeSet<_> = open.iter().map(|key| key.job).collect();
         for key in &open {
             if let Some(job) = self.book.job(&key.job)
                 && let Some(slot) = job.slot(key.index)
@@ -122,6 +127,9 @@ impl Scheduler {
             for key in open {
                 agenda.set(key, now);
             }
+        }
+        for job in open_jobs {
+            self.rollouts.hasten(job, now);
         }
         self.appoint_schedules().await;
         self.note_retired().await;
@@ -144,6 +152,12 @@ impl Scheduler {
             Stored::Job(job::Event::Cancelled { .. }) => {
                 if let Some(job) = self.job_of_stream(record) {
                     job.cancelled.store(true, Ordering::Relaxed);
+                    *job.version.lock().await = record.position;
+                }
+            }
+            Stored::Job(job::Event::Waves(event)) => {
+                if let Some(job) = self.job_of_stream(record) {
+                    job.evolve_waves(&event);
                     *job.version.lock().await = record.position;
                 }
             }

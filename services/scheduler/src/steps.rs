@@ -106,6 +106,17 @@ pub fn look(job: &Job, slot: &mut Slot, sight: Sight<'_>, now: Timestamp) -> Loo
         return Look::Later(ends.since_ms(now).clamp(0, AWAY_MS));
     }
     let queued = slot.state.state == RunState::Queued;
+    if queued
+        && !slot.state.cancel_requested
+        && let Some(hold) = job.hold(slot.index)
+    {
+        // What a brake caught on its way to a device may come to its end there; the device tells of it by itself.
+        if now >= ends.plus_ms(if slot.ordered { EXPIRY_GRACE_MS } else { 0 }) {
+            let reason = format!("the job's time was over before this run had its turn: {hold}");
+            return Look::end(RunState::Expired, now, reason, None);
+        }
+        return Look::Later(ends.since_ms(now).clamp(1_000, AWAY_MS));
+    }
     // A device that may have the order gets a while to say so.
     let grace_ms = if slot.ordered { EXPIRY_GRACE_MS } else { 0 };
     if queued && now >= ends.plus_ms(grace_ms) {
@@ -205,7 +216,7 @@ pub fn want(slot: &mut Slot, guid: Guid, act: Act, order: OrderId) -> Wanted {
 
 /// Readies a run that was folded from the log: nobody remembers whether its order went out.
 pub fn resume(job: &Job, slot: &mut Slot) {
-    slot.ordered = !job.awaits_approval();
+    slot.ordered = !job.awaits_approval() && job.wave_began(slot.index);
 }
 
 /// Says what a device's answer to an order makes of its run.

@@ -5,6 +5,7 @@
 use borealis_bus_schema::codec::{self, CodecError};
 use borealis_bus_schema::ids::{GrantId, JobId, OperatorId, RoleName, ScheduleId, VerbName};
 use borealis_bus_schema::messages::scheduler::OutputStream;
+use borealis_bus_schema::messages::waves::Waves;
 use borealis_bus_schema::order::{Context, Digest, Language};
 use borealis_bus_schema::time::Timestamp;
 use borealis_event_store::NewEvent;
@@ -13,6 +14,7 @@ use thiserror::Error;
 
 use crate::job;
 use crate::run::{self, End};
+use crate::waves::{self, Braked};
 use crate::{schedule, schedules};
 
 /// Says that a stored event cannot be read by this program.
@@ -69,6 +71,35 @@ struct JobCreatedV1 {
     firing: Option<FiredV1>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry: Option<RetryV1>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    waves: Option<Waves>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WaveOverV1 {
+    wave: u32,
+    away: u64,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WaveOpenedV1 {
+    wave: u32,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct JobBrakedV1 {
+    failures: u64,
+    devices: u64,
+    at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct JobContinuedV1 {
+    by: String,
+    forgiven: u64,
+    at: Timestamp,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -140,6 +171,35 @@ struct RunOutputV1 {
     inline: Option<serde_bytes::ByteBuf>,
 }
 
+fn encode_waves(event: &waves::Event) -> Result<(&'static str, Vec<u8>), CodecError> {
+    Ok(match event {
+        waves::Event::Over { wave, away, at } => {
+            let (wave, away, at) = (*wave, *away, *at);
+            ("JobWaveOver", codec::encode(&WaveOverV1 { wave, away, at })?)
+        }
+        waves::Event::Opened { wave, at } => {
+            let (wave, at) = (*wave, *at);
+            ("JobWaveOpened", codec::encode(&WaveOpenedV1 { wave, at })?)
+        }
+        waves::Event::Braked { by, at } => {
+            let body = JobBrakedV1 {
+                failures: by.failures,
+                devices: by.devices,
+                at: *at,
+            };
+            ("JobBraked", codec::encode(&body)?)
+        }
+        waves::Event::Continued { by, forgiven, at } => {
+            let body = JobContinuedV1 {
+                by: by.clone(),
+                forgiven: *forgiven,
+                at: *at,
+            };
+            ("JobContinued", codec::encode(&body)?)
+        }
+    })
+}
+
 impl Stored {
     /// Encodes an event for the log.
     ///
@@ -182,6 +242,7 @@ impl Stored {
                         targets: firing.targets,
                     }),
                     retry: RetryV1::of(what.retry),
+                    waves: what.waves.clone(),
                 };
                 ("JobCreated", codec::encode(&body)?)
             }
@@ -201,6 +262,7 @@ impl Stored {
                     at: *at,
                 })?,
             ),
+            Stored::Job(job::Event::Waves(event)) => encode_waves(event)?,
             Stored::Run(run::Event::Delivered { at }) => ("RunDelivered", codec::encode(&AtV1 { at: *at })?),
             Stored::Run(run::Event::Started { at }) => ("RunStarted", codec::encode(&AtV1 { at: *at })?),
             Stored::Run(run::Event::CancelRequested { at }) => {
@@ -263,6 +325,7 @@ impl Stored {
                         script_digest: v1.script_digest,
                         timeout_ms: v1.timeout_ms,
                         retry: v1.retry.map(run::Retry::from).unwrap_or_default(),
+                        waves: v1.waves,
                     },
                     created_at: v1.created_at,
                     expires_at: v1.expires_at,
@@ -289,6 +352,23 @@ impl Stored {
             "JobCancelled" => {
                 let v1: JobCancelledV1 = codec::decode(body).map_err(bad)?;
                 Stored::Job(job::Event::Cancelled { by: v1.by, at: v1.at })
+            }
+            "JobWaveOver" => {
+                let WaveOverV1 { wave, away, at } = codec::decode(body).map_err(bad)?;
+                Stored::Job(job::Event::Waves(waves::Event::Over { wave, away, at }))
+            }
+            "JobWaveOpened" => {
+                let WaveOpenedV1 { wave, at } = codec::decode(body).map_err(bad)?;
+                Stored::Job(job::Event::Waves(waves::Event::Opened { wave, at }))
+            }
+            "JobBraked" => {
+                let JobBrakedV1 { failures, devices, at } = codec::decode(body).map_err(bad)?;
+                let by = Braked { failures, devices };
+                Stored::Job(job::Event::Waves(waves::Event::Braked { by, at }))
+            }
+            "JobContinued" => {
+                let JobContinuedV1 { by, forgiven, at } = codec::decode(body).map_err(bad)?;
+                Stored::Job(job::Event::Waves(waves::Event::Continued { by, forgiven, at }))
             }
             "RunDelivered" => Stored::Run(run::Event::Delivered {
                 at: codec::decode::<AtV1>(body).map_err(bad)?.at,
@@ -349,6 +429,7 @@ mod tests {
                 script_digest: Some(Digest([3; 32])),
                 timeout_ms: 60_000,
                 retry: run::Retry::default(),
+                waves: None,
             },
             created_at: at(),
             expires_at: at().plus_ms(1),
@@ -387,6 +468,24 @@ mod tests {
             Stored::Job(job::Event::Created(Box::new(created))),
             Stored::Job(job::Event::Approved(approved)),
             Stored::Job(job::Event::Cancelled { by, at: at() }),
+            Stored::Job(job::Event::Waves(waves::Event::Over {
+                wave: 1,
+                away: 2,
+                at: at(),
+            })),
+            Stored::Job(job::Event::Waves(waves::Event::Opened { wave: 2, at: at() })),
+            Stored::Job(job::Event::Waves(waves::Event::Braked {
+                by: Braked {
+                    failures: 3,
+                    devices: 4,
+                },
+                at: at(),
+            })),
+            Stored::Job(job::Event::Waves(waves::Event::Continued {
+                by: "ada".to_owned(),
+                forgiven: 3,
+                at: at(),
+            })),
             Stored::Run(run::Event::Delivered { at: at() }),
             Stored::Run(run::Event::Started { at: at() }),
             Stored::Run(run::Event::CancelRequested { at: at() }),
@@ -400,6 +499,34 @@ mod tests {
         ];
         events.extend(schedules::stored::one_of_each().into_iter().map(Stored::Schedule));
         events
+    }
+
+    #[test]
+    fn what_few_ask_for_is_kept() {
+        let asks = |what: &mut job::What| {
+            what.retry = run::Retry {
+                times: 2,
+                backoff_ms: 5_000,
+            };
+            what.waves = Some(Waves {
+                sizes: vec!["1".parse().unwrap(), "10%".parse().unwrap(), "rest".parse().unwrap()],
+                pause_ms: 600_000,
+                until_continued: false,
+                brake: Some("5%".parse().unwrap()),
+            });
+        };
+        let mut kept = 0;
+        for mut event in one_of_each() {
+            match &mut event {
+                Stored::Job(job::Event::Created(created)) => asks(&mut created.what),
+                Stored::Schedule(schedule::Event::Created(created)) => asks(&mut created.what),
+                _ => continue,
+            }
+            let stored = event.encode().unwrap();
+            assert_eq!(Stored::decode(&stored.kind, &stored.body).unwrap(), event);
+            kept += 1;
+        }
+        assert_eq!(kept, 2);
     }
 
     #[test]

@@ -138,6 +138,7 @@ impl World {
                 script_digest: None,
                 timeout_ms: 60_000,
                 retry: Retry::default(),
+                waves: None,
             },
             expires_in_ms: 3_600_000,
             timing: Timing {

@@ -322,7 +322,7 @@ export interface Job {
   expires_at: string | null;
   runs_total: number;
   counts: Partial<Record<RunState, number>>;
-  state: "awaiting_approval" | "active" | "done";
+  state: "awaiting_approval" | "active" | "paused" | "done";
   cancelled: boolean;
   /** Who approved it, where it took another operator's approval and has it. */
   approved_by?: string;
@@ -330,6 +330,25 @@ export interface Job {
   schedule?: string;
   /** When it was due by that schedule; nothing where an operator let it run at once. */
   due?: string;
+  /** Where its waves stand, where it has any. */
+  waves?: Waves;
+}
+
+/** Where the waves of a job stand. */
+export interface Waves {
+  /** Which began last, counted from 1. */
+  wave: number;
+  waves_total: number;
+  /** On how many devices those are that have begun. */
+  devices: number;
+  /** How many failed since the job was made or continued. */
+  failures: number;
+  /** How many may: "3" or "5%". */
+  brake: string | null;
+  state: "running" | "paused" | "braked";
+  next_at: string | null;
+  /** What it waits for, in a sentence. */
+  reason: string | null;
 }
 
 /** What somebody asked for: the author's request, byte by byte. */

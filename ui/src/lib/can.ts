@@ -118,6 +118,9 @@ export const jobCan = {
   /** Whether it waits for another operator's approval. */
   review: (job: Job): boolean => job.state === "awaiting_approval" && !job.cancelled,
   /** Whether this operator asked for it, and so is not the one who approves it. */
+  /** Its waves wait for whoever looks at it, or for the clock, which need not be waited for. */
+  continue: (job: Pick<Job, "state" | "cancelled" | "waves">): boolean =>
+    !job.cancelled && (job.state === "paused" || (job.state === "active" && job.waves?.state === "paused")),
   isOwn: (job: Pick<Job, "created_by">, session: Session | undefined): boolean => job.created_by === session?.username,
 };
 

@@ -30,12 +30,14 @@ describe("labels", () => {
   });
 
   it("sum a job up", () => {
-    const job = (counts: object, state: "awaiting_approval" | "active" | "done" = "done", cancelled = false) =>
+    const job = (counts: object, state: "awaiting_approval" | "active" | "paused" | "done" = "done", cancelled = false) =>
       states.jobMark({ counts, state, cancelled }).label;
     expect(job({ running: 1 }, "active")).toBe("Running");
     expect(job({ running: 1 }, "active", true)).toBe("Cancelling");
     expect(job({ queued: 3 }, "awaiting_approval")).toBe("Awaiting approval");
     expect(job({ queued: 3 }, "awaiting_approval", true)).toBe("Cancelling");
+    expect(job({ failed: 1, queued: 3 }, "paused")).toBe("Paused");
+    expect(job({ failed: 1, queued: 3 }, "paused", true)).toBe("Cancelling");
     expect(job({ succeeded: 3 })).toBe("Succeeded");
     expect(job({ succeeded: 3, timed_out: 1 })).toBe("Timed out");
     expect(job({ succeeded: 3, timed_out: 1, failed: 1 })).toBe("Failed");

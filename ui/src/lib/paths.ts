@@ -58,6 +58,7 @@ export const paths = {
   jobRequest: (id: string) => `/jobs/${part(id)}/request`,
   approveJob: (id: string) => `/jobs/${part(id)}/approve`,
   cancelJob: (id: string) => `/jobs/${part(id)}/cancel`,
+  continueJob: (id: string) => `/jobs/${part(id)}/continue`,
   schedules: (query: { cursor?: string | null }) => withQuery("/schedules", query),
   newSchedule: "/schedules",
   previewSchedule: (query: Query) => withQuery("/schedules/preview", query),

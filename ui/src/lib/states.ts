@@ -121,6 +121,7 @@ export function jobMark(job: Pick<Job, "counts" | "state" | "cancelled">): Mark 
   if (job.state === "awaiting_approval" && !job.cancelled) {
     return { label: "Awaiting approval", tone: "warn", shape: "bar" };
   }
+  if (job.state === "paused" && !job.cancelled) return { label: "Paused", tone: "warn", shape: "bar" };
   if (job.state !== "done") {
     return job.cancelled ? { label: "Cancelling", tone: "warn", shape: "bar" } : RUN_MARKS.running;
   }

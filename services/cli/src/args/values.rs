@@ -10,6 +10,24 @@ use borealis_bus_schema::time::Timestamp;
 
 use crate::clock;
 
+/// Says what lies between two waves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pause {
+    /// So many milliseconds.
+    For(u64),
+    /// Whatever it takes until an operator continues the job.
+    UntilContinued,
+}
+
+/// Reads what lies between two waves.
+pub fn pause(text: &str) -> Result<Pause, String> {
+    if text == "continue" {
+        return Ok(Pause::UntilContinued);
+    }
+    let bad = || format!("{text:?} is no time such as 10m, nor the word continue");
+    duration_ms(text).map(Pause::For).map_err(|_| bad())
+}
+
 /// Reads a right.
 pub fn right(text: &str) -> Result<Right, String> {
     text.parse()

@@ -74,6 +74,12 @@ pub enum JobsCommand {
         #[arg(long, value_name = "DIGEST")]
         review: Option<Digest>,
     },
+    /// Continues a job whose waves wait, or that its brake stopped; what failed until then counts no more
+    Continue {
+        /// Id of the job
+        #[arg(value_name = "ID")]
+        id: JobId,
+    },
     /// Cancels a job: what waits will not start, what runs is ended
     Cancel {
         /// Id of the job
@@ -93,7 +99,7 @@ struct Shown {
     runs: Vec<RunView>,
 }
 
-/// Lists, shows, follows, reviews, approves or cancels.
+/// Lists, shows, follows, reviews, approves, continues or cancels.
 pub async fn run(api: &Api, printer: &Printer, command: JobsCommand) -> Result<u8, CliError> {
     match command {
         JobsCommand::List { limit } => list(api, printer, limit).await?,
@@ -116,6 +122,12 @@ pub async fn run(api: &Api, printer: &Printer, command: JobsCommand) -> Result<u
             review.print(printer)?;
         }
         JobsCommand::Approve { id, review } => approve(api, printer, id, review).await?,
+        JobsCommand::Continue { id } => {
+            let job: JobView = api
+                .change(&format!("{PATH}/{id}/continue"), &serde_json::json!({}))
+                .await?;
+            printer.value(&job, || format!("Job {id} goes on: {}.", waves(&job)))?;
+        }
         JobsCommand::Cancel { id } => {
             let job: JobView = api
                 .change(&format!("{PATH}/{id}/cancel"), &serde_json::json!({}))
@@ -246,6 +258,7 @@ impl Asked<'_> {
             ("environment", env.collect::<Vec<_>>().join(" ")),
             ("timeout", print::duration(asks.timeout_ms)),
             ("tried again", retries(&asks)),
+            ("waves", parts(&asks)),
             (
                 "expires",
                 format!("{} after it was made", print::duration(asks.expires_in_ms)),
@@ -278,6 +291,38 @@ fn retries(asks: &CreateJob) -> String {
             print::duration(asks.backoff_ms)
         ),
     }
+}
+
+/// Says in words in which parts a job reaches its devices.
+fn parts(asks: &CreateJob) -> String {
+    let Some(waves) = &asks.waves else {
+        return "all at once".to_owned();
+    };
+    let sizes: Vec<String> = waves.sizes.iter().map(ToString::to_string).collect();
+    let pause = match (waves.until_continued, waves.pause_ms) {
+        (true, _) => ", each when an operator continues the job".to_owned(),
+        (false, 0) => String::new(),
+        (false, pause_ms) => format!(", {} between them", print::duration(pause_ms)),
+    };
+    let brake = waves.brake.map_or_else(String::new, |brake| {
+        format!("; no more begin when more than {brake} failed")
+    });
+    format!("{}{pause}{brake}", sizes.join(", "))
+}
+
+/// Says in words where a job's waves stand.
+fn waves(job: &JobView) -> String {
+    let Some(waves) = &job.waves else {
+        return "-".to_owned();
+    };
+    let (wave, total, devices) = (waves.wave, waves.waves_total, waves.devices);
+    let brake = waves.brake.map_or_else(String::new, |brake| format!(", {brake} may"));
+    let reason = waves
+        .reason
+        .as_ref()
+        .map_or_else(String::new, |reason| format!("; {reason}"));
+    let failures = waves.failures;
+    format!("wave {wave} of {total}, {devices} devices so far; {failures} failed{brake}{reason}")
 }
 
 /// Says in words how a job names its devices.
@@ -362,6 +407,7 @@ async fn show(api: &Api, printer: &Printer, id: JobId) -> Result<(), CliError> {
                 .clone()
                 .map_or_else(|| "-".to_owned(), |by| format!("by {by}")),
         ),
+        ("waves", waves(job)),
         ("runs", print::counts(&job.counts)),
     ]))?;
     printer.line("")?;

@@ -10,6 +10,7 @@ use borealis_bus_schema::assembly::AssemblyUse;
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::{RoleName, VerbName};
 use borealis_bus_schema::messages::scheduler::{CreateJob, JobCreated, MAX_SCRIPT_BYTES};
+use borealis_bus_schema::messages::waves::{Brake, WaveSize, Waves};
 use borealis_bus_schema::order::{Context, EnvValue, Language};
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -17,7 +18,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use super::{dry_run, library};
 use crate::api::{self, Api};
 use crate::args::targets::TargetArgs;
-use crate::args::values;
+use crate::args::values::{self, Pause};
 use crate::error::CliError;
 use crate::exit;
 use crate::follow;
@@ -54,6 +55,15 @@ pub struct RunArgs {
     /// How long to wait before the first of these, doubled for each after it: 1s to 24h
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::duration_ms)]
     pub backoff: u64,
+    /// Reaches the devices in waves: sizes such as 1,10%,rest, of which the last is repeated until all had their turn
+    #[arg(long, value_name = "SIZES", value_delimiter = ',')]
+    pub waves: Vec<WaveSize>,
+    /// What lies between two waves: a time such as 10m, or continue, to wait for `borealis jobs continue`
+    #[arg(long, value_name = "TIME", requires = "waves", value_parser = values::pause)]
+    pub pause: Option<Pause>,
+    /// How many may fail before no more begin, 3 or 5% of the devices whose waves have begun
+    #[arg(long, value_name = "MOST", requires = "waves")]
+    pub brake: Option<Brake>,
     /// Prints output as it comes and ends with the worst exit code
     #[arg(long)]
     pub follow: bool,
@@ -145,6 +155,18 @@ pub async fn body(api: &Api, args: &RunArgs) -> Result<CreateJob, CliError> {
         expires_in_ms: args.expires_in,
         retries: args.retries,
         backoff_ms: args.backoff,
+        waves: waves(args),
+    })
+}
+
+/// Says in which parts it reaches its devices; none where it is all at once.
+fn waves(args: &RunArgs) -> Option<Waves> {
+    let pause = args.pause.unwrap_or(Pause::For(0));
+    (!args.waves.is_empty()).then(|| Waves {
+        sizes: args.waves.clone(),
+        pause_ms: if let Pause::For(pause_ms) = pause { pause_ms } else { 0 },
+        until_continued: pause == Pause::UntilContinued,
+        brake: args.brake,
     })
 }
 

@@ -101,11 +101,28 @@ const JOB: Fields = &[
     ("expires_at", "instant"),
     ("runs_total", "number"),
     ("counts", "object"),
-    ("state", "awaiting_approval|active|done"),
+    ("state", "awaiting_approval|active|paused|done"),
     ("cancelled", "flag"),
     ("~approved_by", "text"),
     ("~schedule", "id"),
     ("~due", "instant"),
+    ("~waves", "WavesStanding"),
+];
+const WAVES: Fields = &[
+    ("sizes", "[text]"),
+    ("~pause_ms", "number"),
+    ("~until_continued", "flag"),
+    ("~brake", "text"),
+];
+const WAVES_STANDING: Fields = &[
+    ("wave", "number"),
+    ("waves_total", "number"),
+    ("devices", "number"),
+    ("failures", "number"),
+    ("brake", "text?"),
+    ("state", "running|paused|braked"),
+    ("next_at", "instant?"),
+    ("reason", "text?"),
 ];
 const RUN: Fields = &[
     ("run", "id"),
@@ -233,6 +250,7 @@ const CREATE_JOB: Fields = &[
     ("~expires_in_ms", "number"),
     ("~retries", "number"),
     ("~backoff_ms", "number"),
+    ("~waves", "Waves"),
 ];
 const FOLLOW_LINE: Fields = &[
     ("job", "id"),
@@ -782,6 +800,8 @@ const SHAPES: &[(&str, Fields)] = &[
     ),
     ("PublishAssembly", &[("version", "number"), ("digest", "text")]),
     ("ArchiveAssembly", &[("archived", "flag")]),
+    ("Waves", WAVES),
+    ("WavesStanding", WAVES_STANDING),
     (
         "JobCreated",
         &[("job", "id"), ("runs_total", "number"), ("awaiting_approval", "flag")],
@@ -1017,7 +1037,7 @@ pub(super) fn answer_of(verb: &str) -> Option<&'static str> {
         "jobs-preview" => "JobPreview",
         "jobs-list" => "Jobs",
         "jobs-request" => "JobRequest",
-        "jobs-show" | "jobs-cancel" | "jobs-approve" => "Job",
+        "jobs-show" | "jobs-cancel" | "jobs-continue" | "jobs-approve" => "Job",
         "jobs-runs" => "Runs",
         "jobs-output" => "FollowPage",
         "jobs-outputs" => "JobOutputs",

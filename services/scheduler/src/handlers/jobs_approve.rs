@@ -83,6 +83,7 @@ impl Scheduler {
         drop(version);
         tracing::info!(job = %job.created.job, by = %ctx.caller.operator, "a job was approved");
         self.hasten((0u32..).zip(&job.slots).map(|(index, _)| job.key(index)));
+        self.rolls(&job);
         Ok(view)
     }
 }

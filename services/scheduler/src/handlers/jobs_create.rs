@@ -49,6 +49,8 @@ impl Scheduler {
         }
         let runs = assembly.as_ref().map(|(assembly, _)| assembly);
         let targets = self.targets_wanted(&ctx, &wanted, runs).await?;
+        job::check_pauses(&what, targets.len() as u64, wanted.expires_in_ms)
+            .map_err(|refused| WireError::new(refused.code(), refused.to_string()))?;
         for guid in wanted.targets.guids.iter().take(NAMED_IN_AUDIT) {
             audit::note_object("device", guid);
         }
@@ -128,6 +130,7 @@ impl Scheduler {
         let job = Arc::new(Job::new(created, targets, version));
         self.book.add(Arc::clone(&job));
         self.hasten((0u32..).zip(&job.slots).map(|(index, _)| job.key(index)));
+        self.rolls(&job);
         Ok(())
     }
 

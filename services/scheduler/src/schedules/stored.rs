@@ -6,6 +6,7 @@ use borealis_bus_schema::codec::{self, CodecError};
 use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::{GrantId, Guid, JobId, OperatorId, RoleName, ScheduleId, SiteName, VerbName};
 use borealis_bus_schema::messages::schedules::Timing;
+use borealis_bus_schema::messages::waves::Waves;
 use borealis_bus_schema::order::{Context, Digest, Language};
 use borealis_bus_schema::time::Timestamp;
 use borealis_calendar::ledger::Span;
@@ -38,6 +39,8 @@ struct CreatedV1 {
     sites: Vec<SiteName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retry: Option<RetryV1>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    waves: Option<Waves>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -287,6 +290,7 @@ fn created_v1(created: &Created) -> CreatedV1 {
         guids,
         sites,
         retry: RetryV1::of(what.retry),
+        waves: what.waves,
     }
 }
 
@@ -310,6 +314,7 @@ pub fn decode(kind: &str, body: &[u8]) -> Result<Option<Event>, CodecError> {
                     script_digest: v1.script_digest,
                     timeout_ms: v1.timeout_ms,
                     retry: v1.retry.map(Retry::from).unwrap_or_default(),
+                    waves: v1.waves,
                 },
                 expires_in_ms: v1.expires_in_ms,
                 timing: v1.timing,
@@ -389,6 +394,7 @@ pub(crate) fn one_of_each() -> Vec<Event> {
             script_digest: Some(Digest([3; 32])),
             timeout_ms: 60_000,
             retry: Retry::default(),
+            waves: None,
         },
         expires_in_ms: 3_600_000,
         timing: Timing {

@@ -46,3 +46,4 @@ mod storm;
 mod taken_over;
 mod tenancy;
 mod trust;
+mod waves;

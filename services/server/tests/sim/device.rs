@@ -49,6 +49,8 @@ pub struct Device {
     began_ms: i64,
     /// By how much its wall clock is wrong.
     pub skew_ms: i64,
+    /// Whether anybody told the program what time it is.
+    pub knows_time: bool,
     pub is_connected: bool,
     pub is_stopping: bool,
     pub processes: BTreeMap<RunKey, Process>,
@@ -73,6 +75,7 @@ impl Device {
             life: 0,
             began_ms: 0,
             skew_ms,
+            knows_time: false,
             is_connected: false,
             is_stopping: false,
             processes: BTreeMap::new(),
@@ -117,7 +120,7 @@ impl Device {
         };
         self.life += 1;
         self.began_ms = at_ms;
-        self.is_stopping = false;
+        (self.is_stopping, self.knows_time) = (false, false);
         self.core = Some(Core::new(config, Box::new(self.keys.clone()), self.disk.read()));
     }
 

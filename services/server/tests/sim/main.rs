@@ -84,6 +84,7 @@ fn every_law_holds_in_a_thousand_worlds() {
         sum.runs += report.runs;
         sum.server_deaths += report.server_deaths;
         sum.device_deaths += report.device_deaths;
+        sum.waves += report.waves;
         for (state, count) in report.ends {
             *ends.entry(state).or_default() += count;
         }
@@ -115,6 +116,12 @@ fn every_law_holds_in_a_thousand_worlds() {
             "{state} is too rare: {ends:?}"
         );
     }
+    println!("waves: {:?}", sum.waves);
+    assert!(
+        sum.waves.opened > 200 && sum.waves.braked > 50,
+        "waves are too rare: {:?}",
+        sum.waves
+    );
     println!("deaths by crash point: {deaths:?}");
     for point in POINTS {
         let times = deaths.get(point).copied().unwrap_or_default();
@@ -168,6 +175,8 @@ fn each_sabotage_is_found_by_its_law() {
         (Sabotage::LogForgetsCommands, "a_command_makes_one_job"),
         (Sabotage::ShellStartsTwice, "an_effect_happens_once_per_attempt"),
         (Sabotage::ResultsNeverArrive, "every_run_ends"),
+        (Sabotage::WavesBeginAtOnce, "no_run_goes_before_its_wave"),
+        (Sabotage::BrakeSlips, "nothing_new_goes_after_the_brake"),
         (Sabotage::DeviceMakesUpResults, "an_end_has_a_witness"),
     ] {
         let seed = found(sabotage, law);

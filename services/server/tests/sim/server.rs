@@ -9,7 +9,7 @@ use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::forms::Signed;
 use borealis_bus_schema::ids::{Guid, JobId, OrderId};
 use borealis_bus_schema::messages::device::{Accepted, OutputKept, RunResult, TellOutput, TellState};
-use borealis_bus_schema::messages::scheduler::CreateJob;
+use borealis_bus_schema::messages::scheduler::{CreateJob, RunState};
 use borealis_bus_schema::messages::shared_events::DeviceStatus;
 use borealis_bus_schema::order::Order;
 use borealis_bus_schema::reply::{Reply, WireError};
@@ -20,11 +20,13 @@ use borealis_scheduler::book::{Book, Job, RunKey, Slot, Target};
 use borealis_scheduler::commit;
 use borealis_scheduler::devices::{Changed, Devices};
 use borealis_scheduler::job::{self, Created};
-use borealis_scheduler::orders::{self, Ends, Wanted};
+use borealis_scheduler::orders::{self, Act, Ends, Wanted};
+use borealis_scheduler::rollout;
 use borealis_scheduler::run::{self, Place, Rejection};
 use borealis_scheduler::scheduler::decode;
 use borealis_scheduler::steps::{self, Look, OUTPUT_AGAIN_MS, Sight, Taken, pause_ms};
 use borealis_scheduler::stored::Stored;
+use borealis_scheduler::waves;
 use futures_util::FutureExt;
 
 use crate::disk::Log;
@@ -48,6 +50,8 @@ pub struct Server {
     pub book: Book,
     pub devices: Devices,
     pub agenda: Agenda<RunKey>,
+    /// When the waves of which job are looked at.
+    rollouts: Agenda<JobId>,
     pub is_fresh: bool,
     /// Whether it has heard of every device once.
     pub is_ready: bool,
@@ -64,6 +68,7 @@ impl Server {
             book: Book::default(),
             devices: Devices::default(),
             agenda: Agenda::new(),
+            rollouts: Agenda::new(),
             is_fresh: false,
             is_ready: false,
             asked: BTreeMap::new(),
@@ -83,6 +88,12 @@ impl Server {
                     job.cancelled.store(true, Ordering::Relaxed);
                     *job.version.try_lock().unwrap() = record.position;
                 }
+                Stored::Job(job::Event::Waves(event)) => {
+                    let id = record.stream.as_str().strip_prefix("job-").unwrap().parse().unwrap();
+                    let job = server.book.job(&id).unwrap();
+                    job.evolve_waves(&event);
+                    *job.version.try_lock().unwrap() = record.position;
+                }
                 Stored::Run(event) => {
                     let id = record.stream.as_str().strip_prefix("run-").unwrap().parse().unwrap();
                     let (job, index) = server.book.run(&id).unwrap();
@@ -99,6 +110,7 @@ impl Server {
             let job = server.book.job(&key.job).unwrap();
             steps::resume(&job, &mut job.slot(key.index).unwrap().try_lock().unwrap());
             server.agenda.set(key, now.unix_ms());
+            server.rollouts.hasten(key.job, now.unix_ms());
         }
         server
     }
@@ -142,8 +154,80 @@ impl Server {
             for index in 0..u32::try_from(job.slots.len()).unwrap() {
                 self.agenda.hasten(job.key(index), at_ms);
             }
+            self.rollouts.hasten(id, at_ms);
         }
         Ok(id)
+    }
+
+    /// Tells when something is to be looked at.
+    pub fn next_ms(&self) -> Option<i64> {
+        self.agenda.next_ms().into_iter().chain(self.rollouts.next_ms()).min()
+    }
+
+    /// Continues a job; one that does not wait stays as it is.
+    pub fn go_on(&mut self, command: [u8; 16], id: &JobId, now: Timestamp) -> Reply<()> {
+        let job = self.book.job(id).ok_or_else(unknown)?;
+        let Some(waved) = &job.waves else { return Ok(()) };
+        if job.is_done() || job.cancelled.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let state = waved.state.lock().clone();
+        let facts = rollout::facts_of(&job, waved, &self.devices, self.is_fresh, now);
+        let Ok(events) = waves::decide_continue(&waved.plan, &state, &facts, "ada") else {
+            return Ok(());
+        };
+        if self.keep_waves(command, &job, &events, now) {
+            Ok(())
+        } else {
+            Err(not_kept())
+        }
+    }
+
+    /// Looks after the waves that are due.
+    fn roll_out(&mut self, now: Timestamp, mut command: impl FnMut() -> [u8; 16]) {
+        for id in self.rollouts.take_due(now.unix_ms(), 256) {
+            let Some(job) = self.book.job(&id) else { continue };
+            let events = rollout::due(&job, &self.devices, self.is_fresh, now);
+            if events.is_empty() || self.keep_waves(command(), &job, &events, now) {
+                if let Some(at) = rollout::again_at(&job, now) {
+                    self.rollouts.hasten(id, at.unix_ms());
+                }
+            } else {
+                self.rollouts.hasten(id, now.plus_ms(5_000).unix_ms());
+            }
+        }
+    }
+
+    fn keep_waves(&mut self, command_id: [u8; 16], job: &Arc<Job>, events: &[waves::Event], now: Timestamp) -> bool {
+        let mut version = job.version.try_lock().unwrap();
+        let stored = events.iter().cloned().map(job::Event::Waves);
+        let append = Append {
+            command_id,
+            command_digest: [3; 32],
+            at_ms: now.unix_ms(),
+            writes: vec![StreamWrite {
+                stream: commit::job_stream(&job.created.job).unwrap(),
+                expected: *version,
+                events: stored.map(|event| Stored::Job(event).encode().unwrap()).collect(),
+            }],
+            answer: Vec::new(),
+        };
+        match self.events.append(append).now_or_never().unwrap() {
+            Ok(appended) => *version = appended.last,
+            Err(AppendError::Conflict { actual, .. }) => {
+                *version = actual;
+                return false;
+            }
+            Err(_) => return false,
+        }
+        for event in events {
+            job.evolve_waves(event);
+        }
+        for index in 0..u32::try_from(job.slots.len()).unwrap() {
+            self.agenda.hasten(job.key(index), now.unix_ms());
+        }
+        self.rollouts.hasten(job.created.job, now.unix_ms());
+        true
     }
 
     /// Cancels a job; one that was cancelled before stays so.
@@ -185,6 +269,7 @@ impl Server {
 
     /// Looks after what is due; returns what is to be ordered.
     pub fn look_after(&mut self, now: Timestamp, mut id: impl FnMut() -> OrderId) -> BTreeMap<JobId, Vec<Ask>> {
+        self.roll_out(now, || *id().as_bytes());
         let mut batches: BTreeMap<JobId, Vec<Ask>> = BTreeMap::new();
         for key in self.agenda.take_due(now.unix_ms(), 4_096) {
             let Some(job) = self.book.job(&key.job) else { continue };
@@ -225,7 +310,15 @@ impl Server {
     }
 
     /// Asks again before an order leaves.
-    pub fn still_goes(&self, guid: &Guid) -> Result<(), WireError> {
+    pub fn still_goes(&self, ask: &Ask) -> Result<(), WireError> {
+        let guid = &ask.wanted.guid;
+        let job = self.book.job(&ask.job).ok_or_else(unknown)?;
+        if ask.wanted.act == Act::Begin
+            && let Some(hold) = job.hold(ask.index)
+            && job.slot(ask.index).unwrap().try_lock().unwrap().state.state == RunState::Queued
+        {
+            return Err(WireError::new(Code::WrongState, hold));
+        }
         if !self.is_fresh {
             return Err(WireError::new(Code::Stale, "too old"));
         }
@@ -354,6 +447,7 @@ impl Server {
             Ok(_) => {
                 if slot.state.end.is_some() {
                     self.book.close(&job.target(key.index).unwrap().guid, &key);
+                    self.rollouts.hasten(key.job, now.unix_ms());
                 }
                 true
             }

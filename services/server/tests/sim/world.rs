@@ -11,24 +11,26 @@ use borealis_agent::core::{Ending, Input, Output, ReplyTo, TellError};
 use borealis_bus_schema::codec;
 use borealis_bus_schema::codes::{Code, Retry};
 use borealis_bus_schema::forms::{Form, PublicKey, SignatureBytes, Signed};
-use borealis_bus_schema::ids::{CommandId, GrantId, JobId, OperatorId, OrderId, RoleName, SiteName, VerbName};
+use borealis_bus_schema::ids::{CommandId, GrantId, JobId, OperatorId, OrderId, RoleName, RunId, SiteName, VerbName};
 use borealis_bus_schema::messages::device::{Accepted, RunResult, TellOutput, TellState, Welcome};
 use borealis_bus_schema::messages::scheduler::{CreateJob, OutputStream, RunState, Targets};
 use borealis_bus_schema::messages::shared_events::{
     DeviceConnected, DeviceDisconnected, DeviceEnrolled, DeviceStatus, DeviceStatusChanged, SharedEvent,
 };
+use borealis_bus_schema::messages::waves::{Brake, WaveSize, Waves};
 use borealis_bus_schema::order::{Context, Digest, KeySet, Language, OrderBody, key_id, sign_batch};
 use borealis_bus_schema::reply::{Reply, WireError};
 use borealis_bus_schema::time::Timestamp;
 use borealis_scheduler::book::Target;
 use borealis_scheduler::job::{self, Created};
+use borealis_scheduler::orders::Act;
 use borealis_test_support::host_facts;
 use ed25519_dalek::SigningKey;
 
 use crate::device::{Device, Process, Told, printed};
 use crate::dice::Dice;
 use crate::disk::{Deaths, DeviceDisk, Log};
-use crate::laws::{Broken, Laws};
+use crate::laws::{self, Broken, Laws};
 use crate::server::{Ask, Paper, Server};
 
 /// Is when every world begins.
@@ -52,6 +54,10 @@ pub enum Sabotage {
     ShellStartsTwice,
     /// The bus loses every result, and every answer to an order.
     ResultsNeverArrive,
+    /// The server forgets after a wake which waves have begun: all have.
+    WavesBeginAtOnce,
+    /// The server forgets that the brake stopped a job.
+    BrakeSlips,
     /// The server answers a result whether or not it could be kept, and the device's memory of results is gone.
     DeviceMakesUpResults,
 }
@@ -142,6 +148,9 @@ enum Happening {
     ClientCancels {
         wish: usize,
     },
+    ClientContinues {
+        wish: usize,
+    },
     CancelIsHeard {
         wish: usize,
     },
@@ -184,6 +193,28 @@ pub struct Report {
     /// How often something died at which crash point.
     pub deaths: Deaths,
     pub ends: BTreeMap<&'static str, u64>,
+    pub waves: laws::Moves,
+}
+
+/// Draws in which parts a job reaches its devices.
+fn waves_of(dice: &mut Dice) -> Waves {
+    let sizes = (0..=dice.below(2)).map(|_| match dice.below(4) {
+        0 => WaveSize::Percent(u32::try_from(1 + dice.below(100)).unwrap()),
+        _ => WaveSize::Count(1),
+    });
+    let sizes = sizes.collect();
+    let until_continued = dice.once_in(5);
+    let brake = match dice.below(3) {
+        0 => None,
+        1 => Some(Brake::Failures(u32::try_from(dice.below(2)).unwrap())),
+        _ => Some(Brake::Percent(u32::try_from(dice.below(60)).unwrap())),
+    };
+    Waves {
+        sizes,
+        pause_ms: if until_continued { 0 } else { dice.below(30_000) },
+        until_continued,
+        brake,
+    }
 }
 
 pub struct World {
@@ -330,6 +361,7 @@ impl World {
         }
         targets.sort_unstable_by_key(|target| target.guid);
         let is_ping = dice.once_in(8);
+        let waves = dice.once_in(3).then(|| waves_of(dice));
         let request = CreateJob {
             targets: Targets::default(),
             role: if is_ping { RoleName::agent() } else { RoleName::script() },
@@ -344,6 +376,7 @@ impl World {
             expires_in_ms: dice.within(30_000, 7_200_000).unsigned_abs(),
             retries: 0,
             backoff_ms: 30_000,
+            waves,
         };
         Paper { request, targets }
     }
@@ -497,6 +530,7 @@ impl World {
             Happening::ClientSends { wish } => self.client_sends(wish),
             Happening::ClientHears { wish } => self.client_hears(wish),
             Happening::ClientCancels { wish } => self.client_cancels(wish),
+            Happening::ClientContinues { wish } => self.client_continues(wish),
             Happening::CancelIsHeard { wish } => self.wishes[wish].wants_cancel = false,
             Happening::Chaos => self.chaos(),
             Happening::BusUp => self.bus_up(),
@@ -598,7 +632,7 @@ impl World {
     }
 
     fn wake_server(&mut self) {
-        let Some(next) = self.server.as_ref().and_then(|server| server.agenda.next_ms()) else {
+        let Some(next) = self.server.as_ref().and_then(|server| server.next_ms()) else {
             return;
         };
         let next = next.max(self.now_ms);
@@ -613,6 +647,7 @@ impl World {
             return;
         }
         self.wakes_at = None;
+        self.sabotage_waves();
         let mut dice = self.dice.clone();
         let batches = self.with_server(|server, now| server.look_after(now, || OrderId::from_bytes(dice.id())));
         self.dice.draw();
@@ -639,6 +674,22 @@ impl World {
         }
     }
 
+    fn sabotage_waves(&self) {
+        let Some(server) = &self.server else { return };
+        for key in server.book.open_runs() {
+            let job = server.book.job(&key.job).unwrap();
+            let Some(waved) = &job.waves else { continue };
+            let mut state = waved.state.lock();
+            match self.sabotage {
+                Sabotage::WavesBeginAtOnce => state.wave = waved.plan.len(),
+                Sabotage::BrakeSlips if state.braked.is_some() => {
+                    (state.braked, state.forgiven) = (None, u64::MAX);
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn signed(&mut self, life: u64, asks: &Arc<Vec<Ask>>, refusal: Option<Code>) {
         if life != self.server_life {
             return;
@@ -650,13 +701,16 @@ impl World {
             let guid = ask.wanted.guid;
             let goes = match refusal {
                 Some(code) => Err(WireError::new(code, "not signed")),
-                None => self.with_server(|server, _| server.still_goes(&guid)).unwrap_or(Ok(())),
+                None => self.with_server(|server, _| server.still_goes(ask)).unwrap_or(Ok(())),
             };
             if let Err(error) = goes {
                 self.with_server(|server, now| server.not_sent(&job, ask.index, &error, now));
                 continue;
             }
             let now = self.now();
+            if ask.wanted.act == Act::Begin {
+                self.check_turn(ask);
+            }
             let paper = &self.papers[&ask.job];
             let Some(Some(mut order)) = self.server.as_ref().map(|server| server.build(ask, paper, now)) else {
                 return;
@@ -686,6 +740,20 @@ impl World {
                 ask: number,
             });
             self.at(PATIENCE_MS, Happening::AskIsOver { life, ask: number });
+        }
+    }
+
+    /// Checks that an order that leaves is of a run that has its turn, by what the log says.
+    fn check_turn(&mut self, ask: &Ask) {
+        let paper = &self.papers[&ask.job];
+        if let Some(waves) = &paper.request.waves {
+            let ends = laws::ends_of(waves, paper.targets.len());
+            let turn = laws::Turn {
+                job: ask.job,
+                run: ask.wanted.run,
+                index: usize::try_from(ask.index).unwrap(),
+            };
+            self.laws.check_turn(&self.log.all(), &turn, &ends);
         }
     }
 
@@ -840,6 +908,7 @@ impl World {
             return;
         }
         let life = self.devices[index].life;
+        self.devices[index].knows_time |= matches!(input, Input::Welcomed(Ok(_)) | Input::ServerTime(_));
         let Some(outputs) = self.devices[index].give(input, self.now_ms) else {
             return self.device_dies(index);
         };
@@ -926,7 +995,9 @@ impl World {
                     run: order.run,
                     attempt: order.attempt,
                 };
-                self.laws.check_in_time(&order, self.now_ms);
+                let device = &self.devices[index];
+                let slow_ms = if device.knows_time { 0 } else { device.skew_ms.min(0) };
+                self.laws.check_in_time(&order, self.now_ms + slow_ms);
                 let output = self.dice.below(3) * self.dice.below(12_000);
                 let times = if self.sabotage == Sabotage::ShellStartsTwice {
                     2
@@ -1231,7 +1302,12 @@ impl World {
         found.is_answered = true;
         let id = JobId::of_command(&CommandId::from_bytes(found.command));
         let wants_cancel = found.wants_cancel;
+        let waits = found.paper.request.waves.is_some();
         self.laws.acknowledged(id);
+        if waits {
+            let delay_ms = self.dice.within(1_000, 300_000);
+            self.at(delay_ms, Happening::ClientContinues { wish });
+        }
         if wants_cancel {
             let delay_ms = self.dice.within(10, 120_000);
             self.at(delay_ms, Happening::ClientCancels { wish });
@@ -1253,6 +1329,20 @@ impl World {
             self.at(20, Happening::CancelIsHeard { wish });
         }
         self.at(3_000, Happening::ClientCancels { wish });
+    }
+
+    /// Continues a job, again and again: whatever stopped it, somebody looks at it.
+    fn client_continues(&mut self, wish: usize) {
+        let id = JobId::of_command(&CommandId::from_bytes(self.wishes[wish].command));
+        self.tell(format_args!("client continues job {id}"));
+        let command = self.dice.id();
+        self.with_ready_server(|server, now| server.go_on(command, &id, now));
+        let again_ms = if self.is_chaos {
+            self.dice.within(10_000, 600_000)
+        } else {
+            30_000
+        };
+        self.at(again_ms, Happening::ClientContinues { wish });
     }
 
     // Faults.
@@ -1350,6 +1440,13 @@ impl World {
     fn judge(&mut self) -> Result<(), Broken> {
         let records = self.log.all();
         self.laws.check_log(&records);
+        for (id, paper) in &self.papers {
+            let Some(waves) = &paper.request.waves else { continue };
+            let ends = laws::ends_of(waves, paper.targets.len());
+            let runs = paper.targets.iter().map(|target| RunId::of_job(id, &target.guid));
+            let runs: Vec<RunId> = runs.collect();
+            self.report.waves += self.laws.check_waves(&records, id, waves, &ends, &runs);
+        }
         let server = self.server.as_ref();
         let mut ends = BTreeMap::new();
         let mut runs = 0;

@@ -21,7 +21,7 @@ import { Folded } from "./Folded";
 import classes from "./Jobs.module.css";
 import { jobText } from "./jobText";
 import { lastLine, type JobOutput } from "./output";
-import { jobQuery, runsQuery, useCancelJob } from "./queries";
+import { jobQuery, runsQuery, useCancelJob, useContinueJob } from "./queries";
 import { REVIEW_COLUMNS, runColumns } from "./runColumns";
 import { RerunDialog } from "./RerunDialog";
 import { Review } from "./Review";
@@ -153,6 +153,12 @@ function JobNote({ job }: { job: Job }) {
         {job.created_by ? ` ${words.by} ${job.created_by}` : ""}
         {job.approved_by ? `, ${words.approvedBy} ${job.approved_by}` : ""}
       </span>
+      {job.waves ? (
+        <span>
+          {words.wave(job.waves.wave, job.waves.waves_total, job.waves.failures)}
+          {job.waves.reason ? `: ${job.waves.reason}` : ""}
+        </span>
+      ) : null}
       <span className="mono" title={job.script_digest ? `${words.digest} ${job.script_digest}` : undefined}>
         {job.job.slice(0, 12)}
       </span>
@@ -162,6 +168,7 @@ function JobNote({ job }: { job: Job }) {
 
 function JobActions({ job, runs }: { job: Job; runs: readonly Run[] | null }) {
   const cancel = useCancelJob(job.job);
+  const goOn = useContinueJob(job.job);
   const session = useQuery(sessionQuery).data;
   const why = refusal(session, "jobs.cancel");
   const mayRun = refusal(session, "jobs.run");
@@ -181,6 +188,19 @@ function JobActions({ job, runs }: { job: Job; runs: readonly Run[] | null }) {
         </Button>
       ) : null}
       {asking ? <RerunDialog job={job} runs={failed} onClose={() => setAsking(false)} /> : null}
+      {goOn.error ? <span role="alert">{describe(words.failedContinue, goOn.error).why}</span> : null}
+      {jobCan.continue(job) ? (
+        <Button
+          variant="default"
+          leftSection={<Icon name="player-play" />}
+          loading={goOn.isPending}
+          disabled={mayRun !== undefined}
+          title={mayRun}
+          onClick={() => goOn.mutate()}
+        >
+          {words.continueJob}
+        </Button>
+      ) : null}
       {cancel.error ? <span role="alert">{describe(words.failedCancel, cancel.error).why}</span> : null}
       {jobCan.cancel(job) ? (
         <Button

@@ -109,6 +109,14 @@ export function useSubmitJob() {
   });
 }
 
+export function useContinueJob(job: string) {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: () => change<Job>(paths.continueJob(job)),
+    onSettled: () => client.invalidateQueries({ queryKey: jobKeys.all }),
+  });
+}
+
 export function useCancelJob(job: string) {
   const client = useQueryClient();
   return useMutation({

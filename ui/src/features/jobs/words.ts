@@ -12,6 +12,7 @@ export const words = {
   failedOutput: "The output could not be followed.",
   failedSubmit: "The job was not submitted.",
   failedCancel: "The job was not cancelled.",
+  failedContinue: "The job was not continued.",
   failedWhole: "The whole output could not be read.",
   columns: {
     state: "State",
@@ -77,6 +78,8 @@ export const words = {
   preparing: "Loading the editor",
   jobTitle: (what: string): string => what,
   cancelRun: "Cancel run",
+  continueJob: "Continue",
+  wave: (wave: number, total: number, failures: number) => `Wave ${wave} of ${total}, ${failures} failed`,
   again: "Run again",
   folded: "Same output as one",
   failedFolded: "What the runs printed could not be read.",
