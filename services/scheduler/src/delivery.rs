@@ -59,7 +59,7 @@ struct Paper {
 
 impl Paper {
     /// Tells how many orders fit into one request to the signer: scripts are long, pings are short.
-    fn at_once(&self, orders: usize) -> usize {
+    fn at_once(&self) -> usize {
         let script_bytes = self.request.script.as_ref().map_or(0, String::len);
         let args = self.request.args.iter().map(|arg| arg.len() + TEXT_BYTES);
         let env = self.request.env.iter();
@@ -70,8 +70,10 @@ impl Paper {
             .schedule
             .as_ref()
             .map_or(0, |author| author.call.body.len() + author.grant.len());
-        let call_bytes = (self.warrant.call.body.len() + schedule_bytes) / orders.max(1);
-        (SIGN_BYTES / (script_bytes + words_bytes + call_bytes + ORDER_BYTES)).clamp(1, SIGNED_AT_ONCE)
+        let assembly_bytes = self.warrant.assembly.as_ref().map_or(0, |bytes| bytes.len());
+        let once_bytes = self.warrant.call.body.len() + schedule_bytes + assembly_bytes;
+        let room = SIGN_BYTES.saturating_sub(once_bytes);
+        (room / (script_bytes + words_bytes + ORDER_BYTES)).clamp(1, SIGNED_AT_ONCE)
     }
 }
 
@@ -211,7 +213,7 @@ impl Scheduler {
             Ok(paper) => Arc::new(paper),
             Err(error) => return self.not_signed(&job, wanted, &error),
         };
-        let at_once = paper.at_once(wanted.len());
+        let at_once = paper.at_once();
         // An end stands in a part of its own kind: it is signed also when a beginning is not any more.
         let (ends, begins): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(_, wanted)| wanted.act == Act::Cancel);
         let mut parts = Vec::new();

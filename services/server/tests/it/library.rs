@@ -232,6 +232,29 @@ async fn documents_come_in_and_go_out_and_a_folder_is_followed() {
         fleet.json(&["library", "show", "up", "--json"])["standing"]["archived"],
         true
     );
+
+    // What did not come from the folder is not taken over, nor everything put away with an empty one.
+    let refused = |more: &[&str]| {
+        let out = fleet.cli(&[&["library", "sync", &path, "--apply", "--json"], more].concat());
+        assert_eq!(out.status.code(), Some(64), "{}", said(&out));
+    };
+    let latest = || fleet.json(&["library", "show", "Old report", "--json"])["standing"]["latest"].as_u64();
+    let taken = folder.join("Old report.sh");
+    std::fs::write(&taken, "true").unwrap();
+    refused(&[]);
+    assert_eq!(latest(), Some(1));
+    assert_eq!(
+        sync(&["--apply", "--adopt"]),
+        [change("change", "Old report", true), change("none", "free", false)]
+    );
+    assert_eq!(latest(), Some(2));
+    std::fs::remove_file(&taken).unwrap();
+    std::fs::remove_file(&source).unwrap();
+    refused(&["--adopt"]);
+    assert_eq!(
+        fleet.json(&["library", "show", "free", "--json"])["standing"]["archived"],
+        false
+    );
 }
 
 #[tokio::test]

@@ -191,7 +191,9 @@ fn check_devices(
     for (order, device) in orders.iter().zip(found) {
         let guid = order.guid;
         let device = device.ok_or(SigningError::NoDevice { guid })?;
-        if !caller.may_on(Right::JobsRun, &device.site, &guid) || !coverage.is_for(&device.site) {
+        // What began where an assembly was for is ended wherever its device is now.
+        let is_for = matches!(order.body, OrderBody::Cancel { .. }) || coverage.is_for(&device.site);
+        if !caller.may_on(Right::JobsRun, &device.site, &guid) || !is_for {
             return Err(SigningError::OutOfScope { guid });
         }
         if device.status != DeviceStatus::Active {

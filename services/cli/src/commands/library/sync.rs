@@ -19,6 +19,8 @@ use crate::print::Printer;
 
 /// Is how many files a folder holds at most.
 const MAX_FILES: usize = 2_000;
+/// Begins the tag that tells where an assembly came from.
+const SOURCE: &str = "source:";
 /// Is how deep folders stand in each other at most.
 const MAX_DEPTH: usize = 16;
 
@@ -37,6 +39,9 @@ pub struct SyncArgs {
     /// Publishes each version that is written
     #[arg(long)]
     pub publish: bool,
+    /// Takes over assemblies of the same name that did not come from this folder; without it they are refused
+    #[arg(long)]
+    pub adopt: bool,
     /// Why, for whoever reads the versions; the commit, for instance
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub note: String,
@@ -79,12 +84,24 @@ pub(super) async fn run(api: &Api, printer: &Printer, args: &SyncArgs) -> Result
             return Err(CliError::Usage(text));
         }
         let known = existing(api, &name).await?;
+        if let Some(shown) = &known
+            && !args.adopt
+            && !shown.content.tags.contains(&tag)
+        {
+            let text = format!(
+                "{} is called {name:?} as an assembly that did not come from here: give it another name, or --adopt",
+                file.display()
+            );
+            return Err(CliError::Usage(text));
+        }
         let is_document = file
             .extension()
             .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
         if !is_document {
             place(&mut loaded.assembly, known.as_ref().map(|shown| &shown.content), &file);
         }
+        // What a file says of sources is not what the library is told: the next one to sync would put it away.
+        loaded.assembly.tags.retain(|tag| !tag.starts_with(SOURCE));
         loaded.assembly.tags.insert(tag.clone());
         checked(&loaded)?;
         steps.push(Step { file, loaded, known });
@@ -94,6 +111,13 @@ pub(super) async fn run(api: &Api, printer: &Printer, args: &SyncArgs) -> Result
         .into_iter()
         .filter(|view| !names.contains_key(&view.name.to_lowercase()));
     let gone: Vec<AssemblyView> = gone.collect();
+    if steps.is_empty() && !gone.is_empty() {
+        let text = format!(
+            "the folder holds no scripts, and {} assemblies came from it: archive them by name if that is meant",
+            gone.len()
+        );
+        return Err(CliError::Usage(text));
+    }
 
     let mut changes = Vec::new();
     for step in steps {
@@ -176,7 +200,7 @@ fn tag(args: &SyncArgs) -> Result<String, CliError> {
         let text = "a source's name has 1 to 40 letters, digits, - _ and .: give --source NAME";
         return Err(CliError::Usage(text.to_owned()));
     }
-    Ok(format!("source:{name}"))
+    Ok(format!("{SOURCE}{name}"))
 }
 
 /// Keeps of the library's assembly what a plain script cannot say; its folder is what it is filed under.
@@ -232,7 +256,15 @@ fn files(root: &Path) -> Result<BTreeSet<PathBuf>, CliError> {
             if name.to_string_lossy().starts_with('.') {
                 continue;
             }
-            if kind.is_dir() && depth < MAX_DEPTH {
+            if kind.is_dir() {
+                // What is not looked at would count as gone.
+                if depth == MAX_DEPTH {
+                    let text = format!(
+                        "folders stand deeper than {MAX_DEPTH} in each other: {}",
+                        relative.display()
+                    );
+                    return Err(CliError::Usage(text));
+                }
                 folders.push((relative, depth + 1));
             } else if kind.is_file() && is_assembly(root, &relative)? {
                 found.insert(relative);
@@ -280,6 +312,17 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("e.sh")).unwrap();
         let found: Vec<PathBuf> = files(dir.path()).unwrap().into_iter().collect();
         assert_eq!(found, ["a.sh", "disk/b.py", "disk/c.json"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_folder_that_is_too_deep_is_refused_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = (0..MAX_DEPTH).fold(dir.path().to_path_buf(), |path, _| path.join("d"));
+        std::fs::create_dir_all(&deep).unwrap();
+        std::fs::write(deep.join("a.sh"), "true").unwrap();
+        assert_eq!(files(dir.path()).unwrap().len(), 1);
+        std::fs::create_dir_all(deep.join("d")).unwrap();
+        assert!(matches!(files(dir.path()), Err(CliError::Usage(_))));
     }
 
     #[test]
