@@ -64,7 +64,7 @@ bench name *size:
         store) crate=borealis-event-store ;;
         *) crate=borealis-server ;;
     esac
-    cargo build --release --locked --bin borealis-server --bin borealis --bin borealis-agent
+    cargo build --release --locked -p borealis-server -p borealis -p borealis-agent --bins
     cargo bench --locked -p "$crate" --bench "$name" -- "$@"
 
 # adds golden files that are missing; never changes one that is there

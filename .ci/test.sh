@@ -68,9 +68,11 @@ tooling_tests() {
 # What tests are built with can be killed at named points, what people run cannot.
 no_fail_points() {
     local program marker=BOREALIS_FAIL_POINTS
-    grep -q "$marker" target/debug/borealis-server target/debug/borealis-agent ||
-        stop 1 "the search for $marker finds nothing where it is"
+    for program in borealis-server borealis-agent; do
+        grep -q "$marker" "target/debug/$program" || stop 1 "the search for $marker finds nothing in target/debug/$program"
+    done
     for program in borealis-server borealis borealis-agent; do
+        [ -f "$BINARIES/$program" ] || stop 1 "$BINARIES/$program is missing"
         if grep -q "$marker" "$BINARIES/$program"; then
             stop 1 "$BINARIES/$program holds fail points"
         fi

@@ -38,7 +38,7 @@ const ORDER_CAPACITY: usize = 512;
 const ATTEMPTS: usize = 24;
 
 /// Is how often the connection is tried. The library ends it at the third unanswered time: within 45 s, as was promised.
-const PING: Duration = Duration::from_secs(14);
+const PING: Duration = Duration::from_secs(12);
 
 /// Is how long a word waits for the connection to take it; the library takes none while it connects and its queue is full.
 const SEND_PATIENCE: Duration = Duration::from_secs(1);

@@ -520,7 +520,7 @@ async function scenario() {
     await page.getByText("Nothing in the library yet").waitFor();
     await look("library-none");
     await button("Make assembly").click();
-    await page.getByLabel("Name").fill("greet");
+    await page.getByLabel("Name", { exact: true }).fill("greet");
     await page.getByLabel("Description").fill("Says a word to whoever is named");
     await page.getByLabel("Category").fill("words");
     await page.getByLabel("Tags").fill("nightly, daily");

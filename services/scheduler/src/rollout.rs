@@ -37,6 +37,9 @@ const NAP_MS: i64 = 60_000;
 /// Is how often waves are looked at whose devices may come and go, in milliseconds.
 const AGAIN_MS: i64 = 5_000;
 
+/// Is when waves are looked at again whose job is being written to, in milliseconds.
+const BUSY_MS: i64 = 500;
+
 /// Is when the waves of which job are looked at.
 #[derive(Debug, Default)]
 pub struct Rollouts {
@@ -130,8 +133,12 @@ impl Scheduler {
     }
 
     async fn see_to_waves(self: &Arc<Self>, job: &Arc<Job>) -> Reply<()> {
-        let mut version = job.version.lock().await;
         let now = self.clock.now();
+        // Whoever holds it may wait for another service; other jobs' waves do not.
+        let Ok(mut version) = job.version.try_lock() else {
+            self.rollouts.hasten(job.created.job, now.plus_ms(BUSY_MS).unix_ms());
+            return Ok(());
+        };
         let events = due(job, &self.devices, self.devices_are_fresh(), now);
         if !events.is_empty() {
             self.append_waves(job, &mut version, &events).await?;

@@ -312,6 +312,13 @@ pub fn decide_continue(plan: &Plan, state: &State, facts: &Facts, by: &str) -> R
     if state.braked.is_none() && state.over_at.is_none() {
         return Err(Rejection::NotPaused);
     }
+    // What is due and was not written yet comes before the operator's word, who did not know of it.
+    if state.braked.is_none()
+        && facts.waiting > 0
+        && let Some(by) = plan.brakes(state, facts.failures)
+    {
+        return Ok(vec![Event::Braked { by, at }]);
+    }
     let forgiven = if state.braked.is_some() {
         facts.failures
     } else {

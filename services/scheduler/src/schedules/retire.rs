@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use borealis_bus_schema::codes::Code;
 use borealis_bus_schema::ids::ScheduleId;
 use borealis_bus_schema::messages::access::RevokeGrant;
 use borealis_bus_schema::reply::Reply;
@@ -41,7 +42,9 @@ impl Scheduler {
                     Err(error) => {
                         warn!(schedule = %id, code = %error.code, error = %error.message, "the grant of a schedule could not be ended; it is tried again");
                         pause = PAUSE;
-                        break;
+                        if matches!(error.code, Code::Unavailable | Code::DeadlineExceeded) {
+                            break;
+                        }
                     }
                 }
             }

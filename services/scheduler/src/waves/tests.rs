@@ -106,6 +106,32 @@ fn a_pause_is_kept_and_can_be_cut_short() {
 }
 
 #[test]
+fn whoever_continues_does_not_pass_over_a_brake_that_nobody_has_seen_yet() {
+    let asks = Waves {
+        until_continued: true,
+        ..waves(&["1", "rest"], Some("5%"))
+    };
+    let plan = Plan::of(&asks, 51);
+    let state = fold(&decide(&plan, &State::new(), &facts(1, 0, 0, 0)));
+    // One of one failed after all; of 51 it would be few enough.
+    let late = Facts {
+        waiting: 50,
+        ..facts(1, 0, 0, 1)
+    };
+    let events = decide_continue(&plan, &state, &late, "ada").unwrap();
+    assert!(matches!(events[..], [Event::Braked { .. }]), "{events:?}");
+    let braked = events.iter().fold(state, evolve);
+    let events = decide_continue(&plan, &braked, &late, "ada").unwrap();
+    assert!(
+        matches!(
+            events[..],
+            [Event::Continued { forgiven: 1, .. }, Event::Opened { wave: 2, .. }]
+        ),
+        "{events:?}"
+    );
+}
+
+#[test]
 fn a_job_that_waits_for_an_operator_begins_no_wave_by_itself() {
     let asks = Waves {
         until_continued: true,

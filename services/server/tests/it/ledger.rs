@@ -22,7 +22,7 @@ use crate::fleet::{Fleet, PATIENCE, context_of, lines, shared};
 /// Is how many jobs of one client are open at once.
 const OPEN: usize = 3;
 /// Is how long a job that was acknowledged may take to its end, outages included.
-const LOST_AFTER: Duration = Duration::from_secs(900);
+const LOST_AFTER: Duration = Duration::from_secs(600);
 
 /// Is what clients were told, and where effects are counted.
 pub struct Ledger {

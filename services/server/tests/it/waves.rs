@@ -44,7 +44,7 @@ async fn a_wave_begins_behind_the_one_before_and_says_what_it_waits_for() {
     let dir = TempDir::with_prefix("borealis-effect-").unwrap();
     let ((began, began_text), (go, go_text)) = (shared(&dir, "began"), shared(&dir, "go"));
     let script = format!("echo in >> {began_text}; while [ ! -e {go_text} ]; do sleep 0.1; done");
-    let job = submit(&fleet, &script, &["--waves", "1,50%,rest", "--pause", "2s"]);
+    let job = submit(&fleet, &script, &["--waves", "1,50%,rest", "--pause", "8s"]);
     let shown = until(&fleet, &job, "the first wave", |job| job["counts"]["running"] == 1).await;
     assert_eq!(shown["state"], "active", "{shown}");
     let stands =
@@ -54,7 +54,11 @@ async fn a_wave_begins_behind_the_one_before_and_says_what_it_waits_for() {
     why.sort_unstable();
     let waits = |wave: u32| format!("its wave is {wave} of 3; wave 1 is not over yet");
     assert_eq!(why, [waits(2), waits(2), waits(3)], "{shown}");
-    assert_eq!(lines_of(&began), 1);
+    eventually_within("what the first wave wrote", PATIENCE, async || {
+        (lines_of(&began) == 1).then_some(())
+    })
+    .await
+    .unwrap();
 
     std::fs::write(&go, "").unwrap();
     let shown = until(&fleet, &job, "the pause", |job| job["waves"]["state"] == "paused").await;
@@ -110,11 +114,7 @@ async fn the_brake_stops_a_job_until_an_operator_says_what_becomes_of_it() {
 
     std::fs::write(&fixed, "").unwrap();
     let goes = fleet.json(&["jobs", "continue", &kept, "--json"]);
-    assert_eq!(
-        (&goes["state"], &goes["waves"]["wave"]),
-        (&"active".into(), &2.into()),
-        "{goes}"
-    );
+    assert_eq!(goes["state"], "active", "{goes}");
     let shown = until(&fleet, &kept, "the end", |job| job["state"] == "done").await;
     assert_eq!(
         shown["counts"],
@@ -137,7 +137,7 @@ async fn the_brake_stops_a_job_until_an_operator_says_what_becomes_of_it() {
     let job = submit(
         &fleet,
         "true",
-        &["--waves", "1,rest", "--pause", "continue", "--expires-in", "4s"],
+        &["--waves", "1,rest", "--pause", "continue", "--expires-in", "20s"],
     );
     let shown = until(&fleet, &job, "the job to expire", |job| job["state"] == "done").await;
     assert_eq!(
